@@ -1,0 +1,20 @@
+//! The words of Elanus: what the other crates say to each other. No I/O, no decisions.
+//!
+//! * [`ids`]: one type per kind of identifier, so that a segment id cannot be given for a collection id.
+//! * [`time`]: Milvus hybrid timestamps, intervals, and the clock that every service is given.
+//! * [`key`]: the one type that names an object in the store.
+//! * [`schema`]: collections, fields and indexes as users define them.
+//! * [`failure`]: what a caller is told when something could not be done, with the Milvus code.
+
+pub mod checksum;
+pub mod failure;
+pub mod ids;
+pub mod key;
+pub mod schema;
+pub mod time;
+
+pub use checksum::Checksum;
+pub use failure::{Code, Failure};
+pub use ids::*;
+pub use key::ObjectKey;
+pub use time::{Clock, ManualClock, SystemClock, Timestamp};
