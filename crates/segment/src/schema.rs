@@ -1,0 +1,160 @@
+//! Which Arrow column a field is. Files keep these types for ever: a change here must still read what was written.
+
+use crate::Error;
+use arrow::array::{Array, ArrayRef, AsArray, FixedSizeListArray, Float32Array};
+use arrow::datatypes::{DataType as ArrowType, Field, FieldRef, Float32Type, Schema, SchemaRef};
+use elanus_types::FieldId;
+use elanus_types::schema::{CollectionSchema, DataType, FieldSchema};
+use parquet::arrow::PARQUET_FIELD_ID_META_KEY;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Name of the hidden last column: int64, never null, the offset of the row's commit in its commit group.
+/// The timestamp of a row is `base_ts` of the file's membership plus this.
+pub const TIMESTAMP_COLUMN: &str = "$timestamp";
+/// Key of the column metadata that tells JSON from text.
+pub const TYPE_KEY: &str = "elanus:type";
+/// Value of [`TYPE_KEY`] for JSON.
+pub const TYPE_JSON: &str = "json";
+
+/// One column per field in their order, then [`TIMESTAMP_COLUMN`]; field ids in the metadata, where Parquet takes them from.
+///
+/// A vector field without a usable `dim` becomes a vector of no elements, which nothing encodes or decodes.
+#[must_use]
+pub fn arrow_schema(schema: &CollectionSchema) -> SchemaRef {
+    let mut fields: Vec<Field> = schema.fields.iter().map(arrow_field).collect();
+    fields.push(timestamp_field());
+    Arc::new(Schema::new(fields))
+}
+
+pub(crate) fn timestamp_field() -> Field {
+    with_id(
+        Field::new(TIMESTAMP_COLUMN, ArrowType::Int64, false),
+        FieldId::TIMESTAMP,
+    )
+}
+
+pub(crate) fn with_id(field: Field, id: FieldId) -> Field {
+    let mut metadata = field.metadata().clone();
+    metadata.insert(PARQUET_FIELD_ID_META_KEY.to_owned(), id.to_string());
+    field.with_metadata(metadata)
+}
+
+pub(crate) fn id_of(field: &Field) -> Option<FieldId> {
+    field
+        .metadata()
+        .get(PARQUET_FIELD_ID_META_KEY)?
+        .parse()
+        .ok()
+        .map(FieldId)
+}
+
+fn arrow_field(field: &FieldSchema) -> Field {
+    let column = Field::new(&field.name, arrow_type(field), field.nullable);
+    let column = match field.data_type {
+        DataType::Json => column.with_metadata(HashMap::from([(TYPE_KEY.to_owned(), TYPE_JSON.to_owned())])),
+        _ => column,
+    };
+    with_id(column, field.id)
+}
+
+fn arrow_type(field: &FieldSchema) -> ArrowType {
+    match field.data_type {
+        DataType::Bool => ArrowType::Boolean,
+        DataType::Int8 => ArrowType::Int8,
+        DataType::Int16 => ArrowType::Int16,
+        DataType::Int32 => ArrowType::Int32,
+        DataType::Int64 => ArrowType::Int64,
+        DataType::Float => ArrowType::Float32,
+        DataType::Double => ArrowType::Float64,
+        DataType::VarChar | DataType::Json => ArrowType::Utf8,
+        DataType::FloatVector => {
+            let dim = field.dim().and_then(|dim| i32::try_from(dim).ok()).unwrap_or(0);
+            ArrowType::FixedSizeList(Arc::new(Field::new_list_field(ArrowType::Float32, false)), dim)
+        }
+        // Refused by `storable`: data types may be added to the words before files can hold them.
+        _ => ArrowType::Null,
+    }
+}
+
+/// The columns of a schema that files can hold.
+pub(crate) fn storable(schema: &CollectionSchema) -> Result<SchemaRef, Error> {
+    let columns = arrow_schema(schema);
+    for column in columns.fields() {
+        let why = match column.data_type() {
+            ArrowType::Null => "files cannot hold its data type",
+            ArrowType::FixedSizeList(_, dim) if *dim <= 0 => "a vector needs a dim of at least 1",
+            _ => continue,
+        };
+        return Err(Error::Schema {
+            field: column.name().clone(),
+            why: why.to_owned(),
+        });
+    }
+    Ok(columns)
+}
+
+/// The same values as a column of this field: checks the type and that only nullable columns have nulls.
+pub(crate) fn fit(field: &FieldRef, array: &ArrayRef) -> Result<ArrayRef, Error> {
+    let array = match (field.data_type(), array.data_type()) {
+        // Names and nullability of the items differ between writers.
+        (ArrowType::FixedSizeList(item, dim), ArrowType::FixedSizeList(found, found_dim))
+            if dim == found_dim && found.data_type() == &ArrowType::Float32 =>
+        {
+            Arc::new(fit_vectors(field, item, *dim, array.as_fixed_size_list())?)
+        }
+        (wanted, found) if wanted == found => Arc::clone(array),
+        (wanted, found) => return Err(Error::field(field.name(), format!("it is {found} instead of {wanted}"))),
+    };
+    if !field.is_nullable() && array.null_count() > 0 {
+        return Err(Error::field(
+            field.name(),
+            "a row has no value, and the field is not nullable",
+        ));
+    }
+    Ok(array)
+}
+
+fn fit_vectors(
+    field: &Field,
+    item: &FieldRef,
+    dim: i32,
+    found: &FixedSizeListArray,
+) -> Result<FixedSizeListArray, Error> {
+    let refuse = |why: String| Error::field(field.name(), why);
+    let values = found.values().as_primitive::<Float32Type>();
+    let nulls = found.nulls().cloned();
+    // Refuses a missing element of a vector that is there; the elements of a missing vector are never looked at.
+    let checked = FixedSizeListArray::try_new(Arc::clone(item), dim, Arc::new(values.clone()), nulls.clone())
+        .map_err(|e| refuse(e.to_string()))?;
+    if values.nulls().is_none() {
+        return Ok(checked);
+    }
+    let dense = Float32Array::new(values.values().clone(), None);
+    FixedSizeListArray::try_new(Arc::clone(item), dim, Arc::new(dense), nulls).map_err(|e| refuse(e.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_data_type_that_elanus_can_name_has_a_column() {
+        let named: Vec<DataType> = (0..1_000).filter_map(DataType::from_number).collect();
+        assert!(named.len() >= 10);
+        for data_type in named {
+            let field = FieldSchema {
+                id: FieldId(100),
+                name: "f".into(),
+                description: String::new(),
+                data_type,
+                is_primary_key: false,
+                auto_id: false,
+                is_dynamic: false,
+                nullable: false,
+                type_params: [("dim".to_owned(), "4".to_owned())].into(),
+            };
+            assert_ne!(arrow_type(&field), ArrowType::Null, "{data_type:?}");
+        }
+    }
+}
