@@ -1,0 +1,28 @@
+//! The object store: where the bytes of segments, deletes, indexes and manifests live.
+//!
+//! * [`ObjectStore`]: the contract. Objects are created once, never changed, and deleted only with a permit.
+//! * [`LocalStore`], [`MemoryStore`], [`FaultyStore`]: a directory, a map, and either of them with faults on purpose.
+//! * [`LocalRoot`]: the guard of a data directory: one process at a time, never a directory of somebody else.
+//! * [`suite`]: the promises of the contract as tests that every implementation runs.
+//!
+//! Nothing here deletes by prefix, by pattern or because a key is unknown. The one exception are staging files of the
+//! local directory, which never were objects (see [`LocalRoot`]).
+
+mod durable;
+mod error;
+mod faulty;
+mod local;
+mod memory;
+mod open;
+mod root;
+mod store;
+#[doc(hidden)]
+pub mod suite;
+
+pub use error::{Error, Result, Retry};
+pub use faulty::{Chance, Fault, FaultyStore, Plan};
+pub use local::LocalStore;
+pub use memory::MemoryStore;
+pub use open::{OpenError, open};
+pub use root::{LocalRoot, RootError};
+pub use store::{Expected, Found, ObjectInfo, ObjectStore, checksum_of};
