@@ -1,0 +1,39 @@
+//! The project's own commands: `cargo xtask --help`.
+
+mod demo;
+mod docs;
+mod graph;
+mod run;
+mod test;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+/// The project's own commands.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Build Elanus and see it lose rows and get them back: insert, search, snapshot, delete, restore.
+    Demo(demo::Args),
+    /// Everything that CI runs: format, lints, crate graph, unit, suite, service and end-to-end tests.
+    Test(test::Args),
+    /// Check that crates depend on lower layers only, and print them.
+    Graph,
+    /// Write the parts of the documents that are printed from the code.
+    Docs,
+}
+
+fn main() -> Result<()> {
+    match Args::parse().command {
+        Command::Demo(args) => demo::run(&args),
+        Command::Test(args) => test::run(&args),
+        Command::Graph => graph::check_and_print(),
+        Command::Docs => docs::write(),
+    }
+}

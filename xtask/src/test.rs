@@ -1,0 +1,91 @@
+//! `cargo xtask test`: everything that CI runs, step by step, with the time of each.
+
+use crate::demo::target;
+use crate::run::{cargo, command, root, succeed};
+use crate::{docs, graph};
+use anyhow::{Context as _, Result, bail};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+const PYMILVUS: &str = "pymilvus==3.0.2";
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Everything at full length: 50 kills instead of a few.
+    #[arg(long)]
+    full: bool,
+    /// Only the tests whose name contains this; no lints.
+    #[arg(long, value_name = "TEXT")]
+    filter: Option<String>,
+}
+
+type Step<'a> = (&'static str, Box<dyn Fn() -> Result<()> + 'a>);
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let lint = ["clippy", "--workspace", "--all-targets", "--locked", "--quiet", "--", "-D", "warnings"];
+    let lints: Vec<Step<'_>> = vec![
+        ("format", Box::new(|| succeed(&mut cargo(&["fmt", "--all", "--check"])))),
+        ("crate graph", Box::new(|| graph::check().map(drop))),
+        ("documents", Box::new(docs::check)),
+        ("lints", Box::new(move || succeed(&mut cargo(&lint)))),
+    ];
+    let tests: Vec<Step<'_>> = vec![
+        ("python environment", Box::new(|| python().map(drop))),
+        ("build", Box::new(|| succeed(&mut cargo(&["build", "--locked", "--package", "elanus", "--bins"])))),
+        ("tests", Box::new(|| cargo_test(args))),
+    ];
+    let steps = if args.filter.is_none() { lints.into_iter().chain(tests).collect() } else { tests };
+    report(steps)
+}
+
+#[expect(clippy::print_stdout, reason = "a command for people")]
+fn report(steps: Vec<Step<'_>>) -> Result<()> {
+    let mut times: Vec<(&str, Duration)> = Vec::new();
+    for (name, step) in steps {
+        println!("── {name}");
+        let started = Instant::now();
+        step().with_context(|| format!("{name} failed"))?;
+        times.push((name, started.elapsed()));
+    }
+    println!("\n── all passed");
+    for (name, time) in times {
+        println!("{name:<20} {:>7.1} s", time.as_secs_f32());
+    }
+    Ok(())
+}
+
+fn cargo_test(args: &Args) -> Result<()> {
+    let mut test = cargo(&["test", "--locked", "--workspace", "--no-fail-fast"]);
+    test.env("ELANUS_TEST_PYTHON", python()?);
+    if args.full {
+        test.env("ELANUS_TEST_FULL", "1");
+    }
+    if let Some(filter) = &args.filter {
+        test.arg("--").arg(filter);
+    }
+    succeed(&mut test)
+}
+
+/// A Python with pymilvus, made once under `target`.
+fn python() -> Result<PathBuf> {
+    let venv = target(false).join("../venv-pymilvus-3.0.2");
+    let python = venv.join("bin/python");
+    if venv.join("complete").exists() {
+        return Ok(python);
+    }
+    let (venv_text, python_text) = (path_text(&venv)?, path_text(&python)?);
+    succeed(&mut command("python3", &["-m", "venv", "--clear", &venv_text]))
+        .context("needs python3 with venv (Debian: apt-get install python3-venv)")?;
+    let install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", PYMILVUS];
+    succeed(&mut command(&python_text, &install)).context("cannot install pymilvus from PyPI")?;
+    // Last: an interrupted installation is made again.
+    std::fs::write(venv.join("complete"), PYMILVUS)?;
+    Ok(python)
+}
+
+fn path_text(path: &std::path::Path) -> Result<String> {
+    match path.to_str() {
+        Some(text) => Ok(text.to_owned()),
+        None => bail!("{} is not UTF-8; move the checkout under {}", path.display(), root().display()),
+    }
+}
