@@ -1,0 +1,92 @@
+//! Every background task of the coordinator, on one screen. Each scans the state that it drains and does one bounded
+//! round; its timer is its retry, an event only wakes it earlier, and a restart needs no code of its own.
+
+use crate::{Parts, gc, restore, segment, snapshot};
+use async_trait::async_trait;
+use elanus_runtime::background::{BackgroundTask, Report};
+use elanus_types::Failure;
+use futures::future::BoxFuture;
+use std::time::Duration;
+
+/// Plans, counts, publishes and fails restore jobs.
+pub const RESTORE_CHECK: &str = "restore.check";
+/// Gives pending copy tasks to workers.
+pub const RESTORE_SCHEDULE: &str = "restore.schedule";
+/// Takes copy tasks from workers that are silent.
+pub const RESTORE_EXPIRE: &str = "restore.expire";
+/// Forgets finished jobs after their retention.
+pub const RESTORE_RETENTION: &str = "restore.retention";
+/// Gives up snapshots whose writer is silent.
+pub const SNAPSHOT_EXPIRE: &str = "snapshot.expire";
+/// Removes pins that ended.
+pub const PIN_EXPIRE: &str = "pin.expire";
+/// Gives up writes whose writer is silent.
+pub const INTENT_EXPIRE: &str = "intent.expire";
+/// Ends segments that grow for too long.
+pub const SEGMENT_SEAL: &str = "segment.seal";
+/// Deletes the objects of what was given up.
+pub const SWEEP: &str = "sweep";
+
+#[rustfmt::skip]
+pub(crate) fn register(parts: &Parts) {
+    let spawn = |name, drains, seconds, run| {
+        parts.background.spawn(Duty { name, drains, period: Duration::from_secs(seconds), run, parts: parts.clone() });
+    };
+    //    task               drains                                    s   round
+    spawn(RESTORE_CHECK,     "jobs that have not ended",               2,  |p| Box::pin(restore::check(p)));
+    spawn(RESTORE_SCHEDULE,  "pending copy tasks",                     1,  |p| Box::pin(restore::schedule(p)));
+    spawn(RESTORE_EXPIRE,    "copy tasks whose lease ended",           2,  |p| Box::pin(restore::expire(p)));
+    spawn(RESTORE_RETENTION, "jobs that ended long ago",               60, |p| Box::pin(restore::remove_finished(p)));
+    spawn(SNAPSHOT_EXPIRE,   "pending snapshots whose lease ended",    5,  |p| Box::pin(snapshot::expire(p)));
+    spawn(PIN_EXPIRE,        "pins that ended",                        60, |p| Box::pin(snapshot::expire_pins(p)));
+    spawn(INTENT_EXPIRE,     "intents whose lease ended",              5,  |p| Box::pin(gc::expire_intents(p)));
+    spawn(SEGMENT_SEAL,      "segments that grow for too long",        60, |p| Box::pin(segment::seal(p)));
+    spawn(SWEEP,             "queued file sets that were never live",  5,  |p| Box::pin(gc::sweep(p)));
+}
+
+type Round = for<'p> fn(&'p Parts) -> BoxFuture<'p, Result<Report, Failure>>;
+
+/// A row of the table above.
+struct Duty {
+    name: &'static str,
+    drains: &'static str,
+    period: Duration,
+    run: Round,
+    parts: Parts,
+}
+
+#[async_trait]
+impl BackgroundTask for Duty {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn drains(&self) -> &'static str {
+        self.drains
+    }
+
+    fn period(&self) -> Duration {
+        self.period
+    }
+
+    async fn round(&self) -> Report {
+        (self.run)(&self.parts).await.unwrap_or_else(|failure| Report::error(failure.message))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use elanus_lifecycle::drivers::{DRIVERS, Mover};
+
+    #[test]
+    fn every_state_that_needs_a_driver_has_its_background_task() {
+        let names =
+            [RESTORE_CHECK, RESTORE_SCHEDULE, RESTORE_EXPIRE, SNAPSHOT_EXPIRE, INTENT_EXPIRE, SEGMENT_SEAL, SWEEP];
+        for driver in DRIVERS {
+            if let Mover::Task(name) = driver.mover {
+                assert!(names.contains(&name), "{name} drives {}.{}", driver.machine, driver.state);
+            }
+        }
+    }
+}

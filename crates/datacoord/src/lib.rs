@@ -1,0 +1,116 @@
+//! The coordinator: what exists, which snapshots, which restores; and the clean-up after what failed.
+//!
+//! One coordinator is active: whoever raised the epoch last. Everything that it writes proves its epoch, so an older one
+//! changes nothing. It keeps no state of its own: after a restart it goes on from the metadata.
+//!
+//! * [`background`]: every background task on one screen.
+//! * `service`: the calls. They write one fact and return; what takes longer is done by background tasks.
+//! * `snapshot`: writes the manifests of a pinned timestamp.
+//! * `restore`: checker and scheduler of restore jobs.
+//! * `gc`: deletes what abandoned writes and failed restores had registered as their own. Nothing else.
+
+pub mod background;
+mod gc;
+mod restore;
+mod segment;
+mod service;
+mod snapshot;
+mod wake;
+
+use elanus_events::EventBus;
+use elanus_meta::{Coordinator, Meta};
+use elanus_objects::ObjectStore;
+use elanus_proto::datanode::data_node_client::DataNodeClient;
+use elanus_proto::transport::Channel;
+use elanus_runtime::background::Background;
+use elanus_types::NodeId;
+use std::fmt;
+use std::sync::Arc;
+
+/// Limits and times of a coordinator.
+#[derive(Clone, Copy, Debug)]
+pub struct DataCoordConfig {
+    /// Copy tasks that the worker takes at the same time.
+    pub copy_slots: usize,
+    /// Bytes of one copy task; a larger file set is a task of its own.
+    pub copy_task_bytes_max: u64,
+    /// File sets of one copy task.
+    pub copy_task_files_max: usize,
+    /// A worker that is silent for so long has lost its task, in milliseconds.
+    pub copy_lease_ms: i64,
+    /// A restore that takes longer fails, in milliseconds.
+    pub restore_deadline_ms: i64,
+    /// Finished jobs are listed for so long, in milliseconds.
+    pub job_retention_ms: i64,
+    /// A snapshot whose writer is silent for so long is given up, in milliseconds.
+    pub snapshot_lease_ms: i64,
+}
+
+impl Default for DataCoordConfig {
+    fn default() -> Self {
+        const HOUR_MS: i64 = 3_600_000;
+        Self {
+            copy_slots: 4,
+            copy_task_bytes_max: 1 << 30,
+            copy_task_files_max: 256,
+            copy_lease_ms: 30_000,
+            restore_deadline_ms: 24 * HOUR_MS,
+            job_retention_ms: 3 * HOUR_MS,
+            snapshot_lease_ms: 30_000,
+        }
+    }
+}
+
+/// What every part of the coordinator works with.
+#[derive(Clone)]
+pub(crate) struct Parts {
+    pub(crate) coordinator: Coordinator,
+    pub(crate) objects: Arc<dyn ObjectStore>,
+    pub(crate) datanode: DataNodeClient<Channel>,
+    pub(crate) node: NodeId,
+    pub(crate) config: DataCoordConfig,
+    pub(crate) background: Background,
+    pub(crate) revocations: restore::Revocations,
+}
+
+impl Parts {
+    pub(crate) fn meta(&self) -> &Meta {
+        self.coordinator.meta()
+    }
+
+    pub(crate) fn now_ms(&self) -> i64 {
+        self.meta().clock().now_ms()
+    }
+}
+
+/// The coordinator's calls. Cheap to clone.
+#[derive(Clone)]
+pub struct DataCoord {
+    parts: Parts,
+}
+
+impl DataCoord {
+    /// Starts the coordinator of an epoch: its background tasks run from now on.
+    pub fn start(
+        coordinator: Coordinator,
+        objects: Arc<dyn ObjectStore>,
+        bus: Arc<dyn EventBus>,
+        datanode: DataNodeClient<Channel>,
+        node: NodeId,
+        config: DataCoordConfig,
+        background: &Background,
+    ) -> Self {
+        let background = background.clone();
+        let revocations = restore::Revocations::default();
+        let parts = Parts { coordinator, objects, datanode, node, config, background, revocations };
+        background::register(&parts);
+        wake::listen(bus, parts.background.clone());
+        Self { parts }
+    }
+}
+
+impl fmt::Debug for DataCoord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DataCoord").field("epoch", &self.parts.coordinator.epoch()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,101 @@
+//! The checker: plans jobs into tasks, publishes what is copied and verified, fails what cannot succeed, cleans up.
+
+use crate::Parts;
+use crate::background::{RESTORE_SCHEDULE, SWEEP};
+use elanus_meta::MetaError;
+use elanus_meta::model::{CleanUp, JobRecord, TaskBounds};
+use elanus_runtime::background::Report;
+use elanus_types::Failure;
+
+/// Reasons of failed tasks that a job's reason names.
+const REASONS_MAX: u32 = 5;
+/// Jobs that one round forgets.
+const FORGET_MAX: u32 = 1_000;
+
+pub(crate) async fn check(parts: &Parts) -> Result<Report, Failure> {
+    let mut report = Report::default();
+    for job in parts.meta().open_jobs().await? {
+        match advance(parts, &job).await {
+            Ok(true) => report.handled += 1,
+            Ok(false) => {}
+            Err(failure) => {
+                tracing::warn!(job = %job.id, state = job.state, %failure, "a restore job could not be moved on");
+                report.failed += 1;
+                report.text = failure.message;
+            }
+        }
+    }
+    report.again_now = report.handled > 0;
+    Ok(report)
+}
+
+/// One step of one job; true when it moved.
+async fn advance(parts: &Parts, job: &JobRecord) -> Result<bool, Failure> {
+    let step = match job.state {
+        "pending" | "copying" if parts.now_ms() >= job.deadline_ms => {
+            let reason = "the deadline passed; restore again, with a longer deadline if the collection is large";
+            return fail(parts, job, reason).await.map(|()| true);
+        }
+        "pending" => plan(parts, job).await,
+        "copying" => count(parts, job).await,
+        "publishing" => parts.coordinator.publish_job(job.id).await.map(|()| true),
+        "failing" => return clean_up(parts, job).await,
+        _ => Ok(false),
+    };
+    match step {
+        // What the metadata refuses now it will refuse again.
+        Err(MetaError::Refused(failure)) => fail(parts, job, &failure.message).await.map(|()| true),
+        other => Ok(other?),
+    }
+}
+
+async fn plan(parts: &Parts, job: &JobRecord) -> Result<bool, MetaError> {
+    let bounds =
+        TaskBounds { bytes_max: parts.config.copy_task_bytes_max, files_max: parts.config.copy_task_files_max };
+    parts.coordinator.plan_job(job.id, bounds).await?;
+    parts.background.activate(RESTORE_SCHEDULE);
+    Ok(true)
+}
+
+async fn count(parts: &Parts, job: &JobRecord) -> Result<bool, MetaError> {
+    let tasks = parts.meta().task_counts(job.id).await?;
+    if tasks.failed > 0 {
+        let reasons = parts.meta().failed_task_reasons(job.id, REASONS_MAX).await?;
+        return Err(Failure::internal(format!("{} copy tasks failed: {}", tasks.failed, reasons.join("; "))).into());
+    }
+    if tasks.pending + tasks.in_progress > 0 {
+        return Ok(false);
+    }
+    parts.coordinator.publish_job(job.id).await?;
+    Ok(true)
+}
+
+/// Fails a job; its workers are told to stop, and it is cleaned up when they have.
+pub(super) async fn fail(parts: &Parts, job: &JobRecord, reason: &str) -> Result<(), Failure> {
+    tracing::warn!(job = %job.id, reason, "a restore job fails");
+    let revoked = parts.coordinator.fail_job(job.id, reason).await?;
+    parts.revocations.add(job.id, revoked);
+    Ok(())
+}
+
+/// Removes the target, hands the copied objects to the sweeper; the job is failed when nothing is left.
+async fn clean_up(parts: &Parts, job: &JobRecord) -> Result<bool, Failure> {
+    // A worker that still writes would leave an object behind that nothing knows.
+    if !parts.revocations.settle(parts, job.id).await {
+        return Ok(false);
+    }
+    match parts.coordinator.clean_up_job(job.id).await? {
+        CleanUp::Done => Ok(true),
+        CleanUp::Waiting(file_sets) => {
+            tracing::debug!(job = %job.id, file_sets, "copied objects are being deleted");
+            parts.background.activate(SWEEP);
+            Ok(false)
+        }
+    }
+}
+
+pub(crate) async fn remove_finished(parts: &Parts) -> Result<Report, Failure> {
+    let before_ms = parts.now_ms() - parts.config.job_retention_ms;
+    let handled = parts.coordinator.remove_finished_jobs(before_ms, FORGET_MAX).await?;
+    Ok(Report { again_now: handled >= u64::from(FORGET_MAX), ..Report::handled(handled) })
+}

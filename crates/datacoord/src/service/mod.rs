@@ -1,0 +1,57 @@
+//! The calls: each checks what it was given, writes one fact or reads, and answers.
+
+mod catalog;
+mod convert;
+mod restore;
+mod snapshots;
+
+use crate::DataCoord;
+use elanus_proto::admin;
+use elanus_proto::convert::failure_to_grpc;
+use elanus_proto::datacoord as pb;
+use elanus_proto::datacoord::data_coord_server::DataCoord as Calls;
+use elanus_types::Failure;
+use tonic::{Request, Response, Status};
+
+fn answer<T>(result: Result<T, Failure>) -> Result<Response<T>, Status> {
+    result.map(Response::new).map_err(failure_to_grpc)
+}
+
+fn done(result: Result<(), Failure>) -> Result<Response<pb::Empty>, Status> {
+    answer(result.map(|()| pb::Empty {}))
+}
+
+/// One line a call: where it is served.
+#[rustfmt::skip]
+#[tonic::async_trait]
+impl Calls for DataCoord {
+    async fn create_collection(&self, r: Request<pb::CreateCollectionRequest>) -> Result<Response<pb::Collection>, Status> { answer(catalog::create_collection(&self.parts, r.into_inner()).await) }
+    async fn describe_collection(&self, r: Request<pb::CollectionRef>) -> Result<Response<pb::Collection>, Status> { answer(catalog::describe_collection(&self.parts, r.into_inner()).await) }
+    async fn list_collections(&self, r: Request<pb::ListCollectionsRequest>) -> Result<Response<pb::ListCollectionsResponse>, Status> { answer(catalog::list_collections(&self.parts, r.into_inner()).await) }
+    async fn drop_collection(&self, r: Request<pb::CollectionRef>) -> Result<Response<pb::Empty>, Status> { done(catalog::drop_collection(&self.parts, r.into_inner()).await) }
+    async fn create_partition(&self, r: Request<pb::PartitionRef>) -> Result<Response<pb::Partition>, Status> { answer(catalog::create_partition(&self.parts, r.into_inner()).await) }
+    async fn drop_partition(&self, r: Request<pb::PartitionRef>) -> Result<Response<pb::Empty>, Status> { done(catalog::drop_partition(&self.parts, r.into_inner()).await) }
+    async fn create_index(&self, r: Request<pb::CreateIndexRequest>) -> Result<Response<pb::Index>, Status> { answer(catalog::create_index(&self.parts, r.into_inner()).await) }
+    async fn drop_index(&self, r: Request<pb::DropIndexRequest>) -> Result<Response<pb::Empty>, Status> { done(catalog::drop_index(&self.parts, r.into_inner()).await) }
+    async fn set_loaded(&self, r: Request<pb::SetLoadedRequest>) -> Result<Response<pb::Empty>, Status> { done(catalog::set_loaded(&self.parts, r.into_inner()).await) }
+    async fn flush(&self, r: Request<pb::CollectionRef>) -> Result<Response<pb::FlushResponse>, Status> { answer(catalog::flush(&self.parts, r.into_inner()).await) }
+    async fn get_statistics(&self, r: Request<pb::StatisticsRequest>) -> Result<Response<pb::Statistics>, Status> { answer(catalog::get_statistics(&self.parts, r.into_inner()).await) }
+    async fn allocate_ids(&self, r: Request<pb::AllocateIdsRequest>) -> Result<Response<pb::AllocateIdsResponse>, Status> { answer(catalog::allocate_ids(&self.parts, r.into_inner()).await) }
+    async fn allocate_timestamp(&self, _: Request<pb::Empty>) -> Result<Response<pb::AllocateTimestampResponse>, Status> { answer(Ok(catalog::allocate_timestamp(&self.parts))) }
+
+    async fn create_snapshot(&self, r: Request<pb::CreateSnapshotRequest>) -> Result<Response<pb::Snapshot>, Status> { answer(snapshots::create(&self.parts, r.into_inner()).await) }
+    async fn drop_snapshot(&self, r: Request<pb::SnapshotRef>) -> Result<Response<pb::Empty>, Status> { done(snapshots::drop(&self.parts, r.into_inner()).await) }
+    async fn list_snapshots(&self, r: Request<pb::CollectionRef>) -> Result<Response<pb::ListSnapshotsResponse>, Status> { answer(snapshots::list(&self.parts, r.into_inner()).await) }
+    async fn describe_snapshot(&self, r: Request<pb::SnapshotRef>) -> Result<Response<pb::Snapshot>, Status> { answer(snapshots::describe(&self.parts, r.into_inner()).await) }
+    async fn pin_snapshot(&self, r: Request<pb::PinSnapshotRequest>) -> Result<Response<pb::Pin>, Status> { answer(snapshots::pin(&self.parts, r.into_inner()).await) }
+    async fn unpin_snapshot(&self, r: Request<pb::UnpinSnapshotRequest>) -> Result<Response<pb::Empty>, Status> { done(snapshots::unpin(&self.parts, r.into_inner()).await) }
+    async fn list_pins(&self, r: Request<pb::SnapshotRef>) -> Result<Response<pb::ListPinsResponse>, Status> { answer(snapshots::list_pins(&self.parts, r.into_inner()).await) }
+
+    async fn restore_snapshot(&self, r: Request<pb::RestoreSnapshotRequest>) -> Result<Response<pb::RestoreJob>, Status> { answer(restore::submit(&self.parts, r.into_inner()).await) }
+    async fn get_restore_job(&self, r: Request<pb::JobRef>) -> Result<Response<pb::RestoreJob>, Status> { answer(restore::get(&self.parts, r.into_inner()).await) }
+    async fn list_restore_jobs(&self, r: Request<pb::ListRestoreJobsRequest>) -> Result<Response<pb::ListRestoreJobsResponse>, Status> { answer(restore::list(&self.parts, r.into_inner()).await) }
+    async fn cancel_restore_job(&self, r: Request<pb::JobRef>) -> Result<Response<pb::RestoreJob>, Status> { answer(restore::cancel(&self.parts, r.into_inner()).await) }
+    async fn report_task(&self, r: Request<pb::TaskReport>) -> Result<Response<pb::TaskReportReply>, Status> { answer(restore::report(&self.parts, r.into_inner()).await) }
+
+    async fn scrub(&self, r: Request<admin::ScrubRequest>) -> Result<Response<admin::ScrubReport>, Status> { answer(crate::gc::scrub(&self.parts, r.into_inner().checksums).await) }
+}

@@ -1,0 +1,76 @@
+//! Snapshots and pins. Codes and texts: the Milvus contract of the snapshot calls.
+
+use super::catalog::resolve;
+use super::convert;
+use crate::{Parts, snapshot};
+use elanus_meta::model::{CollectionRecord, SnapshotRecord, SnapshotStatus};
+use elanus_proto::datacoord as pb;
+use elanus_types::{Code, Failure, PinId};
+
+pub(super) async fn create(parts: &Parts, request: pb::CreateSnapshotRequest) -> Result<pb::Snapshot, Failure> {
+    let collection = resolve(parts, request.collection).await?;
+    let created = snapshot::create(
+        parts,
+        collection.clone(),
+        request.name,
+        request.description,
+        request.compaction_protection_seconds,
+    )
+    .await?;
+    told(parts, created, &collection).await
+}
+
+pub(super) async fn drop(parts: &Parts, of: pb::SnapshotRef) -> Result<(), Failure> {
+    let collection = resolve(parts, of.collection).await?;
+    // A snapshot that is not there is a success: a client repeats what was not answered.
+    parts.coordinator.drop_snapshot(collection.id, &of.snapshot_name).await?;
+    Ok(())
+}
+
+pub(super) async fn list(parts: &Parts, of: pb::CollectionRef) -> Result<pb::ListSnapshotsResponse, Failure> {
+    let collection = resolve(parts, Some(of)).await?;
+    let records = parts.meta().snapshots(collection.id).await?;
+    let snapshots = records.into_iter().map(|record| convert::snapshot(record, &collection, Vec::new())).collect();
+    Ok(pb::ListSnapshotsResponse { snapshots })
+}
+
+pub(super) async fn describe(parts: &Parts, of: pb::SnapshotRef) -> Result<pb::Snapshot, Failure> {
+    let (collection, record) = find(parts, of).await?;
+    told(parts, record, &collection).await
+}
+
+pub(super) async fn pin(parts: &Parts, request: pb::PinSnapshotRequest) -> Result<pb::Pin, Failure> {
+    let of = request.snapshot.ok_or_else(|| Failure::missing("no snapshot is named"))?;
+    let collection = resolve(parts, of.collection).await?;
+    let record =
+        parts.coordinator.pin_snapshot(collection.id, &of.snapshot_name, &request.owner, request.ttl_seconds).await?;
+    Ok(convert::pin(record))
+}
+
+pub(super) async fn unpin(parts: &Parts, request: pb::UnpinSnapshotRequest) -> Result<(), Failure> {
+    Ok(parts.coordinator.unpin(PinId(request.pin_id)).await?)
+}
+
+pub(super) async fn list_pins(parts: &Parts, of: pb::SnapshotRef) -> Result<pb::ListPinsResponse, Failure> {
+    let (_, record) = find(parts, of).await?;
+    let pins = parts.meta().pins(record.id).await?.into_iter().map(convert::pin).collect();
+    Ok(pb::ListPinsResponse { pins })
+}
+
+/// The committed snapshot that a caller means.
+async fn find(parts: &Parts, of: pb::SnapshotRef) -> Result<(CollectionRecord, SnapshotRecord), Failure> {
+    let collection = resolve(parts, of.collection).await?;
+    match parts.meta().snapshot(collection.id, &of.snapshot_name).await? {
+        Some(record) if record.state == SnapshotStatus::Committed => Ok((collection, record)),
+        _ => Err(Failure::new(
+            Code::SnapshotNotFound,
+            format!("collection {}: snapshot not found[snapshot={}]", collection.id, of.snapshot_name),
+        )),
+    }
+}
+
+async fn told(parts: &Parts, record: SnapshotRecord, of: &CollectionRecord) -> Result<pb::Snapshot, Failure> {
+    let definition = parts.meta().definition_at(of.id, record.create_ts).await?;
+    let names = definition.partitions.into_iter().map(|partition| partition.name).collect();
+    Ok(convert::snapshot(record, of, names))
+}

@@ -1,0 +1,152 @@
+//! Create: `Pending` pins the timestamp, the manifests are written, `Committed` shows the snapshot.
+//!
+//! A failure on the way leaves nothing visible: the snapshot goes to `Deleting`, its objects are abandoned intents (S-2).
+
+use super::manifests::render;
+use crate::Parts;
+use bytes::Bytes;
+use elanus_meta::model::{
+    CollectionRecord, Created, NewSnapshot, SnapshotRecord, SnapshotStatus, StoredObject, Totals,
+};
+use elanus_objects::checksum_of;
+use elanus_types::{Failure, FileSetId, ObjectKey, SnapshotId};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use std::time::Duration;
+
+/// Manifests that are written at the same time.
+const PUTS_AT_ONCE: usize = 8;
+/// How often a repeated request looks whether the first one has ended, and for how long.
+const JOIN_EVERY: Duration = Duration::from_millis(20);
+const JOIN_MAX: Duration = Duration::from_secs(120);
+
+/// Creates a snapshot of everything that was acknowledged before; returns when it is committed.
+pub(crate) async fn create(
+    parts: &Parts,
+    collection: CollectionRecord,
+    name: String,
+    description: String,
+    compaction_protection_seconds: i64,
+) -> Result<SnapshotRecord, Failure> {
+    let now_ms = parts.now_ms();
+    let protected_until_ms = match compaction_protection_seconds {
+        0 => 0,
+        seconds => now_ms.saturating_add(seconds.saturating_mul(1_000)),
+    };
+    let new = NewSnapshot {
+        collection: collection.id,
+        name,
+        description,
+        owner: parts.node.clone(),
+        lease_until_ms: now_ms + parts.config.snapshot_lease_ms,
+        compaction_protected_until_ms: protected_until_ms,
+    };
+    match parts.coordinator.create_snapshot(new).await? {
+        Created::Joined(snapshot) => joined(parts, snapshot.id).await,
+        Created::New(snapshot) => {
+            // On its own: a client that goes away does not leave a half-made snapshot behind.
+            let parts = parts.clone();
+            tokio::spawn(async move { complete(&parts, &collection, &snapshot).await })
+                .await
+                .map_err(|e| Failure::internal(format!("writing the snapshot was cut off: {e}")))?
+        }
+    }
+}
+
+async fn complete(
+    parts: &Parts,
+    collection: &CollectionRecord,
+    snapshot: &SnapshotRecord,
+) -> Result<SnapshotRecord, Failure> {
+    let written = keeping_lease(parts, snapshot.id, write(parts, collection, snapshot)).await;
+    if let Err(failure) = &written {
+        tracing::warn!(snapshot = %snapshot.id, %failure, "a snapshot could not be completed");
+        if let Err(error) = parts.coordinator.fail_snapshot(snapshot.id).await {
+            tracing::warn!(snapshot = %snapshot.id, %error, "it waits for the end of its lease");
+        }
+        parts.background.activate(crate::background::SWEEP);
+    }
+    written
+}
+
+async fn write(
+    parts: &Parts,
+    collection: &CollectionRecord,
+    snapshot: &SnapshotRecord,
+) -> Result<SnapshotRecord, Failure> {
+    let meta = parts.meta();
+    let view = meta.view(collection.id, Some(snapshot.create_ts)).await?;
+    let definition = meta.definition_at(collection.id, snapshot.create_ts).await?;
+    let rendered = {
+        let (collection, snapshot) = (collection.clone(), snapshot.clone());
+        tokio::task::spawn_blocking(move || render(&collection, &snapshot, definition, &view.files))
+            .await
+            .map_err(|e| Failure::internal(format!("encoding the manifests failed: {e}")))??
+    };
+    let lease_until_ms = parts.now_ms() + parts.config.snapshot_lease_ms;
+    let plan = parts
+        .coordinator
+        .begin_snapshot_files(snapshot.id, &parts.node, lease_until_ms, rendered.manifests.len())
+        .await?;
+
+    let keys: Vec<ObjectKey> = plan.manifests.iter().map(|(_, key)| key.clone()).collect();
+    let metadata = rendered.metadata(&keys)?;
+    let totals = Totals { rows: rendered.totals.rows, files: rendered.totals.files, bytes: rendered.totals.bytes };
+    let mut files: Vec<(FileSetId, StoredObject)> = stream::iter(plan.manifests.into_iter().zip(rendered.manifests))
+        .map(|((file_set, key), bytes)| put(parts, file_set, key, Bytes::from(bytes)))
+        .buffered(PUTS_AT_ONCE)
+        .try_collect()
+        .await?;
+    // Last, and with its final state: whoever finds it finds everything that it names.
+    let (file_set, key) = plan.metadata;
+    files.push(put(parts, file_set, key, Bytes::from(metadata)).await?);
+    Ok(parts.coordinator.commit_snapshot(snapshot.id, &parts.node, &files, totals).await?)
+}
+
+async fn put(
+    parts: &Parts,
+    file_set: FileSetId,
+    key: ObjectKey,
+    bytes: Bytes,
+) -> Result<(FileSetId, StoredObject), Failure> {
+    let (size, checksum) = (bytes.len() as u64, checksum_of(&bytes));
+    parts.objects.put(&key, bytes).await?;
+    Ok((file_set, StoredObject { key, size, checksum }))
+}
+
+/// Runs `work` while the lease of the pending snapshot is renewed.
+async fn keeping_lease<T>(parts: &Parts, snapshot: SnapshotId, work: impl Future<Output = T>) -> T {
+    let every = Duration::from_millis(u64::try_from(parts.config.snapshot_lease_ms / 3).unwrap_or(1).max(1));
+    tokio::pin!(work);
+    loop {
+        tokio::select! {
+            done = &mut work => return done,
+            () = tokio::time::sleep(every) => {
+                let until_ms = parts.now_ms() + parts.config.snapshot_lease_ms;
+                // A lost lease is found out by the commit, which is refused then.
+                if let Err(error) = parts.coordinator.heartbeat_snapshot(snapshot, &parts.node, until_ms).await {
+                    tracing::warn!(%snapshot, %error, "the lease of a snapshot could not be renewed");
+                }
+            }
+        }
+    }
+}
+
+/// Waits for the end of the create that this request repeats.
+async fn joined(parts: &Parts, snapshot: SnapshotId) -> Result<SnapshotRecord, Failure> {
+    let waiting = async {
+        loop {
+            match parts.meta().snapshot_by_id(snapshot).await? {
+                Some(record) if record.state == SnapshotStatus::Committed => return Ok(record),
+                Some(record) if record.state == SnapshotStatus::Pending => tokio::time::sleep(JOIN_EVERY).await,
+                _ => {
+                    return Err(Failure::internal(
+                        "the snapshot could not be completed; nothing of it is left, try again",
+                    ));
+                }
+            }
+        }
+    };
+    tokio::time::timeout(JOIN_MAX, waiting).await.unwrap_or_else(|_| {
+        Err(Failure::new(elanus_types::Code::NotReady, "the same snapshot is still being written; ask for it later"))
+    })
+}

@@ -1,0 +1,158 @@
+//! The copy worker: takes tasks while it has slots, copies and verifies their files, reports.
+//!
+//! CW-1  At most one claim of a task runs here; an older one is stopped before a newer one begins.
+//! CW-2  `Finished` is sent only when every file is at its target with the expected size and checksum.
+//! CW-3  A worker that is told `fenced`, or cannot renew its lease until it ends, stops writing.
+//! CW-4  When `drop_task` returns, nothing of the task runs.
+
+mod files;
+mod report;
+
+use elanus_meta::model::{CopyFile, StoredObject};
+use elanus_objects::ObjectStore;
+use elanus_proto::datacoord::data_coord_client::DataCoordClient;
+use elanus_proto::datanode::AssignTaskRequest;
+use elanus_proto::transport::Channel;
+use elanus_types::{Clock, Failure, Generation, NodeId, ObjectKey, TaskId};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// A claim as the coordinator gave it.
+#[derive(Clone, Debug)]
+pub(crate) struct Claim {
+    pub(crate) task: TaskId,
+    pub(crate) generation: Generation,
+    pub(crate) lease_ms: i64,
+    pub(crate) files: Arc<[CopyFile]>,
+}
+
+impl TryFrom<AssignTaskRequest> for Claim {
+    type Error = Failure;
+
+    fn try_from(request: AssignTaskRequest) -> Result<Self, Failure> {
+        if request.lease_ms <= 0 {
+            return Err(Failure::invalid("a task needs a lease"));
+        }
+        let file = |file: elanus_proto::datanode::CopyFile| -> Result<CopyFile, Failure> {
+            let key = |text: &str| ObjectKey::parse(text).map_err(|e| Failure::invalid(e.to_string()));
+            Ok(CopyFile {
+                source: StoredObject {
+                    key: key(&file.source_key)?,
+                    size: u64::try_from(file.size).map_err(|_| Failure::invalid("a file has a negative size"))?,
+                    checksum: file.checksum.parse().map_err(|_| Failure::invalid("a checksum is not hexadecimal"))?,
+                },
+                target: key(&file.target_key)?,
+            })
+        };
+        Ok(Self {
+            task: TaskId(request.task_id),
+            generation: Generation(request.generation),
+            lease_ms: request.lease_ms,
+            files: request.files.into_iter().map(file).collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+/// A claim that runs here.
+#[derive(Clone, Debug)]
+struct Running {
+    generation: Generation,
+    stop: CancellationToken,
+    ended: CancellationToken,
+}
+
+/// All copy tasks of this node.
+#[derive(Clone)]
+pub(crate) struct CopyWorker {
+    pub(crate) objects: Arc<dyn ObjectStore>,
+    pub(crate) datacoord: DataCoordClient<Channel>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) node: NodeId,
+    pub(crate) slots: usize,
+    pub(crate) files_at_once: usize,
+    pub(crate) tasks: TaskTracker,
+    running: Arc<Mutex<HashMap<TaskId, Running>>>,
+}
+
+impl CopyWorker {
+    pub(crate) fn new(
+        objects: Arc<dyn ObjectStore>,
+        datacoord: DataCoordClient<Channel>,
+        clock: Arc<dyn Clock>,
+        node: NodeId,
+        (slots, files_at_once): (usize, usize),
+        tasks: TaskTracker,
+    ) -> Self {
+        Self { objects, datacoord, clock, node, slots, files_at_once, tasks, running: Arc::default() }
+    }
+
+    /// Begins a claim. False when every slot is taken, or when the claim is older than one that runs here.
+    pub(crate) async fn assign(&self, claim: Claim) -> bool {
+        loop {
+            let older = {
+                let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+                match running.get(&claim.task) {
+                    Some(same) if same.generation == claim.generation => return true,
+                    Some(newer) if newer.generation > claim.generation => return false,
+                    Some(older) => older.clone(),
+                    None if running.len() >= self.slots => return false,
+                    None => {
+                        let stop = CancellationToken::new();
+                        let ended = CancellationToken::new();
+                        let entry = Running { generation: claim.generation, stop: stop.clone(), ended: ended.clone() };
+                        running.insert(claim.task, entry);
+                        self.tasks.spawn(self.clone().run(claim, stop, ended));
+                        return true;
+                    }
+                }
+            };
+            older.stop.cancel();
+            older.ended.cancelled().await; // CW-1
+        }
+    }
+
+    /// Stops a claim, or an older one of the same task; returns when nothing of it runs (CW-4).
+    pub(crate) async fn drop_task(&self, task: TaskId, generation: Generation) {
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner).get(&task).cloned();
+        if let Some(running) = running.filter(|running| running.generation <= generation) {
+            running.stop.cancel();
+            running.ended.cancelled().await;
+        }
+    }
+
+    /// Stops everything; the coordinator gives the tasks to others when their leases end.
+    pub(crate) fn stop_all(&self) {
+        for running in self.running.lock().unwrap_or_else(PoisonError::into_inner).values() {
+            running.stop.cancel();
+        }
+    }
+
+    async fn run(self, claim: Claim, stop: CancellationToken, ended: CancellationToken) {
+        // Also when this future panics or is dropped, whoever waits for its end goes on.
+        let _ended = ended.drop_guard();
+        let _slot = Slot { worker: self.clone(), task: claim.task, generation: claim.generation };
+        let progress = Arc::new(report::Progress::default());
+        let copying = files::copy_all(&self, &claim, &progress, &stop);
+        if let Some(verdict) = report::while_beating(&self, &claim, &progress, &stop, copying).await {
+            report::deliver(&self, &claim, verdict, &stop).await;
+        }
+    }
+}
+
+/// Frees the slot of a claim when it ends, however it ends.
+struct Slot {
+    worker: CopyWorker,
+    task: TaskId,
+    generation: Generation,
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        let mut running = self.worker.running.lock().unwrap_or_else(PoisonError::into_inner);
+        if running.get(&self.task).is_some_and(|entry| entry.generation == self.generation) {
+            running.remove(&self.task);
+        }
+    }
+}
