@@ -1,0 +1,153 @@
+//! Every effect of a process, counted: commits in the metadata and writes in the object store. At effect *n* the process
+//! fails once, or dies: from then on nothing that it tries has an effect.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use elanus_meta::{CommitHook, MetaError, Result as MetaResult};
+use elanus_objects::{Error, Expected, ObjectInfo, ObjectStore, Result};
+use elanus_types::{Checksum, ObjectKey};
+use futures::stream::BoxStream;
+use std::io;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// What happens at effect *n*.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Blow {
+    /// The effect does not happen, the caller gets an error.
+    ErrorBefore,
+    /// The effect happens, the caller gets an error.
+    ErrorAfter,
+    /// The effect does not happen, nor does any later one.
+    DeathBefore,
+    /// The effect happens, no later one does.
+    DeathAfter,
+}
+
+pub(crate) const BLOWS: [Blow; 4] = [Blow::ErrorBefore, Blow::ErrorAfter, Blow::DeathBefore, Blow::DeathAfter];
+
+impl Blow {
+    pub(crate) fn is_death(self) -> bool {
+        matches!(self, Self::DeathBefore | Self::DeathAfter)
+    }
+}
+
+/// The effects of one process.
+#[derive(Debug)]
+pub(crate) struct Effects {
+    seen: AtomicU64,
+    at: u64,
+    blow: Blow,
+    dead: AtomicBool,
+}
+
+impl Effects {
+    pub(crate) fn blow_at(at: u64, blow: Blow) -> Arc<Self> {
+        Arc::new(Self { seen: AtomicU64::new(0), at, blow, dead: AtomicBool::new(false) })
+    }
+
+    pub(crate) fn none() -> Arc<Self> {
+        Self::blow_at(u64::MAX, Blow::ErrorBefore)
+    }
+
+    /// True when effect *n* was reached.
+    pub(crate) fn struck(&self) -> bool {
+        self.seen.load(Ordering::SeqCst) >= self.at
+    }
+
+    /// Before an effect: `Err` when it must not happen, `Ok(true)` when it happens and then fails.
+    fn before(&self) -> Result<bool, ()> {
+        if self.dead.load(Ordering::SeqCst) {
+            return Err(());
+        }
+        if self.seen.fetch_add(1, Ordering::SeqCst) + 1 != self.at {
+            return Ok(false);
+        }
+        self.dead.store(self.blow.is_death(), Ordering::SeqCst);
+        match self.blow {
+            Blow::ErrorBefore | Blow::DeathBefore => Err(()),
+            Blow::ErrorAfter | Blow::DeathAfter => Ok(true),
+        }
+    }
+}
+
+fn struck_meta() -> MetaError {
+    MetaError::Unavailable(io::Error::other("struck").into())
+}
+
+fn struck_store() -> Error {
+    Error::Transient { attempt: "write".to_owned(), source: "struck".into() }
+}
+
+/// Commits pass through here. Whether a commit fails after it happened is decided before it.
+#[derive(Debug)]
+pub(crate) struct Commits {
+    pub(crate) effects: Arc<Effects>,
+    pub(crate) fail_after: AtomicBool,
+}
+
+impl CommitHook for Commits {
+    fn before(&self) -> MetaResult<()> {
+        let fails = self.effects.before().map_err(|()| struck_meta())?;
+        self.fail_after.fetch_or(fails, Ordering::SeqCst);
+        Ok(())
+    }
+
+    fn after(&self) -> MetaResult<()> {
+        match self.fail_after.swap(false, Ordering::SeqCst) {
+            true => Err(MetaError::CommitUnknown(io::Error::other("struck").into())),
+            false => Ok(()),
+        }
+    }
+}
+
+/// Writes in the object store pass through here. Reads of a dead process do no harm.
+#[derive(Debug)]
+pub(crate) struct Writes {
+    pub(crate) inner: Arc<dyn ObjectStore>,
+    pub(crate) effects: Arc<Effects>,
+}
+
+impl Writes {
+    async fn effect<T>(&self, run: impl Future<Output = Result<T>>) -> Result<T> {
+        let fails = self.effects.before().map_err(|()| struck_store())?;
+        let done = run.await;
+        if fails { Err(struck_store()) } else { done }
+    }
+}
+
+#[async_trait]
+impl ObjectStore for Writes {
+    async fn put(&self, key: &ObjectKey, bytes: Bytes) -> Result<ObjectInfo> {
+        self.effect(self.inner.put(key, bytes)).await
+    }
+
+    async fn get(&self, key: &ObjectKey) -> Result<Bytes> {
+        self.inner.get(key).await
+    }
+
+    async fn get_range(&self, key: &ObjectKey, range: Range<u64>) -> Result<Bytes> {
+        self.inner.get_range(key, range).await
+    }
+
+    async fn head(&self, key: &ObjectKey) -> Result<ObjectInfo> {
+        self.inner.head(key).await
+    }
+
+    async fn copy(&self, from: &ObjectKey, to: &ObjectKey, expected: Expected) -> Result<ObjectInfo> {
+        self.effect(self.inner.copy(from, to, expected)).await
+    }
+
+    async fn checksum(&self, key: &ObjectKey) -> Result<Checksum> {
+        self.inner.checksum(key).await
+    }
+
+    fn list(&self, folder: Option<&ObjectKey>) -> BoxStream<'static, Result<ObjectInfo>> {
+        self.inner.list(folder)
+    }
+
+    async fn delete(&self, permits: Vec<elanus_lifecycle::DeletePermit>) -> Result<()> {
+        self.effect(self.inner.delete(permits)).await
+    }
+}

@@ -1,0 +1,221 @@
+//! A coordinator and a worker over real gRPC in one process, on SQLite and an object store in memory, which both outlive
+//! the process.
+
+pub(crate) mod effects;
+
+use arrow::array::{ArrayRef, Int64Array, RecordBatch};
+use effects::{Commits, Effects, Writes};
+use elanus_datacoord::{DataCoord, DataCoordConfig};
+use elanus_datanode::{DataNode, DataNodeConfig};
+use elanus_events::LocalBus;
+use elanus_meta::Meta;
+use elanus_meta::model::{CollectionKey, CollectionRecord};
+use elanus_objects::{MemoryStore, ObjectStore};
+use elanus_proto::convert::{failure_from_grpc, schema_to_proto};
+use elanus_proto::datacoord as pb;
+use elanus_proto::datacoord::data_coord_client::DataCoordClient;
+use elanus_proto::datanode::data_node_client::DataNodeClient;
+use elanus_proto::datanode::{DeleteBatch, Int64Keys, RowBatch, WriteRequest, delete_batch};
+use elanus_proto::transport::{Channel, datacoord_client, datacoord_server, datanode_client, datanode_server};
+use elanus_proto::{admin, datanode};
+use elanus_runtime::background::Background;
+use elanus_runtime::late::LateChannel;
+use elanus_segment::to_ipc;
+use elanus_types::schema::CollectionSchema;
+use elanus_types::{Clock as _, Failure, ManualClock, NodeId};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+/// Passes over all background tasks after which the world must be quiet.
+const PASSES_MAX: usize = 200;
+
+/// What outlives a process.
+pub(crate) struct World {
+    folder: tempfile::TempDir,
+    store: Arc<dyn ObjectStore>,
+    pub(crate) clock: Arc<ManualClock>,
+    starts: u32,
+}
+
+/// One process: coordinator and worker.
+pub(crate) struct Process {
+    pub(crate) meta: Meta,
+    pub(crate) coord: DataCoordClient<Channel>,
+    worker: DataNodeClient<Channel>,
+    pub(crate) background: Background,
+    datanode: DataNode,
+    late: LateChannel,
+}
+
+pub(crate) type Answer<T> = Result<T, Failure>;
+
+impl World {
+    pub(crate) fn new() -> Self {
+        let clock = Arc::new(ManualClock::at_ms(1_790_000_000_000));
+        Self {
+            folder: tempfile::tempdir().unwrap(),
+            store: Arc::new(MemoryStore::new(clock.clone())),
+            clock,
+            starts: 0,
+        }
+    }
+
+    /// Starts the one process of the world, as a standalone program does.
+    pub(crate) async fn start(&mut self, effects: Arc<Effects>) -> Answer<Process> {
+        self.starts += 1;
+        let node = NodeId(format!("node-{}", self.starts));
+        let url = format!("sqlite://{}", self.folder.path().join("meta.db").display());
+        let meta = Meta::open(&url, "5e1f0e6c-test", self.clock.clone()).await?;
+        let hook = Commits { effects: effects.clone(), fail_after: AtomicBool::new(false) };
+        let meta = meta.with_commit_hook(Arc::new(hook));
+        let objects: Arc<dyn ObjectStore> = Arc::new(Writes { inner: self.store.clone(), effects });
+        let coordinator = meta.take_over(&node).await?;
+        coordinator.expire_other_owners(std::slice::from_ref(&node)).await?;
+
+        let background = Background::new(self.clock.clone());
+        let late = LateChannel::new();
+        let to_coord = datacoord_client(late.channel());
+        let datanode = DataNode::new(meta.clone(), objects.clone(), to_coord, node.clone(), DataNodeConfig::default());
+        let worker = datanode_client(Channel::in_process(datanode_server(datanode.clone())));
+        let coord = DataCoord::start(
+            coordinator,
+            objects,
+            Arc::new(LocalBus::new()),
+            worker.clone(),
+            node,
+            DataCoordConfig { copy_task_files_max: 2, ..DataCoordConfig::default() },
+            &background,
+        );
+        let channel = Channel::in_process(datacoord_server(coord));
+        late.set(channel.clone());
+        Ok(Process { meta, coord: datacoord_client(channel), worker, background, datanode, late })
+    }
+}
+
+impl Process {
+    /// The end of a process that does not know it: nothing is drained.
+    pub(crate) async fn end(self) {
+        self.late.clear();
+        self.background.shutdown().await;
+        self.datanode.shutdown().await;
+        self.meta.close().await;
+    }
+
+    /// Until no background task finds work and no job is open. The clock moves: what was put off becomes due.
+    pub(crate) async fn until_settled(&self, clock: &ManualClock) {
+        for _ in 0..PASSES_MAX {
+            self.background.run_until_quiet(PASSES_MAX).await.unwrap();
+            let open = self.meta.open_jobs().await.unwrap();
+            if open.is_empty() {
+                return;
+            }
+            // A worker copies on its own.
+            tokio::time::sleep(Duration::from_millis(2)).await;
+            clock.advance_ms(500);
+        }
+        panic!("jobs do not end: {:?}", self.meta.open_jobs().await);
+    }
+
+    pub(crate) async fn create_collection(&mut self, name: &str) -> Answer<()> {
+        let request = pb::CreateCollectionRequest {
+            collection_name: name.to_owned(),
+            schema: Some(schema_to_proto(name, &schema())),
+            shards_num: 2,
+            ..pb::CreateCollectionRequest::default()
+        };
+        self.coord.create_collection(request).await.map(drop).map_err(failure_from_grpc)
+    }
+
+    /// Upserts rows with these keys; one commit.
+    pub(crate) async fn upsert(&mut self, name: &str, keys: &[i64]) -> Answer<()> {
+        let collection = self.coord.describe_collection(by_name(name)).await.map_err(failure_from_grpc)?.into_inner();
+        let column: ArrayRef = Arc::new(Int64Array::from(keys.to_vec()));
+        let batch = RecordBatch::try_from_iter([("pk", column)]).unwrap();
+        let request = WriteRequest {
+            collection_id: collection.id,
+            rows: vec![RowBatch { partition_id: collection.partitions[0].id, arrow_ipc: to_ipc(&batch) }],
+            deletes: vec![DeleteBatch {
+                partition_id: -1,
+                keys: Some(delete_batch::Keys::Int64Keys(Int64Keys { values: keys.to_vec() })),
+            }],
+        };
+        let written: Result<_, tonic::Status> = self.worker.write(request).await;
+        written.map(|_: tonic::Response<datanode::WriteResponse>| ()).map_err(failure_from_grpc)
+    }
+
+    pub(crate) async fn snapshot(&mut self, name: &str, snapshot: &str) -> Answer<pb::Snapshot> {
+        let request = pb::CreateSnapshotRequest {
+            collection: Some(by_name(name)),
+            name: snapshot.to_owned(),
+            ..pb::CreateSnapshotRequest::default()
+        };
+        self.coord.create_snapshot(request).await.map(tonic::Response::into_inner).map_err(failure_from_grpc)
+    }
+
+    pub(crate) async fn restore(&mut self, name: &str, snapshot: &str, target: &str) -> Answer<pb::RestoreJob> {
+        let request = pb::RestoreSnapshotRequest {
+            source: Some(pb::SnapshotRef { collection: Some(by_name(name)), snapshot_name: snapshot.to_owned() }),
+            target_collection_name: target.to_owned(),
+            ..pb::RestoreSnapshotRequest::default()
+        };
+        self.coord.restore_snapshot(request).await.map(tonic::Response::into_inner).map_err(failure_from_grpc)
+    }
+
+    /// The only job of this target.
+    pub(crate) async fn job(&mut self, target: &str) -> Option<pb::RestoreJob> {
+        let request =
+            pb::ListRestoreJobsRequest { collection_name: target.to_owned(), ..pb::ListRestoreJobsRequest::default() };
+        self.coord.list_restore_jobs(request).await.unwrap().into_inner().jobs.pop()
+    }
+
+    pub(crate) async fn collection(&self, name: &str) -> Option<CollectionRecord> {
+        let key = CollectionKey::Name { database: "default".to_owned(), name: name.to_owned() };
+        self.meta.collection(&key).await.unwrap()
+    }
+
+    /// Upserts that a collection shows: number of rows and of deleted keys.
+    pub(crate) async fn rows(&self, name: &str) -> (u64, u64) {
+        let collection = self.collection(name).await.expect("the collection is there");
+        let sums = self.meta.statistics(collection.id, &[]).await.unwrap();
+        (sums.rows, sums.delete_records)
+    }
+
+    /// That the bucket is what the metadata says, to the last byte.
+    pub(crate) async fn scrub(&mut self) -> admin::ScrubReport {
+        let report = self.coord.scrub(admin::ScrubRequest { checksums: true }).await.unwrap().into_inner();
+        assert!(report.missing.is_empty() && report.damaged.is_empty() && report.unknown.is_empty(), "{report:?}");
+        report
+    }
+}
+
+pub(crate) fn by_name(name: &str) -> pb::CollectionRef {
+    pb::CollectionRef { collection_name: name.to_owned(), ..pb::CollectionRef::default() }
+}
+
+fn schema() -> CollectionSchema {
+    use elanus_types::FieldId;
+    use elanus_types::schema::{DataType, FieldSchema};
+    CollectionSchema {
+        description: String::new(),
+        fields: vec![FieldSchema {
+            id: FieldId::FIRST_USER,
+            name: "pk".to_owned(),
+            description: String::new(),
+            data_type: DataType::Int64,
+            is_primary_key: true,
+            auto_id: false,
+            is_dynamic: false,
+            nullable: false,
+            type_params: Default::default(),
+        }],
+        enable_dynamic_field: false,
+    }
+}
+
+/// Moves the clock past every lease.
+pub(crate) fn let_leases_end(world: &World) {
+    let before = world.clock.now_ms();
+    world.clock.advance_ms(10 * 60_000);
+    assert!(world.clock.now_ms() > before);
+}
