@@ -1,0 +1,36 @@
+//! Collections of a database.
+
+use crate::{Client, Collection, CollectionDetail, Result};
+use elanus_proto::datacoord::{CollectionRef, ListCollectionsRequest};
+
+/// Calls about collections.
+#[derive(Clone, Copy, Debug)]
+pub struct Collections<'c>(pub(crate) &'c Client);
+
+impl Collections<'_> {
+    /// All collections of the database, by name.
+    ///
+    /// # Errors
+    /// When there is no such database.
+    pub async fn list(&self) -> Result<Vec<Collection>> {
+        let request = ListCollectionsRequest { db_name: self.0.database.clone() };
+        let call = async || self.0.admin.clone().list_collections(request.clone()).await;
+        Ok(self.0.read(call).await?.collections)
+    }
+
+    /// A collection with its size.
+    ///
+    /// # Errors
+    /// When there is no such collection.
+    pub async fn describe(&self, name: &str) -> Result<CollectionDetail> {
+        let request = self.0.collection(name);
+        let call = async || self.0.admin.clone().describe_collection(request.clone()).await;
+        self.0.read(call).await
+    }
+}
+
+impl Client {
+    pub(crate) fn collection(&self, name: &str) -> CollectionRef {
+        CollectionRef { db_name: self.database.clone(), collection_name: name.to_owned(), collection_id: 0 }
+    }
+}

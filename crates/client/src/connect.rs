@@ -1,0 +1,167 @@
+//! From an address to a client.
+
+use crate::{ClientError, Collections, ErrorKind, Jobs, Result, Scrub, Snapshots};
+use elanus_proto::{
+    admin::admin_client::AdminClient,
+    milvus::milvus_service_client::MilvusServiceClient,
+    transport::{Channel, admin_client, milvus_client},
+};
+use std::{error::Error, time::Duration};
+use tonic::transport::Endpoint;
+
+const CONNECT_MAX: Duration = Duration::from_secs(5);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A connection to one server, used for one database. Cheap to clone; it connects again by itself.
+#[derive(Clone, Debug)]
+pub struct Client {
+    pub(crate) milvus: MilvusServiceClient<Channel>,
+    pub(crate) admin: AdminClient<Channel>,
+    pub(crate) database: String,
+    pub(crate) timeout: Option<Duration>,
+}
+
+/// What a client is made from.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Builder {
+    address: String,
+    database: String,
+    timeout: Option<Duration>,
+}
+
+impl Client {
+    /// Connects to `host:port` or `http://host:port`, database "default".
+    ///
+    /// # Errors
+    /// When the address is not one, or nobody answers there.
+    pub async fn connect(address: &str) -> Result<Self> {
+        Self::builder(address).connect().await
+    }
+
+    /// Options for a connection to `host:port` or `http://host:port`.
+    pub fn builder(address: &str) -> Builder {
+        Builder { address: address.to_owned(), database: String::new(), timeout: None }
+    }
+
+    /// A client of a server in this process.
+    #[must_use]
+    pub fn over(channel: Channel) -> Self {
+        Self {
+            milvus: milvus_client(channel.clone()),
+            admin: admin_client(channel),
+            database: String::new(),
+            timeout: None,
+        }
+    }
+
+    /// Snapshots of the collections of this database.
+    #[must_use]
+    pub fn snapshots(&self) -> Snapshots<'_> {
+        Snapshots(self)
+    }
+
+    /// Restore jobs.
+    #[must_use]
+    pub fn jobs(&self) -> Jobs<'_> {
+        Jobs(self)
+    }
+
+    /// Collections of this database.
+    #[must_use]
+    pub fn collections(&self) -> Collections<'_> {
+        Collections(self)
+    }
+
+    /// Compares the object store with the metadata. Deletes nothing.
+    pub fn scrub(&self) -> Scrub<'_> {
+        Scrub::new(self)
+    }
+}
+
+impl Builder {
+    /// The database of the calls; "default" where none is given.
+    pub fn database(mut self, name: impl Into<String>) -> Self {
+        self.database = name.into();
+        self
+    }
+
+    /// Longest wait for one answer; for ever where none is given.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// Connects.
+    ///
+    /// # Errors
+    /// When the address is not one, or nobody answers there.
+    pub async fn connect(self) -> Result<Client> {
+        let channel = endpoint(&self.address)?.connect().await.map_err(|error| {
+            let reason = innermost(&error);
+            let message = format!("could not reach {}: {reason}; is the server running there?", self.address);
+            ClientError::new(ErrorKind::Unavailable, message)
+        })?;
+        Ok(Client { database: self.database, timeout: self.timeout, ..Client::over(channel.into()) })
+    }
+}
+
+fn endpoint(address: &str) -> Result<Endpoint> {
+    let invalid = |why: &str| {
+        let message = format!("{address:?} is not a server address: {why}; give http://host:port");
+        ClientError::new(ErrorKind::Invalid, message)
+    };
+    let url = match address.split_once("://") {
+        Some(("http", _)) => address.to_owned(),
+        Some(("https", _)) => return Err(invalid("TLS is not supported by this build")),
+        Some((scheme, _)) => return Err(invalid(&format!("{scheme}:// is not http://"))),
+        None => format!("http://{address}"),
+    };
+    let uri: http::Uri = url.parse().map_err(|_| invalid("it cannot be parsed"))?;
+    if uri.port_u16().is_none() || !matches!(uri.path(), "" | "/") {
+        return Err(invalid("it needs a host and a port, and nothing else"));
+    }
+    Ok(Endpoint::from(uri)
+        .connect_timeout(CONNECT_MAX)
+        .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
+        .keep_alive_timeout(KEEPALIVE_TIMEOUT)
+        .keep_alive_while_idle(true)
+        .tcp_nodelay(true))
+}
+
+/// The outer ones only say "transport error".
+fn innermost(error: &dyn Error) -> String {
+    let mut error = error;
+    while let Some(source) = error.source() {
+        error = source;
+    }
+    error.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_a_host_and_a_port() {
+        for good in ["127.0.0.1:19530", "http://localhost:1", "http://[::1]:19530/"] {
+            assert!(endpoint(good).is_ok(), "{good}");
+        }
+        for bad in ["", "localhost", "https://localhost:1", "tcp://a:1", "http://a:1/x", "a b:1"] {
+            let error = endpoint(bad).unwrap_err();
+            assert_eq!(error.kind, ErrorKind::Invalid, "{bad}");
+            assert!(error.message.ends_with("give http://host:port"), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn nobody_there_is_told_with_the_address() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        drop(listener);
+        let error = Client::connect(&address).await.unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Unavailable);
+        assert!(error.message.contains(&address), "{error}");
+    }
+}

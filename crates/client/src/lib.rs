@@ -1,0 +1,31 @@
+//! Rust SDK for snapshots, restore jobs and administration.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), elanus_client::ClientError> {
+//! use elanus_client::Client;
+//!
+//! let client = Client::connect("http://127.0.0.1:19530").await?;
+//! let snapshot = client.snapshots().create("docs", "before-import").description("v1").send().await?;
+//! let job = client.snapshots().restore("docs", &snapshot.name, "docs_v1").send().await?;
+//! client.jobs().wait(job.job_id, |job| eprintln!("{} %", job.progress)).await?;
+//! # Ok(()) }
+//! ```
+//!
+//! Reads are repeated when the server is away for a moment; writes never are: only the caller knows whether it wants one twice.
+
+mod call;
+mod collections;
+mod connect;
+mod error;
+mod jobs;
+mod scrub;
+mod snapshots;
+
+pub use collections::Collections;
+pub use connect::{Builder, Client};
+pub use elanus_proto::admin::{CollectionDetail, ScrubReport};
+pub use elanus_proto::datacoord::{Collection, Pin, RestoreJob, Snapshot, Statistics};
+pub use error::{ClientError, ErrorKind, Result};
+pub use jobs::{Jobs, ListJobs};
+pub use scrub::Scrub;
+pub use snapshots::{CreateSnapshot, PinSnapshot, RestoreSnapshot, Snapshots};

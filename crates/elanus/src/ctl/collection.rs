@@ -1,0 +1,215 @@
+//! `elanus ctl collection`.
+
+use super::{
+    Stop,
+    output::{Rendered, facts, ms_of, rfc3339, seconds, size, table},
+};
+use clap::Subcommand;
+use elanus_client::{Client, Collection, Statistics};
+use elanus_proto::{common::ConsistencyLevel, convert::pairs_to_map, schema};
+use serde_json::{Value, json};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Collections of the database, by name
+    #[command(visible_alias = "ls")]
+    List,
+    /// One collection with its fields and its size
+    Describe { collection: String },
+}
+
+pub(super) async fn execute(client: &Client, command: Command) -> Result<Rendered, Stop> {
+    Ok(match command {
+        Command::List => list(&client.collections().list().await?),
+        Command::Describe { collection } => {
+            let detail = client.collections().describe(&collection).await?;
+            one(&detail.collection.unwrap_or_default(), &detail.statistics.unwrap_or_default())
+        }
+    })
+}
+
+fn fields(collection: &Collection) -> &[schema::FieldSchema] {
+    collection.schema.as_ref().map(|schema| schema.fields.as_slice()).unwrap_or_default()
+}
+
+fn data_type(field: &schema::FieldSchema) -> String {
+    let known = schema::DataType::try_from(field.data_type).map(|ty| ty.as_str_name().to_owned());
+    known.unwrap_or_else(|_| field.data_type.to_string())
+}
+
+fn consistency(collection: &Collection) -> String {
+    let known = ConsistencyLevel::try_from(collection.consistency_level).map(|level| level.as_str_name().to_owned());
+    known.unwrap_or_else(|_| collection.consistency_level.to_string())
+}
+
+fn yes(yes: bool) -> String {
+    if yes { "yes" } else { "no" }.to_owned()
+}
+
+fn list(collections: &[Collection]) -> Rendered {
+    let row = |c: &Collection| {
+        let (fields, partitions) = (fields(c).len().to_string(), c.partitions.len().to_string());
+        vec![
+            c.name.clone(),
+            c.id.to_string(),
+            yes(c.loaded),
+            fields,
+            partitions,
+            c.indexes.len().to_string(),
+            seconds(ms_of(c.created_ts)),
+        ]
+    };
+    Rendered {
+        text: table(
+            &["NAME", "ID", "LOADED", "FIELDS>", "PARTITIONS>", "INDEXES>", "CREATED"],
+            collections.iter().map(row),
+        ),
+        json: collections.iter().map(to_json).collect(),
+    }
+}
+
+fn one(c: &Collection, statistics: &Statistics) -> Rendered {
+    let head = facts(&[
+        ("name", format!("{}.{} (id {})", c.db_name, c.name, c.id)),
+        ("created", seconds(ms_of(c.created_ts))),
+        ("loaded", yes(c.loaded)),
+        ("consistency", consistency(c)),
+        ("shards", c.shards_num.to_string()),
+        ("partitions", c.partitions.iter().map(|p| p.name.as_str()).collect::<Vec<_>>().join(", ")),
+        ("indexes", c.indexes.iter().map(|i| i.name.as_str()).collect::<Vec<_>>().join(", ")),
+        ("rows", format!("{} (deletes on record: {})", statistics.row_count, statistics.delete_records)),
+        (
+            "size",
+            format!("{} in {} files of {} segments", size(statistics.bytes), statistics.files, statistics.segments),
+        ),
+    ]);
+    let row = |field: &schema::FieldSchema| {
+        let params: Vec<_> =
+            pairs_to_map(&field.type_params).iter().map(|(key, value)| format!("{key}={value}")).collect();
+        let traits = [
+            (field.is_primary_key, "primary key"),
+            (field.auto_id, "auto id"),
+            (field.nullable, "nullable"),
+            (field.is_dynamic, "dynamic"),
+        ];
+        let traits: Vec<_> = traits.iter().filter_map(|(yes, name)| yes.then_some(*name)).collect();
+        vec![field.name.clone(), field.field_id.to_string(), data_type(field), params.join(" "), traits.join(", ")]
+    };
+    let fields = table(&["FIELD", "ID>", "TYPE", "PARAMETERS", "TRAITS"], fields(c).iter().map(row));
+    let mut json = to_json(c);
+    json["statistics"] = json!({
+        "row_count": statistics.row_count,
+        "delete_records": statistics.delete_records,
+        "segments": statistics.segments,
+        "files": statistics.files,
+        "bytes": statistics.bytes,
+    });
+    Rendered { text: format!("{head}\n\n{fields}"), json }
+}
+
+fn to_json(c: &Collection) -> Value {
+    let field = |field: &schema::FieldSchema| {
+        json!({
+            "id": field.field_id,
+            "name": field.name,
+            "description": field.description,
+            "data_type": data_type(field),
+            "params": pairs_to_map(&field.type_params),
+            "primary_key": field.is_primary_key,
+            "auto_id": field.auto_id,
+            "nullable": field.nullable,
+            "dynamic": field.is_dynamic,
+        })
+    };
+    let partitions = c.partitions.iter().map(|p| {
+        let created_at = rfc3339(ms_of(p.created_ts));
+        json!({"id": p.id, "name": p.name, "created_ts": p.created_ts, "created_at": created_at, "loaded": p.loaded})
+    });
+    let indexes =
+        c.indexes.iter().map(|i| json!({"id": i.id, "name": i.name, "field_id": i.field_id, "params": i.params}));
+    json!({
+        "id": c.id,
+        "name": c.name,
+        "db_id": c.db_id,
+        "db_name": c.db_name,
+        "loaded": c.loaded,
+        "shards_num": c.shards_num,
+        "consistency_level": consistency(c),
+        "created_ts": c.created_ts,
+        "created_at": rfc3339(ms_of(c.created_ts)),
+        "updated_ts": c.updated_ts,
+        "updated_at": rfc3339(ms_of(c.updated_ts)),
+        "properties": c.properties,
+        "fields": fields(c).iter().map(field).collect::<Value>(),
+        "partitions": partitions.collect::<Value>(),
+        "indexes": indexes.collect::<Value>(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use elanus_proto::{common::KeyValuePair, datacoord::Partition};
+
+    fn collection() -> Collection {
+        let id = schema::FieldSchema {
+            field_id: 100,
+            name: "id".to_owned(),
+            is_primary_key: true,
+            data_type: 5,
+            ..Default::default()
+        };
+        let dim = KeyValuePair { key: "dim".to_owned(), value: "8".to_owned() };
+        let vector = schema::FieldSchema {
+            field_id: 101,
+            name: "v".to_owned(),
+            data_type: 101,
+            type_params: vec![dim],
+            ..Default::default()
+        };
+        Collection {
+            id: 3,
+            db_name: "default".to_owned(),
+            name: "docs".to_owned(),
+            schema: Some(schema::CollectionSchema { fields: vec![id, vector], ..Default::default() }),
+            shards_num: 1,
+            consistency_level: 2,
+            partitions: vec![Partition { id: 4, name: "_default".to_owned(), ..Default::default() }],
+            created_ts: 1_700_000_000_000 << 18,
+            loaded: true,
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn collections_as_a_table() {
+        let expected = "\
+NAME  ID  LOADED  FIELDS  PARTITIONS  INDEXES  CREATED
+docs  3   yes          2           1        0  2023-11-14T22:13:20Z";
+        assert_eq!(list(&[collection()]).text, expected);
+    }
+
+    #[test]
+    fn one_collection_in_both_forms() {
+        let statistics = Statistics { row_count: 10, files: 2, bytes: 2_048, segments: 1, delete_records: 3 };
+        let rendered = one(&collection(), &statistics);
+        let expected = "\
+name         default.docs (id 3)
+created      2023-11-14T22:13:20Z
+loaded       yes
+consistency  Bounded
+shards       1
+partitions   _default
+indexes
+rows         10 (deletes on record: 3)
+size         2.00 KiB in 2 files of 1 segments
+
+FIELD   ID  TYPE         PARAMETERS  TRAITS
+id     100  Int64                    primary key
+v      101  FloatVector  dim=8";
+        assert_eq!(rendered.text, expected);
+        assert_eq!(rendered.json["fields"][1]["params"]["dim"], "8");
+        assert_eq!(rendered.json["statistics"]["bytes"], 2_048);
+        assert_eq!(rendered.json["created_at"], "2023-11-14T22:13:20.000Z");
+    }
+}

@@ -1,0 +1,221 @@
+//! `elanus ctl`: the operator's command line, over gRPC. Results go to stdout, everything else to stderr.
+
+mod collection;
+mod job;
+mod output;
+mod scrub;
+mod snapshot;
+mod wait;
+
+use clap::{Args, Subcommand};
+use elanus_client::{Client, ClientError, ErrorKind};
+use output::{Format, Rendered};
+use std::{process::ExitCode, time::Duration};
+
+const HELP: &str = "\
+Examples:
+  elanus ctl snapshot create docs before-v2 --description 'before the import'
+  elanus ctl snapshot list docs
+  elanus ctl snapshot restore docs before-v2 docs_v1 --wait
+  elanus ctl job list
+  elanus ctl --output json collection describe docs | jq .statistics.row_count
+  elanus ctl scrub --checksums
+
+Exit codes:
+  0  done
+  1  failed; also: scrub found a difference
+  2  the command line, or a value in it, is wrong
+  4  not found
+  5  in the way: pinned, or the name is taken
+  6  the restore job failed or was cancelled
+  7  the server is away; a command that changes something may have been done or not
+  130  interrupted";
+
+/// Snapshots, restore jobs and checks of a running server.
+#[derive(Debug, Args)]
+#[command(after_long_help = HELP)]
+pub(crate) struct CtlArgs {
+    #[command(flatten)]
+    options: Options,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Args)]
+struct Options {
+    /// Server: http://HOST:PORT
+    #[arg(long, value_name = "URL", env = "ELANUS_ADDR", default_value = "http://127.0.0.1:19530", global = true)]
+    addr: String,
+    /// Database of the collections that are named
+    #[arg(long, value_name = "NAME", env = "ELANUS_DB", default_value = "default", global = true)]
+    db: String,
+    /// What results look like; JSON is stable and exact
+    #[arg(long, value_name = "FORMAT", env = "ELANUS_OUTPUT", default_value = "table", global = true)]
+    output: Format,
+    /// Longest wait for one answer of the server, for example 90s [default: 60s; scrub: none]
+    #[arg(long, value_name = "TIME", env = "ELANUS_TIMEOUT", value_parser = humantime::parse_duration, global = true)]
+    timeout: Option<Duration>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Take, list, keep, drop and restore snapshots
+    #[command(subcommand, visible_alias = "snapshots")]
+    Snapshot(snapshot::Command),
+    /// Look at restore jobs and cancel them
+    #[command(subcommand, visible_alias = "jobs")]
+    Job(job::Command),
+    /// Look at collections
+    #[command(subcommand, visible_alias = "collections")]
+    Collection(collection::Command),
+    Scrub(scrub::ScrubArgs),
+}
+
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Why a command printed no result, or one that a script must notice.
+#[derive(Debug)]
+enum Stop {
+    Client(ClientError),
+    /// The result is printed, and says that something is wrong.
+    Differs(Rendered),
+    Interrupted,
+}
+
+impl From<ClientError> for Stop {
+    fn from(error: ClientError) -> Self {
+        Self::Client(error)
+    }
+}
+
+pub(crate) async fn run(args: CtlArgs) -> ExitCode {
+    let format = args.options.output;
+    let code = match execute(args).await {
+        Ok(rendered) => {
+            rendered.print(format);
+            0
+        }
+        Err(Stop::Differs(rendered)) => {
+            rendered.print(format);
+            1
+        }
+        Err(Stop::Client(error)) => {
+            eprintln!("{}", complaint(&error));
+            exit_code(error.kind)
+        }
+        Err(Stop::Interrupted) => 130,
+    };
+    ExitCode::from(code)
+}
+
+async fn execute(args: CtlArgs) -> Result<Rendered, Stop> {
+    let Options { addr, db, timeout, .. } = args.options;
+    let mut builder = Client::builder(&addr).database(db);
+    let bounded = !matches!(args.command, Command::Scrub(_));
+    if let Some(timeout) = timeout.or(bounded.then_some(TIMEOUT)) {
+        builder = builder.timeout(timeout);
+    }
+    let client = builder.connect().await?;
+    match args.command {
+        Command::Snapshot(command) => snapshot::execute(&client, command).await,
+        Command::Job(command) => job::execute(&client, command).await,
+        Command::Collection(command) => collection::execute(&client, command).await,
+        Command::Scrub(args) => scrub::execute(&client, &args).await,
+    }
+}
+
+fn complaint(error: &ClientError) -> String {
+    let message = output::clean(&error.message);
+    match error.code {
+        Some(code) => format!("error: {message} (code {})", code.number()),
+        None => format!("error: {message}"),
+    }
+}
+
+/// The numbers that `--help` promises.
+fn exit_code(kind: ErrorKind) -> u8 {
+    match kind {
+        ErrorKind::Invalid => 2,
+        ErrorKind::NotFound => 4,
+        ErrorKind::Conflict => 5,
+        ErrorKind::JobFailed => 6,
+        ErrorKind::Unavailable => 7,
+        _ => 1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+    use elanus_types::{Code, Failure};
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        args: CtlArgs,
+    }
+
+    fn parse(line: &str) -> Result<CtlArgs, clap::error::ErrorKind> {
+        let parsed = Cli::try_parse_from(format!("ctl {line}").split(' '));
+        parsed.map(|cli| cli.args).map_err(|error| error.kind())
+    }
+
+    #[test]
+    fn the_examples_of_the_help_are_valid() {
+        let lines = HELP.lines().filter_map(|line| line.trim().strip_prefix("elanus ctl "));
+        let lines: Vec<_> =
+            lines.map(|line| line.split(" |").next().unwrap().replace("'before the import'", "x")).collect();
+        assert_eq!(lines.len(), 6);
+        for line in lines {
+            assert!(parse(&line).is_ok(), "{line}");
+        }
+    }
+
+    #[test]
+    fn options_may_stand_anywhere() {
+        for line in [
+            "--db other --output json snapshot list docs",
+            "snapshot list docs --db other --output json",
+            "snapshot --db other list --output json docs",
+        ] {
+            let args = parse(line).unwrap();
+            assert_eq!((args.options.db.as_str(), args.options.output), ("other", Format::Json), "{line}");
+        }
+        assert_eq!(parse("snapshot list docs --timeout 1m30s").unwrap().options.timeout, Some(Duration::from_secs(90)));
+    }
+
+    #[test]
+    fn a_wrong_line_is_refused() {
+        for line in [
+            "snapshot create docs",
+            "snapshot restore docs a",
+            "job describe seven",
+            "job cancel 0",
+            "snapshot unpin -1",
+            "snapshot pin docs a --ttl 0s",
+            "--output xml job list",
+            "--timeout soon job list",
+        ] {
+            assert!(parse(line).is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn every_documented_exit_code_is_given() {
+        let codes =
+            |number: i32, text: &str| exit_code(ClientError::from(Failure::new(Code::from_number(number), text)).kind);
+        assert_eq!(codes(5, "x"), 1);
+        assert_eq!(codes(1101, "a name is missing"), 2);
+        assert_eq!(codes(2600, "snapshot not found[snapshot=x]"), 4);
+        assert_eq!(codes(2601, "snapshot is pinned[snapshot=x]"), 5);
+        assert_eq!(codes(2101, "restore job 7 failed: x"), 6);
+        assert_eq!(codes(1, "x"), 7);
+    }
+
+    #[test]
+    fn a_complaint_has_the_code_and_no_control_characters() {
+        let error = ClientError::from(Failure::new(Code::SnapshotNotFound, "not found[snapshot=\u{1b}[2Jx\n]"));
+        assert_eq!(complaint(&error), "error: not found[snapshot=\\u{1b}[2Jx\\n] (code 2600)");
+    }
+}

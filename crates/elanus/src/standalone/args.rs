@@ -1,0 +1,234 @@
+//! Flags of `elanus standalone`, and the plan that they make. Looks at nothing outside the command line.
+
+use super::StartError;
+use anyhow::{Context as _, anyhow};
+use clap::{Args, ValueEnum};
+use elanus_events::EventBus;
+use elanus_objects::OpenError;
+use elanus_proto::transport::MESSAGE_BYTES_MAX;
+use elanus_runtime::telemetry::{self, Filter};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+const HELP: &str = "\
+Examples:
+  elanus standalone
+  elanus standalone --data /var/lib/elanus --listen 0.0.0.0:19530
+  elanus standalone --log debug --log-format json
+
+Exit codes:
+  0  stopped in good order (SIGTERM or Ctrl-C; a second Ctrl-C stops at once)
+  1  something failed
+  2  the command line, or a value in it, is wrong
+  3  refused, and nothing was touched: an address or the directory is in use, the directory was
+     not made by elanus, or was made by a newer one
+
+Everything that was acknowledged survives any end of the process, also kill -9.";
+
+/// Start everything in one process
+///
+/// Metadata in SQLite, objects in a directory, events in the process. Listens on this machine only, because there is no
+/// authentication in this build: whoever can connect can read and change everything. Give --listen 0.0.0.0:19530 where
+/// the network is trusted.
+#[derive(Debug, Args)]
+#[command(after_long_help = HELP)]
+pub(crate) struct StandaloneArgs {
+    /// Directory of all data; created when absent
+    #[arg(long, value_name = "DIR", env = "ELANUS_DATA", default_value = "./elanus-data")]
+    data: PathBuf,
+    /// Address of the Milvus API and of `elanus ctl`
+    #[arg(long, value_name = "IP:PORT", env = "ELANUS_LISTEN", default_value = "127.0.0.1:19530")]
+    pub(super) listen: SocketAddr,
+    /// Address of /healthz, /readyz, /tasks and /version
+    #[arg(long, value_name = "IP:PORT", env = "ELANUS_MANAGEMENT", default_value = "127.0.0.1:9091")]
+    pub(super) management: SocketAddr,
+    /// Metadata store: sqlite:///PATH [default: meta.db in the data directory]
+    #[arg(long, value_name = "URL", env = "ELANUS_META", hide_env_values = true)]
+    meta: Option<String>,
+    /// Object store: file:///DIR [default: the data directory]
+    #[arg(long, value_name = "URL", env = "ELANUS_OBJECTS", hide_env_values = true)]
+    objects: Option<String>,
+    /// Event bus
+    #[arg(long, value_name = "URL", env = "ELANUS_EVENTS", default_value = "local:", hide_env_values = true)]
+    events: String,
+    /// Longest message of the Milvus API, for example 64MiB
+    #[arg(long, value_name = "BYTES", env = "ELANUS_MESSAGE_BYTES_MAX", default_value = "512MiB", value_parser = bytes)]
+    message_bytes_max: usize,
+    /// What is logged: a level, or directives such as info,elanus_meta=debug
+    #[arg(long, value_name = "LEVEL", env = "ELANUS_LOG", default_value = "info")]
+    pub(super) log: Filter,
+    /// What log lines look like
+    #[arg(long, value_name = "FORMAT", env = "ELANUS_LOG_FORMAT", default_value = "text")]
+    pub(super) log_format: LogFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum LogFormat {
+    Text,
+    Json,
+}
+
+impl From<LogFormat> for telemetry::Format {
+    fn from(format: LogFormat) -> Self {
+        match format {
+            LogFormat::Text => Self::Text,
+            LogFormat::Json => Self::Json,
+        }
+    }
+}
+
+/// Which parts the process is made of.
+#[derive(Clone, Debug)]
+pub(super) struct Plan {
+    /// `sqlite:///…`
+    pub(super) meta_url: String,
+    pub(super) objects_dir: PathBuf,
+    /// The data directory, where it holds the metadata of objects that are elsewhere.
+    pub(super) meta_dir: Option<PathBuf>,
+    pub(super) bus: Arc<dyn EventBus>,
+    pub(super) message_bytes_max: usize,
+}
+
+impl StandaloneArgs {
+    /// Refuses what this build cannot be made of, before anything is touched.
+    pub(super) fn plan(&self) -> Result<Plan, StartError> {
+        let bus = elanus_events::open(&self.events).map_err(|error| StartError::Usage(anyhow!("--events: {error}")))?;
+        let data = std::path::absolute(&self.data).context("--data").map_err(StartError::Usage)?;
+        let objects_dir = match &self.objects {
+            Some(url) => objects_dir(url).map_err(|error| StartError::Usage(anyhow!("--objects: {error}")))?,
+            None => data.clone(),
+        };
+        let meta_url = match &self.meta {
+            Some(url) => checked_meta_url(url),
+            None => sqlite_url(&data.join("meta.db")),
+        };
+        let meta_dir = self.meta.is_none().then_some(data).filter(|dir| *dir != objects_dir);
+        Ok(Plan {
+            meta_url: meta_url.map_err(|error| StartError::Usage(error.context("--meta")))?,
+            objects_dir,
+            meta_dir,
+            bus,
+            message_bytes_max: self.message_bytes_max,
+        })
+    }
+}
+
+/// The directory of a store that need not exist yet: its guard creates it.
+fn objects_dir(url: &str) -> Result<PathBuf, OpenError> {
+    match elanus_objects::open(url) {
+        Err(OpenError::Directory { path, .. }) => Ok(path),
+        Err(error) => Err(error),
+        Ok(_) => {
+            let path = url::Url::parse(url).ok().and_then(|url| url.to_file_path().ok());
+            path.ok_or_else(|| OpenError::Invalid { why: "it is not a path".to_owned() })
+        }
+    }
+}
+
+/// Never repeats the URL: it may have a password in it.
+fn checked_meta_url(url: &str) -> anyhow::Result<String> {
+    match url.split_once("://") {
+        Some(("sqlite", path)) if path.starts_with('/') => Ok(url.to_owned()),
+        Some(("sqlite", _)) => Err(anyhow!("a sqlite URL needs an absolute path: sqlite:///path")),
+        Some((scheme, _)) => {
+            Err(anyhow!("{scheme}:// metadata stores are not supported by this build; use sqlite:///path"))
+        }
+        None => Err(anyhow!("the metadata URL is not valid; use sqlite:///path")),
+    }
+}
+
+fn sqlite_url(path: &Path) -> anyhow::Result<String> {
+    let text = path.to_str().with_context(|| format!("{} is not UTF-8", path.display()))?;
+    Ok(format!("sqlite://{text}"))
+}
+
+/// `1048576`, `1024KiB`, `1MiB`.
+fn bytes(text: &str) -> Result<usize, String> {
+    let (number, shift) = match text.find(|c: char| !c.is_ascii_digit()).map(|at| text.split_at(at)) {
+        None => (text, 0),
+        Some((number, "KiB")) => (number, 10),
+        Some((number, "MiB")) => (number, 20),
+        Some((number, "GiB")) => (number, 30),
+        Some(_) => return Err("give bytes, or a number with KiB, MiB or GiB".to_owned()),
+    };
+    let number: usize = number.parse().map_err(|_| "give a number, for example 64MiB".to_owned())?;
+    let bytes = number.checked_mul(1 << shift).filter(|bytes| (1 << 20..=MESSAGE_BYTES_MAX).contains(bytes));
+    bytes.ok_or_else(|| "give at least 1MiB and at most 512MiB".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        args: StandaloneArgs,
+    }
+
+    fn plan(flags: &[&str]) -> Result<Plan, String> {
+        let flags = std::iter::once("standalone").chain(flags.iter().copied());
+        let args = Cli::try_parse_from(flags).map_err(|error| error.to_string())?.args;
+        args.plan().map_err(|error| match error {
+            StartError::Usage(error) => format!("{error:#}"),
+            other => panic!("not the command line's fault: {other:?}"),
+        })
+    }
+
+    #[test]
+    fn everything_is_in_the_data_directory_unless_it_is_said() {
+        let default = plan(&["--data", "/d"]).unwrap();
+        assert_eq!(
+            (default.meta_url.as_str(), default.objects_dir.as_path()),
+            ("sqlite:///d/meta.db", Path::new("/d"))
+        );
+        assert_eq!((default.meta_dir, default.message_bytes_max), (None, 512 << 20));
+
+        let elsewhere = plan(&["--data", "/d", "--objects", "file:///no/such%20dir"]).unwrap();
+        assert_eq!(elsewhere.objects_dir, Path::new("/no/such dir"));
+        assert_eq!(elsewhere.meta_dir.as_deref(), Some(Path::new("/d")));
+
+        let both = plan(&["--meta", "sqlite:///m/x.db", "--objects", "file:///o"]).unwrap();
+        assert_eq!((both.meta_url.as_str(), both.meta_dir), ("sqlite:///m/x.db", None));
+        assert_eq!(
+            plan(&["--data", "/d", "--objects", "file:///d"]).unwrap().meta_dir,
+            None,
+            "one guard for one directory"
+        );
+    }
+
+    #[test]
+    fn listens_on_this_machine_only_unless_it_is_said() {
+        let args = Cli::try_parse_from(["standalone"]).unwrap().args;
+        assert!(args.listen.ip().is_loopback() && args.management.ip().is_loopback());
+        assert_eq!((args.listen.port(), args.management.port()), (19_530, 9_091));
+    }
+
+    #[test]
+    fn what_this_build_has_not_is_refused_without_secrets() {
+        for (flag, url, says) in [
+            ("--meta", "postgres://user:secret@host/db", "postgres:// metadata stores are not supported by this build"),
+            ("--meta", "sqlite:relative.db", "use sqlite:///path"),
+            ("--meta", "sqlite://relative.db", "needs an absolute path"),
+            ("--objects", "s3://key:secret@bucket", "s3:// object stores are not supported by this build"),
+            ("--objects", "file:///d?secret=1", "use file:///absolute/path"),
+            ("--events", "nats://user:secret@host", "nats:// event buses are not supported by this build"),
+        ] {
+            let error = plan(&[flag, url]).unwrap_err();
+            assert!(error.contains(says) && error.contains(flag) && !error.contains("secret"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_size_has_a_unit_and_bounds() {
+        assert_eq!(bytes("1048576"), Ok(1 << 20));
+        assert_eq!(bytes("64MiB"), Ok(64 << 20));
+        for bad in ["", "MiB", "1", "1GiB", "64MB", "-1", "99999999999999999999KiB"] {
+            assert!(bytes(bad).is_err(), "{bad}");
+        }
+    }
+}

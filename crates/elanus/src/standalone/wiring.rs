@@ -1,0 +1,134 @@
+//! Which service gets which parts, and the order in which they start and end.
+
+use super::{StartError, args::Plan};
+use anyhow::Context as _;
+use elanus_datacoord::{DataCoord, DataCoordConfig};
+use elanus_datanode::{DataNode, DataNodeConfig};
+use elanus_meta::Meta;
+use elanus_objects::{LocalRoot, LocalStore, ObjectStore};
+use elanus_proto::transport::{
+    Channel, admin_server, datacoord_client, datacoord_server, datanode_client, datanode_server, milvus_server,
+    querynode_client, querynode_server,
+};
+use elanus_proxy::{Proxy, ProxyConfig};
+use elanus_querynode::{QueryConfig, QueryNode};
+use elanus_runtime::{Background, LateChannel, management::Management, relay::Relay};
+use elanus_types::{Clock, NodeId};
+use std::{path::Path, sync::Arc, time::Duration};
+use tonic::service::Routes;
+
+/// How long acknowledged work may take to be answered at the end; what is not answered was not promised.
+const WRITES_MAX: Duration = Duration::from_secs(5);
+
+/// The running services of one process.
+pub(super) struct Services {
+    meta: Meta,
+    datanode: DataNode,
+    datacoord: LateChannel,
+    proxy: Proxy,
+    background: Background,
+    message_bytes_max: usize,
+    /// Given back last: until then no other process may work on the directory.
+    root: LocalRoot,
+    _meta_root: Option<LocalRoot>,
+}
+
+impl Services {
+    pub(super) async fn start(plan: &Plan, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
+        let meta_root = plan.meta_dir.as_deref().map(LocalRoot::open).transpose()?;
+        let root = LocalRoot::open(&plan.objects_dir)?;
+        let cluster_id = root.cluster_id().to_string();
+        let meta = Meta::open(&plan.meta_url, &cluster_id, Arc::clone(&clock)).await?;
+        let objects =
+            LocalStore::open(root.path()).context("could not open the object store").map_err(StartError::Failed)?;
+        let objects: Arc<dyn ObjectStore> = Arc::new(objects);
+
+        let node = NodeId(format!("standalone-{}", uuid::Uuid::now_v7()));
+        let coordinator = meta.take_over(&node).await?;
+        // The guard proves that no other process of this cluster lives: what they had begun need not run out first.
+        let given_up = coordinator.expire_other_owners(std::slice::from_ref(&node)).await?;
+        if given_up > 0 {
+            tracing::info!(given_up, "gave up what an earlier process had begun and not acknowledged");
+        }
+
+        let background = Background::new(Arc::clone(&clock));
+        let late = LateChannel::new();
+        let datanode = DataNode::new(
+            meta.clone(),
+            Arc::clone(&objects),
+            datacoord_client(late.channel()),
+            node.clone(),
+            DataNodeConfig::default(),
+        );
+        let to_datanode = Channel::in_process(datanode_server(datanode.clone()));
+        let datacoord = DataCoord::start(
+            coordinator,
+            Arc::clone(&objects),
+            Arc::clone(&plan.bus),
+            datanode_client(to_datanode.clone()),
+            node,
+            DataCoordConfig::default(),
+            &background,
+        );
+        late.set(Channel::in_process(datacoord_server(datacoord)));
+        background.spawn(Relay::new(meta.clone(), Arc::clone(&plan.bus)));
+        let querynode = QueryNode::new(meta.clone(), objects, QueryConfig::default());
+        let proxy = Proxy::new(
+            datacoord_client(late.channel()),
+            datanode_client(to_datanode),
+            querynode_client(Channel::in_process(querynode_server(querynode))),
+            clock,
+            ProxyConfig::default(),
+        );
+        Ok(Self {
+            meta,
+            datanode,
+            datacoord: late,
+            proxy,
+            background,
+            message_bytes_max: plan.message_bytes_max,
+            root,
+            _meta_root: meta_root,
+        })
+    }
+
+    /// What the process serves to clients.
+    pub(super) fn routes(&self) -> Routes {
+        let milvus = milvus_server(self.proxy.clone())
+            .max_decoding_message_size(self.message_bytes_max)
+            .max_encoding_message_size(self.message_bytes_max);
+        Routes::new(milvus).add_service(admin_server(self.proxy.clone()))
+    }
+
+    pub(super) fn management(&self, version: &'static str) -> Management {
+        let meta = self.meta.clone();
+        let data = self.root.path().to_owned();
+        Management::new(self.background.clone(), version)
+            .check("metadata", move || {
+                let meta = meta.clone();
+                Box::pin(async move { meta.next_events(1).await.map(drop).map_err(|error| error.to_string()) })
+            })
+            .check("objects", move || {
+                let data = data.clone();
+                Box::pin(async move {
+                    let found = tokio::fs::metadata(&data).await;
+                    found.map(drop).map_err(|error| format!("{}: {error}", data.display()))
+                })
+            })
+    }
+
+    pub(super) fn data(&self) -> &Path {
+        self.root.path()
+    }
+
+    /// Ends everything in good order. No call may arrive any more.
+    pub(super) async fn stop(self) {
+        if tokio::time::timeout(WRITES_MAX, self.datanode.shutdown()).await.is_err() {
+            tracing::warn!("some writes did not end in time; they were not acknowledged");
+        }
+        self.background.shutdown().await;
+        // The coordinator and the worker hold each other.
+        self.datacoord.clear();
+        self.meta.close().await;
+    }
+}

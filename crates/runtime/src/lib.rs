@@ -1,0 +1,22 @@
+//! The frame of every Elanus process: what a service needs around it to be run, watched and stopped.
+//!
+//! * [`background`]: loops that drain states of the metadata store, in bounded rounds.
+//! * [`relay`]: brings the events of the metadata store to the event bus.
+//! * [`grpc`]: the listener, the gRPC server with health and reflection, the bounded end.
+//! * [`late`]: a channel to a service that does not exist yet.
+//! * [`management`]: health, background tasks and version over HTTP, for operators and probes.
+//! * [`telemetry`]: log lines.
+//! * [`shutdown`]: from signals to one token.
+//!
+//! Nothing here knows what a service does. Configuration comes as plain values; the program reads flags and environment.
+
+pub mod background;
+pub mod grpc;
+pub mod late;
+pub mod management;
+pub mod relay;
+pub mod shutdown;
+pub mod telemetry;
+
+pub use background::{Background, BackgroundTask, NotQuiet, Report, TaskStatus};
+pub use late::LateChannel;

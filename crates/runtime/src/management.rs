@@ -1,0 +1,213 @@
+//! Health, background tasks and version over plain HTTP, for probes and operators. Reads only.
+//!
+//! * `GET /healthz`: 200 `OK`, or 503 with a reason a line.
+//! * `GET /readyz`: the same, and 503 while the process starts or stops.
+//! * `GET /tasks`: every background task as JSON.
+//! * `GET /version`: the version as JSON.
+
+use crate::background::{Background, TaskStatus};
+use axum::{Json, Router, extract::State, http::StatusCode, routing::get};
+use futures::future::BoxFuture;
+use serde_json::json;
+use std::{
+    fmt, io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+/// A probe must answer before its asker gives up.
+const CHECK_MAX: Duration = Duration::from_secs(3);
+/// How long requests may go on after the end was asked for.
+const DRAIN_MAX: Duration = Duration::from_secs(1);
+
+type Check = Arc<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
+
+/// What the management port tells. Clones tell the same.
+#[derive(Clone)]
+pub struct Management {
+    background: Background,
+    version: &'static str,
+    checks: Vec<(&'static str, Check)>,
+    ready: Arc<AtomicBool>,
+}
+
+impl Management {
+    /// Tells about these background tasks; not ready yet.
+    #[must_use]
+    pub fn new(background: Background, version: &'static str) -> Self {
+        Self { background, version, checks: Vec::new(), ready: Arc::default() }
+    }
+
+    /// Adds a check to the health of the process: an error is the reason why it is not healthy.
+    #[must_use]
+    pub fn check<F>(mut self, name: &'static str, check: F) -> Self
+    where
+        F: Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync + 'static,
+    {
+        self.checks.push((name, Arc::new(check)));
+        self
+    }
+
+    /// Says whether clients should be sent here.
+    pub fn set_ready(&self, ready: bool) {
+        self.ready.store(ready, Ordering::SeqCst);
+    }
+
+    /// The paths as a router.
+    pub fn router(&self) -> Router {
+        Router::new()
+            .route("/healthz", get(healthz))
+            .route("/readyz", get(readyz))
+            .route("/tasks", get(tasks))
+            .route("/version", get(version))
+            .with_state(self.clone())
+    }
+
+    async fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        for (name, check) in &self.checks {
+            match tokio::time::timeout(CHECK_MAX, check()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(reason)) => problems.push(format!("{name}: {reason}")),
+                Err(_) => problems.push(format!("{name}: no answer within {} s", CHECK_MAX.as_secs())),
+            }
+        }
+        problems
+    }
+}
+
+impl fmt::Debug for Management {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Management").field("version", &self.version).finish_non_exhaustive()
+    }
+}
+
+/// Serves the management port until `stop`.
+///
+/// # Errors
+/// When the transport fails.
+pub async fn serve(listener: TcpListener, management: Management, stop: CancellationToken) -> io::Result<()> {
+    let server = axum::serve(listener, management.router()).with_graceful_shutdown(stop.clone().cancelled_owned());
+    let server = std::future::IntoFuture::into_future(server);
+    tokio::pin!(server);
+    tokio::select! {
+        ended = &mut server => return ended,
+        () = stop.cancelled() => {}
+    }
+    // A client that holds its connection open does not hold the process.
+    tokio::time::timeout(DRAIN_MAX, server).await.unwrap_or(Ok(()))
+}
+
+async fn healthz(State(management): State<Management>) -> (StatusCode, String) {
+    verdict(&management.problems().await)
+}
+
+async fn readyz(State(management): State<Management>) -> (StatusCode, String) {
+    let mut problems = management.problems().await;
+    if !management.ready.load(Ordering::SeqCst) {
+        problems.push("process: starting or stopping".to_owned());
+    }
+    verdict(&problems)
+}
+
+fn verdict(problems: &[String]) -> (StatusCode, String) {
+    if problems.is_empty() {
+        return (StatusCode::OK, "OK\n".to_owned());
+    }
+    (StatusCode::SERVICE_UNAVAILABLE, problems.join("\n") + "\n")
+}
+
+async fn tasks(State(management): State<Management>) -> Json<Vec<TaskStatus>> {
+    Json(management.background.status())
+}
+
+async fn version(State(management): State<Management>) -> Json<serde_json::Value> {
+    Json(json!({"name": "elanus", "version": management.version}))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::background::{BackgroundTask, Report};
+    use axum::{
+        body::{Body, to_bytes},
+        http::Request,
+    };
+    use elanus_types::ManualClock;
+    use tower::ServiceExt as _;
+
+    async fn get(management: &Management, path: &str) -> (u16, String) {
+        let request = Request::get(path).body(Body::empty()).unwrap();
+        let response = management.router().oneshot(request).await.unwrap();
+        let status = response.status().as_u16();
+        let body = to_bytes(response.into_body(), 1 << 20).await.unwrap();
+        (status, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    fn management() -> Management {
+        Management::new(Background::new(Arc::new(ManualClock::at_ms(5))), "1.2.3")
+    }
+
+    #[tokio::test]
+    async fn a_healthy_process_says_ok_and_an_ill_one_says_why() {
+        let management = management().check("metadata", || Box::pin(async { Ok(()) }));
+        assert_eq!(get(&management, "/healthz").await, (200, "OK\n".to_owned()));
+        let management = management
+            .check("objects", || Box::pin(async { Err("the directory is gone".to_owned()) }))
+            .check("bus", || Box::pin(async { Err("away".to_owned()) }));
+        let told = (503, "objects: the directory is gone\nbus: away\n".to_owned());
+        assert_eq!(get(&management, "/healthz").await, told);
+    }
+
+    #[tokio::test]
+    async fn a_process_is_ready_between_start_and_stop() {
+        let management = management();
+        assert_eq!(get(&management, "/readyz").await.0, 503);
+        management.set_ready(true);
+        assert_eq!(get(&management, "/readyz").await.0, 200);
+        management.set_ready(false);
+        assert_eq!(get(&management, "/readyz").await.0, 503);
+        assert_eq!(get(&management, "/healthz").await.0, 200);
+    }
+
+    struct Idle;
+
+    #[async_trait::async_trait]
+    impl BackgroundTask for Idle {
+        fn name(&self) -> &'static str {
+            "test.idle"
+        }
+        fn drains(&self) -> &'static str {
+            "nothing"
+        }
+        fn period(&self) -> Duration {
+            Duration::from_secs(90)
+        }
+        async fn round(&self) -> Report {
+            Report::handled(2)
+        }
+    }
+
+    #[tokio::test]
+    async fn tasks_and_version_are_told_as_json() {
+        let management = management();
+        management.background.spawn(Idle);
+        management.background.activate_and_wait("test.idle").await;
+        let (status, body) = get(&management, "/tasks").await;
+        let tasks: serde_json::Value = serde_json::from_str(&body).unwrap();
+        let told = json!([{
+            "name": "test.idle", "drains": "nothing", "period_ms": 90_000,
+            "last_report": {"handled": 2, "failed": 0, "text": "", "again_now": false},
+            "last_started_ms": 5, "last_ended_ms": 5, "rounds": tasks[0]["rounds"], "failures": 0,
+        }]);
+        assert_eq!((status, tasks), (200, told));
+        let (_, body) = get(&management, "/version").await;
+        assert_eq!(body, r#"{"name":"elanus","version":"1.2.3"}"#);
+        assert_eq!(get(&management, "/unknown").await.0, 404);
+    }
+}
