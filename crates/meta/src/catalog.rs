@@ -1,0 +1,329 @@
+//! Creating, changing and dropping collections, partitions and index definitions.
+//!
+//! Every change of a collection moves its clock, so that a snapshot is before or after it and never in between. Names are
+//! checked by the callers; that a name is free is checked here, under the unique indexes of the schema.
+
+use crate::Coordinator;
+use crate::clock::{lock_if_live, lock_live};
+use crate::db::{Tx, add, args};
+use crate::definitions::{INDEXES_NOW, collection_by_name, database_id, index_info, partition_record, record};
+use crate::error::Result;
+use crate::model::{CollectionRecord, NewCollection, PartitionRecord};
+use crate::rows::{collection_not_found, partition_not_found, to_json};
+use elanus_types::schema::{CollectionDefinition, DEFAULT_PARTITION, IndexInfo};
+use elanus_types::{CollectionId, Failure, FieldId, IndexId, PartitionId, SegmentId, Timestamp};
+use sqlx::Row;
+use std::collections::BTreeMap;
+
+const PARTITION_BY_NAME: &str = "
+SELECT partition_id, name, added_ts, loaded FROM partitions
+WHERE collection_id = $1 AND name = $2 AND removed_ts = 9223372036854775807";
+
+/// A partition that is created in a collection that is loaded as a whole is loaded too, as in Milvus.
+const INSERT_PARTITION: &str = "
+INSERT INTO partitions (partition_id, collection_id, name, added_ts, removed_ts, loaded)
+SELECT $1, $2, $3, $4, 9223372036854775807, COALESCE(MIN(loaded), 0)
+FROM partitions WHERE collection_id = $2 AND removed_ts = 9223372036854775807";
+
+/// A collection is loaded while one of its partitions is.
+const COUNT_LOADED: &str = "
+UPDATE collections SET loaded = (
+  SELECT COALESCE(MAX(p.loaded), 0) FROM partitions p
+  WHERE p.collection_id = $1 AND p.removed_ts = 9223372036854775807)
+WHERE collection_id = $1";
+
+impl Coordinator {
+    /// Creates a collection with the partition `_default`. One with the same name and definition is given back.
+    ///
+    /// # Errors
+    /// 800 for an unknown database; 1100 when the name is taken by another definition or by a restore; fenced.
+    pub async fn create_collection(&self, new: NewCollection) -> Result<CollectionRecord> {
+        let mut tx = self.write().await?;
+        let database = database_id(&mut tx, &new.database).await?;
+        if let Some(found) = collection_by_name(&mut tx, database, &new.name).await? {
+            let existing = if found.live { record(&mut tx, found.id).await? } else { None };
+            return existing.filter(|existing| same_definition(&existing.definition, &new.definition)).ok_or_else(
+                || {
+                    Failure::invalid(format!(
+                        "create duplicate collection with different parameters, collection: {}",
+                        new.name
+                    ))
+                    .into()
+                },
+            );
+        }
+        let id = CollectionId(tx.allocate_ids(2).await?);
+        let partition = PartitionId(id.0 + 1);
+        let ts = Timestamp::ZERO.tick(tx.now_ms);
+        tx.execute(
+            "INSERT INTO collections (collection_id, database_id, name, state, last_ts, created_ts, updated_ts) \
+             VALUES ($1, $2, $3, 'live', $4, $4, $4)",
+            args![id.0, database.0, new.name.clone(), ts.0],
+        )
+        .await?;
+        insert_version(&mut tx, id, ts, &new.definition).await?;
+        tx.execute(INSERT_PARTITION, args![partition.0, id.0, DEFAULT_PARTITION.to_owned(), ts.0]).await?;
+        lock_live(&mut tx, id).await?.announce(&mut tx).await?;
+        let created = record(&mut tx, id).await?.ok_or_else(|| collection_not_found(id))?;
+        tx.commit().await?;
+        Ok(created)
+    }
+
+    /// Drops a collection: one row, however large it is. One that is unknown or dropped already is passed over.
+    ///
+    /// # Errors
+    /// Fenced; when the store is away.
+    pub async fn drop_collection(&self, id: CollectionId) -> Result<()> {
+        let mut tx = self.write().await?;
+        let Some(mut clock) = lock_if_live(&mut tx, id).await? else {
+            return Ok(());
+        };
+        let ts = clock.tick(&mut tx).await?;
+        tx.execute_exactly(
+            1,
+            "the collection",
+            "UPDATE collections SET state = 'dropped', dropped_ts = $2, loaded = 0 \
+             WHERE collection_id = $1 AND state = 'live'",
+            args![id.0, ts.0],
+        )
+        .await?;
+        clock.announce(&mut tx).await?;
+        tx.commit().await
+    }
+
+    /// Creates a partition; one with the same name is given back.
+    ///
+    /// # Errors
+    /// 100; fenced.
+    pub async fn create_partition(&self, collection: CollectionId, name: &str) -> Result<PartitionRecord> {
+        let mut tx = self.write().await?;
+        let mut clock = lock_live(&mut tx, collection).await?;
+        if let Some(row) = tx.optional(PARTITION_BY_NAME, args![collection.0, name.to_owned()]).await? {
+            return partition_record(&row);
+        }
+        let id = tx.allocate_ids(1).await?;
+        let ts = clock.tick(&mut tx).await?;
+        tx.execute(INSERT_PARTITION, args![id, collection.0, name.to_owned(), ts.0]).await?;
+        let row = tx.one(PARTITION_BY_NAME, args![collection.0, name.to_owned()]).await?;
+        clock.announce(&mut tx).await?;
+        tx.commit().await?;
+        partition_record(&row)
+    }
+
+    /// Drops a partition and ends the membership of all its files.
+    ///
+    /// # Errors
+    /// 100; 200 for an unknown partition; 1100 for `_default`; fenced.
+    pub async fn drop_partition(&self, collection: CollectionId, name: &str) -> Result<()> {
+        let mut tx = self.write().await?;
+        let mut clock = lock_live(&mut tx, collection).await?;
+        if name == DEFAULT_PARTITION {
+            return Err(Failure::invalid("default partition cannot be deleted").into());
+        }
+        let row = tx
+            .optional(PARTITION_BY_NAME, args![collection.0, name.to_owned()])
+            .await?
+            .ok_or_else(|| partition_not_found(name))?;
+        let id: i64 = row.try_get("partition_id")?;
+        let ts = clock.tick(&mut tx).await?;
+        for end in [
+            "UPDATE partitions SET removed_ts = $3, loaded = 0 \
+             WHERE collection_id = $1 AND partition_id = $2 AND removed_ts = 9223372036854775807",
+            "UPDATE memberships SET removed_ts = $3 \
+             WHERE collection_id = $1 AND partition_id = $2 AND removed_ts = 9223372036854775807",
+        ] {
+            tx.execute(end, args![collection.0, id, ts.0]).await?;
+        }
+        tx.execute(
+            "UPDATE segments SET state = 'dropped', writer = NULL WHERE collection_id = $1 AND partition_id = $2",
+            args![collection.0, id],
+        )
+        .await?;
+        tx.execute(COUNT_LOADED, args![collection.0]).await?;
+        clock.announce(&mut tx).await?;
+        tx.commit().await
+    }
+
+    /// Defines an index. The same definition again is given back.
+    ///
+    /// # Errors
+    /// 100; 1100 when the field has another index or the name is another field's; fenced.
+    pub async fn create_index(
+        &self,
+        collection: CollectionId,
+        field: FieldId,
+        name: &str,
+        params: BTreeMap<String, String>,
+    ) -> Result<IndexInfo> {
+        let mut tx = self.write().await?;
+        let mut clock = lock_live(&mut tx, collection).await?;
+        for row in tx.all(INDEXES_NOW, args![collection.0]).await? {
+            let existing = index_info(&row)?;
+            if existing.field_id == field && existing.name == name && existing.params == params {
+                return Ok(existing);
+            }
+            if existing.field_id == field || existing.name == name {
+                return Err(Failure::invalid("at most one distinct index is allowed per field").into());
+            }
+        }
+        let index =
+            IndexInfo { id: IndexId(tx.allocate_ids(1).await?), name: name.to_owned(), field_id: field, params };
+        let ts = clock.tick(&mut tx).await?;
+        insert_indexes(&mut tx, collection, ts, std::slice::from_ref(&index)).await?;
+        clock.announce(&mut tx).await?;
+        tx.commit().await?;
+        Ok(index)
+    }
+
+    /// Ends an index definition; an unknown one is passed over.
+    ///
+    /// # Errors
+    /// 100; fenced.
+    pub async fn drop_index(&self, collection: CollectionId, name: &str) -> Result<()> {
+        let mut tx = self.write().await?;
+        let mut clock = lock_live(&mut tx, collection).await?;
+        let ts = clock.tick(&mut tx).await?;
+        let ended = tx
+            .execute(
+                "UPDATE indexes SET removed_ts = $3 \
+                 WHERE collection_id = $1 AND name = $2 AND removed_ts = 9223372036854775807",
+                args![collection.0, name.to_owned(), ts.0],
+            )
+            .await?;
+        if ended == 0 {
+            return Ok(());
+        }
+        clock.announce(&mut tx).await?;
+        tx.commit().await
+    }
+
+    /// Lets clients read a collection, or ends that; of some partitions, or with an empty list of all. A collection is
+    /// loaded while one of its partitions is.
+    ///
+    /// # Errors
+    /// 100; 200 for an unknown partition; fenced.
+    pub async fn set_loaded(&self, collection: CollectionId, partitions: &[PartitionId], loaded: bool) -> Result<()> {
+        let mut tx = self.write().await?;
+        let mut clock = lock_live(&mut tx, collection).await?;
+        if partitions.is_empty() {
+            tx.execute(
+                "UPDATE partitions SET loaded = $2 WHERE collection_id = $1 AND removed_ts = 9223372036854775807",
+                args![collection.0, i64::from(loaded)],
+            )
+            .await?;
+        }
+        for partition in partitions {
+            let changed = tx
+                .execute(
+                    "UPDATE partitions SET loaded = $3 \
+                     WHERE collection_id = $1 AND partition_id = $2 AND removed_ts = 9223372036854775807",
+                    args![collection.0, partition.0, i64::from(loaded)],
+                )
+                .await?;
+            if changed != 1 {
+                return Err(partition_not_found(partition));
+            }
+        }
+        tx.execute(COUNT_LOADED, args![collection.0]).await?;
+        clock.tick(&mut tx).await?;
+        clock.announce(&mut tx).await?;
+        tx.commit().await
+    }
+
+    /// Seals the growing segments that hold something: later writes go to fresh ones. Returns them with the timestamp of
+    /// the seal; every write that was acknowledged before is older.
+    ///
+    /// # Errors
+    /// 100; fenced.
+    pub async fn seal_segments(&self, collection: CollectionId) -> Result<(Vec<SegmentId>, Timestamp)> {
+        let mut tx = self.write().await?;
+        let mut clock = lock_live(&mut tx, collection).await?;
+        let ts = clock.tick(&mut tx).await?;
+        let sealed = tx
+            .all(
+                "UPDATE segments SET state = 'flushed', writer = NULL \
+                 WHERE collection_id = $1 AND state = 'growing' AND rows_num > 0 RETURNING segment_id",
+                args![collection.0],
+            )
+            .await?;
+        let mut segments =
+            sealed.iter().map(|row| Ok(SegmentId(row.try_get("segment_id")?))).collect::<Result<Vec<_>>>()?;
+        segments.sort_unstable();
+        clock.announce(&mut tx).await?;
+        tx.commit().await?;
+        Ok((segments, ts))
+    }
+
+    /// Seals the growing segments of every collection that were opened before a time: also those of writers that are
+    /// gone. A writer that still appends to one opens a fresh one. Returns how many.
+    ///
+    /// # Errors
+    /// Fenced.
+    pub async fn seal_idle_segments(&self, opened_before: Timestamp) -> Result<u64> {
+        let mut tx = self.write().await?;
+        let sealed = tx
+            .execute(
+                "UPDATE segments SET state = 'flushed', writer = NULL WHERE state = 'growing' AND created_ts < $1",
+                args![opened_before.0],
+            )
+            .await?;
+        tx.commit().await?;
+        Ok(sealed)
+    }
+}
+
+/// Starts a version that holds until it is ended.
+pub(crate) async fn insert_version(
+    tx: &mut Tx,
+    collection: CollectionId,
+    ts: Timestamp,
+    definition: &CollectionDefinition,
+) -> Result<()> {
+    tx.execute(
+        "INSERT INTO collection_versions (collection_id, added_ts, removed_ts, schema_json, shards_num, \
+         consistency_level, properties_json) VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        args![
+            collection.0,
+            ts.0,
+            Timestamp::NEVER.0,
+            to_json(&definition.schema),
+            i64::from(definition.shards_num),
+            i64::from(definition.consistency_level.number()),
+            to_json(&definition.properties)
+        ],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Starts index definitions that hold until they are ended.
+pub(crate) async fn insert_indexes(
+    tx: &mut Tx,
+    collection: CollectionId,
+    ts: Timestamp,
+    indexes: &[IndexInfo],
+) -> Result<()> {
+    tx.insert_many(
+        "INSERT INTO indexes (index_id, collection_id, field_id, name, params_json, added_ts, removed_ts)",
+        7,
+        indexes,
+        |arguments, index| {
+            add(arguments, index.id.0);
+            add(arguments, collection.0);
+            add(arguments, index.field_id.0);
+            add(arguments, index.name.clone());
+            add(arguments, to_json(&index.params));
+            add(arguments, ts.0);
+            add(arguments, Timestamp::NEVER.0);
+        },
+    )
+    .await
+}
+
+/// Whether a create asks for what there is. Partitions and indexes come later and are no part of it.
+fn same_definition(existing: &CollectionDefinition, new: &CollectionDefinition) -> bool {
+    existing.schema == new.schema
+        && existing.shards_num == new.shards_num
+        && existing.consistency_level == new.consistency_level
+        && existing.properties == new.properties
+}

@@ -1,0 +1,214 @@
+//! The metadata store: every fact about collections with its lifetime `[added_ts, removed_ts)`, and the state machines'
+//! rows.
+//!
+//! * Facts are added and ended, never overwritten; the state of a collection at `s` is the facts with
+//!   `added_ts <= s < removed_ts`.
+//! * A commit to a collection locks the collection's row, allocates a timestamp and holds the row until it commits:
+//!   timestamp order is commit order, so a snapshot's cut is exact (S-1).
+//! * What a coordinator writes goes through [`Coordinator`], which proves its epoch in the same transaction.
+//! * A state machine's row is read, stepped by `elanus-lifecycle`, and written with its expected state and generation
+//!   repeated, in one transaction with its events ([`outbox`]).
+
+mod catalog;
+mod clock;
+mod db;
+mod definitions;
+mod error;
+mod file_sets;
+mod history;
+mod machines;
+pub mod model;
+mod outbox;
+mod pins;
+mod reads;
+mod restore;
+mod rows;
+mod snapshots;
+mod sweep;
+mod tasks;
+mod writes;
+
+pub use db::CommitHook;
+pub use error::{MetaError, Result};
+pub use history::HistoryRecord;
+pub use snapshots::SnapshotFilesPlan;
+pub use sweep::Claimed;
+
+use db::{Db, args};
+use elanus_types::key::KeySpace;
+use elanus_types::{Clock, Epoch, Failure, NodeId};
+use sqlx::migrate::{Migrate, Migration, MigrationType, Migrator};
+use sqlx::{Row, SqlSafeStr};
+use std::borrow::Cow;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Migrations in order. Never edited once released, only added to.
+const MIGRATIONS: [(i64, &str, &str); 1] = [(1, "first", include_str!("../migrations/0001_first.sql"))];
+
+/// The metadata store of one cluster. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Meta {
+    db: Db,
+    keys: KeySpace,
+}
+
+/// The metadata store as the coordinator of one epoch: every write fails with [`MetaError::Fenced`] once another took over.
+#[derive(Clone, Debug)]
+pub struct Coordinator {
+    meta: Meta,
+    epoch: Epoch,
+}
+
+impl Meta {
+    /// Opens the store at `url` (`sqlite:///absolute/path`), creating and migrating it, for the cluster that owns the
+    /// object store.
+    ///
+    /// # Errors
+    /// [`MetaError::Newer`] when a newer program wrote it; [`MetaError::Refused`] when it belongs to another cluster; in
+    /// both cases nothing was changed.
+    pub async fn open(url: &str, cluster_id: &str, clock: Arc<dyn Clock>) -> Result<Self> {
+        let path = match url.split_once("://") {
+            Some(("sqlite", path)) if path.starts_with('/') => Path::new(path),
+            Some(("sqlite", _)) => {
+                return Err(MetaError::BadUrl(format!("{url}: a sqlite URL needs an absolute path: sqlite:///path")));
+            }
+            Some(("postgres" | "postgresql", _)) => {
+                return Err(MetaError::BadUrl(
+                    "postgres:// metadata stores are not supported by this build; use sqlite:///path".into(),
+                ));
+            }
+            _ => return Err(MetaError::BadUrl(format!("{url}: not a metadata URL; use sqlite:///path"))),
+        };
+        let keys = KeySpace::new(cluster_id).map_err(|e| MetaError::BadUrl(e.to_string()))?;
+        let db = Db::open_sqlite(path, clock).await?;
+        let meta = Self { db, keys };
+        // A store that is not taken is left without open files.
+        if let Err(error) = meta.prepare(cluster_id).await {
+            meta.close().await;
+            return Err(error);
+        }
+        Ok(meta)
+    }
+
+    /// The same store with a hook around every commit, for tests that fail or die there.
+    #[must_use]
+    pub fn with_commit_hook(mut self, hook: Arc<dyn CommitHook>) -> Self {
+        self.db = self.db.with_hook(hook);
+        self
+    }
+
+    /// Keys of this cluster's objects.
+    #[must_use]
+    pub fn keys(&self) -> &KeySpace {
+        &self.keys
+    }
+
+    /// The clock that the store was opened with.
+    #[must_use]
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.db.clock
+    }
+
+    /// `count` fresh ids; the first of them.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn allocate_ids(&self, count: u32) -> Result<i64> {
+        let mut tx = self.db.write().await?;
+        let first = tx.allocate_ids(count).await?;
+        tx.commit().await?;
+        Ok(first)
+    }
+
+    /// Makes `holder` the one coordinator: raises the epoch, so that every earlier coordinator is fenced.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn take_over(&self, holder: &NodeId) -> Result<Coordinator> {
+        let mut tx = self.db.write().await?;
+        let row = tx
+            .one(
+                "UPDATE coordinator SET epoch = epoch + 1, holder = $1 WHERE only_row = 1 RETURNING epoch",
+                args![holder.0.clone()],
+            )
+            .await?;
+        let epoch = Epoch(row.try_get("epoch")?);
+        tx.commit().await?;
+        Ok(Coordinator { meta: self.clone(), epoch })
+    }
+
+    /// Ends all connections; what is committed is durable without it.
+    pub async fn close(&self) {
+        self.db.close().await;
+    }
+
+    /// Brings the schema up to this program's version and writes down whose store it is; one program at a time.
+    async fn prepare(&self, cluster_id: &str) -> Result<()> {
+        let mut tx = self.db.write().await?;
+        migrate(&mut tx, cluster_id).await?;
+        let now_ms = tx.now_ms;
+        tx.execute(
+            "INSERT INTO cluster (only_row, cluster_id, created_ms) VALUES (1, $1, $2) ON CONFLICT (only_row) DO NOTHING",
+            args![cluster_id.to_owned(), now_ms],
+        )
+        .await?;
+        tx.commit().await
+    }
+}
+
+impl Coordinator {
+    /// The store that this coordinates.
+    #[must_use]
+    pub fn meta(&self) -> &Meta {
+        &self.meta
+    }
+
+    /// The ownership number of this coordinator.
+    #[must_use]
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// A transaction that proves the epoch.
+    pub(crate) async fn write(&self) -> Result<db::Tx> {
+        self.meta.db.write_as(self.epoch).await
+    }
+}
+
+/// Runs the migrations that are missing. A store of a newer program or of another cluster is refused before that.
+async fn migrate(tx: &mut db::Tx, cluster_id: &str) -> Result<()> {
+    let migrator = Migrator::with_migrations(
+        MIGRATIONS
+            .iter()
+            .map(|(version, name, sql)| {
+                Migration::new(*version, Cow::Borrowed(*name), MigrationType::Simple, sql.into_sql_str(), false)
+            })
+            .collect(),
+    );
+    let known = MIGRATIONS[MIGRATIONS.len() - 1].0;
+    let table = &migrator.table_name;
+    tx.connection().ensure_migrations_table(table).await.map_err(damaged)?;
+    let applied = tx.connection().list_applied_migrations(table).await.map_err(damaged)?;
+    if let Some(found) = applied.iter().map(|migration| migration.version).max() {
+        if found > known {
+            return Err(MetaError::Newer { found, known });
+        }
+        let row = tx.one("SELECT cluster_id FROM cluster WHERE only_row = 1", args![]).await?;
+        same_cluster(row.try_get("cluster_id")?, cluster_id)?;
+    }
+    migrator.run_direct(None, tx.connection(), false).await.map_err(damaged)
+}
+
+fn same_cluster(found: &str, expected: &str) -> Result<()> {
+    if found == expected {
+        return Ok(());
+    }
+    Err(MetaError::Refused(Failure::invalid(format!(
+        "the metadata belongs to cluster {found}, the object store to cluster {expected}: give the two that belong together"
+    ))))
+}
+
+fn damaged(error: sqlx::migrate::MigrateError) -> MetaError {
+    MetaError::Corrupt(error.to_string())
+}

@@ -1,0 +1,127 @@
+//! What a collection is now, was at a time, and what changed since: for those who read files. Never writes.
+
+use crate::Meta;
+use crate::db::{Tx, args};
+use crate::error::Result;
+use crate::model::{CollectionView, ViewChanges};
+use crate::rows::{collection_not_found, files, from_json, select_files};
+use elanus_types::{CollectionId, FileSetId, PartitionId, SegmentId, Timestamp};
+use sqlx::Row;
+use sqlx::any::AnyRow;
+
+/// The version that held at `$2`, or that holds now where `$2` is NULL.
+const VERSION_AT: &str = "
+SELECT c.last_ts, v.schema_json, v.shards_num, v.consistency_level, v.properties_json
+FROM collections c JOIN collection_versions v ON v.collection_id = c.collection_id
+WHERE c.collection_id = $1
+  -- Nobody sees a restore's target before it is published.
+  AND c.state <> 'restoring'
+  -- The collection's own life: it is not there before its creation and not after its drop, which moved last_ts.
+  AND c.created_ts <= COALESCE(CAST($2 AS BIGINT), c.last_ts)
+  AND (c.dropped_ts IS NULL OR COALESCE(CAST($2 AS BIGINT), c.last_ts) < c.dropped_ts)
+  AND v.added_ts <= COALESCE(CAST($2 AS BIGINT), c.last_ts)
+  AND COALESCE(CAST($2 AS BIGINT), c.last_ts) < v.removed_ts";
+
+pub(crate) const PARTITIONS_AT: &str = "
+SELECT partition_id, name FROM partitions
+WHERE collection_id = $1 AND added_ts <= $2 AND $2 < removed_ts
+ORDER BY partition_id";
+
+const FILES_AT: &str = select_files!("m.added_ts <= $2 AND $2 < m.removed_ts");
+
+/// Members at `$3` that were not members at `$2`.
+const FILES_ADDED: &str = select_files!("$2 < m.added_ts AND m.added_ts <= $3 AND $3 < m.removed_ts");
+
+/// Members at `$2` that are not members at `$3`.
+const MEMBERS_REMOVED: &str = "
+SELECT segment_id, file_set_id FROM memberships
+WHERE collection_id = $1 AND $2 < removed_ts AND removed_ts <= $3 AND added_ts <= $2
+ORDER BY segment_id, file_set_id";
+
+/// The version of a collection at a time.
+pub(crate) struct VersionAt {
+    /// Never after the last commit: what is committed later must count as later.
+    pub(crate) ts: Timestamp,
+    /// With the columns of `collection_versions`.
+    pub(crate) row: AnyRow,
+}
+
+/// The version at `at`, or now; 100 when the collection was not there then.
+pub(crate) async fn version_at(tx: &mut Tx, collection: CollectionId, at: Option<Timestamp>) -> Result<VersionAt> {
+    let row = tx
+        .optional(VERSION_AT, args![collection.0, at.map(|ts| ts.0)])
+        .await?
+        .ok_or_else(|| collection_not_found(collection))?;
+    let last_ts = Timestamp(row.try_get("last_ts")?);
+    Ok(VersionAt { ts: at.map_or(last_ts, |at| at.min(last_ts)), row })
+}
+
+impl Meta {
+    /// Timestamp of the last commit to the collection; `None` when it is not live.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn last_ts(&self, collection: CollectionId) -> Result<Option<Timestamp>> {
+        let mut tx = self.db.read().await?;
+        live_ts(&mut tx, collection).await
+    }
+
+    /// The collection at `at` (also when it was dropped later), or now. `view.ts` is `at`, or the last commit where that
+    /// is earlier: [`Meta::changes`] after it misses nothing.
+    ///
+    /// # Errors
+    /// 100 when the collection was not there; when the store is away.
+    pub async fn view(&self, collection: CollectionId, at: Option<Timestamp>) -> Result<CollectionView> {
+        let mut tx = self.db.read().await?;
+        let VersionAt { ts, row } = version_at(&mut tx, collection, at).await?;
+        let partitions = tx.all(PARTITIONS_AT, args![collection.0, ts.0]).await?;
+        let members = tx.all(FILES_AT, args![collection.0, ts.0]).await?;
+        drop(tx);
+        Ok(CollectionView {
+            ts,
+            schema: from_json(&row, "schema_json")?,
+            partitions: partitions
+                .iter()
+                .map(|row| Ok(PartitionId(row.try_get("partition_id")?)))
+                .collect::<Result<_>>()?,
+            files: files(&members)?,
+        })
+    }
+
+    /// What happened to the collection's files after `after`; `None` when it is not live any more.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn changes(&self, collection: CollectionId, after: Timestamp) -> Result<Option<ViewChanges>> {
+        let mut tx = self.db.read().await?;
+        let Some(ts) = live_ts(&mut tx, collection).await? else {
+            return Ok(None);
+        };
+        let added = tx.all(FILES_ADDED, args![collection.0, after.0, ts.0]).await?;
+        let removed = tx.all(MEMBERS_REMOVED, args![collection.0, after.0, ts.0]).await?;
+        drop(tx);
+        Ok(Some(ViewChanges {
+            ts,
+            added: files(&added)?,
+            removed: removed
+                .iter()
+                .map(|row| Ok((SegmentId(row.try_get("segment_id")?), FileSetId(row.try_get("file_set_id")?))))
+                .collect::<Result<_>>()?,
+        }))
+    }
+
+    /// The time now, as a timestamp; says nothing about any collection's clock.
+    ///
+    /// # Errors
+    /// None on this store.
+    pub async fn now_ts(&self) -> Result<Timestamp> {
+        Ok(Timestamp::from_ms(self.db.clock.now_ms()))
+    }
+}
+
+async fn live_ts(tx: &mut Tx, collection: CollectionId) -> Result<Option<Timestamp>> {
+    let row = tx
+        .optional("SELECT last_ts FROM collections WHERE collection_id = $1 AND state = 'live'", args![collection.0])
+        .await?;
+    row.map(|row| Ok(Timestamp(row.try_get("last_ts")?))).transpose()
+}

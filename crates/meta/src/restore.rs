@@ -1,0 +1,260 @@
+//! Restore jobs: a snapshot becomes a new collection. Every change of a row's state is a step of
+//! `elanus_lifecycle::restore_job`, written by [`move_job`].
+//!
+//! R-1  The target is a collection in the state `restoring`, which no reader selects, until the one transaction of
+//!      [`publish`] makes it live with everything in it.
+//! R-2  `failed` is written only when nothing of the target is left: see [`fail`].
+//! R-3  Every call reads where the job is and does what comes next, so that it may be repeated from anywhere.
+//!
+//! Where both are locked, the job's row comes before those of its tasks.
+
+mod fail;
+mod plan;
+mod publish;
+mod submit;
+
+use crate::Meta;
+use crate::db::{Tx, args};
+use crate::error::{MetaError, Result};
+use crate::history::{Told, tell};
+use crate::machines::readable;
+use crate::model::{JobRecord, TaskCounts};
+use crate::rows::{bigint, count};
+use elanus_lifecycle::copy_task::Reason as TaskReason;
+use elanus_lifecycle::restore_job::{Columns, Effect, Event, MACHINE, Progress, Reason, State};
+use elanus_lifecycle::{RestoreJob, Step};
+use elanus_types::{Code, CollectionId, Failure, JobId, SnapshotId, TaskId, Timestamp};
+use sqlx::Row;
+use sqlx::any::AnyRow;
+
+/// Jobs with what [`JobRow`] holds.
+macro_rules! select_jobs {
+    ($rest:literal) => {
+        concat!(
+            "SELECT j.job_id, j.snapshot_id, j.snapshot_name, j.source_collection_id, j.source_name, \
+             j.source_database, j.target_collection_id, j.target_name, j.target_database, j.state, j.reason, \
+             j.message, j.files_total, j.bytes_total, j.files_done, j.bytes_done, j.started_ms, j.deadline_ms, \
+             j.ended_ms, s.create_ts FROM restore_jobs j JOIN snapshots s ON s.snapshot_id = j.snapshot_id WHERE ",
+            $rest
+        )
+    };
+}
+
+/// A job as its row says.
+pub(crate) struct JobRow {
+    record: JobRecord,
+    machine: RestoreJob,
+    progress: Progress,
+    /// Timestamp of the snapshot.
+    create_ts: Timestamp,
+}
+
+impl Meta {
+    /// A job, also when it is over.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn job(&self, id: JobId) -> Result<Option<JobRecord>> {
+        let mut tx = self.db.read().await?;
+        Ok(locked(&mut tx, id).await?.map(|row| row.record))
+    }
+
+    /// Jobs that are not over, oldest first.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn open_jobs(&self) -> Result<Vec<JobRecord>> {
+        let mut tx = self.db.read().await?;
+        let rows = tx.all(select_jobs!("j.ended_ms IS NULL ORDER BY j.job_id"), args![]).await?;
+        readable(&rows, |row| Ok(JobRow::read(row)?.record))
+    }
+
+    /// Jobs by target, oldest first. `None` asks for all.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn jobs(&self, database: Option<&str>, target_name: Option<&str>) -> Result<Vec<JobRecord>> {
+        let mut tx = self.db.read().await?;
+        let rows = tx
+            .all(
+                select_jobs!(
+                    "(CAST($1 AS TEXT) IS NULL OR j.target_database = $1) \
+                     AND (CAST($2 AS TEXT) IS NULL OR j.target_name = $2) ORDER BY j.job_id"
+                ),
+                args![database.map(str::to_owned), target_name.map(str::to_owned)],
+            )
+            .await?;
+        readable(&rows, |row| Ok(JobRow::read(row)?.record))
+    }
+
+    /// Copy tasks of a job by state.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn task_counts(&self, id: JobId) -> Result<TaskCounts> {
+        counts(&mut self.db.read().await?, id).await
+    }
+
+    /// Why tasks of a job failed by themselves.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn failed_task_reasons(&self, id: JobId, limit: u32) -> Result<Vec<String>> {
+        let mut tx = self.db.read().await?;
+        let rows = tx
+            .all(
+                "SELECT COALESCE(message, reason) AS why FROM copy_tasks \
+                 WHERE job_id = $1 AND state = 'failed' AND reason <> $2 ORDER BY task_id LIMIT $3",
+                args![id.0, TaskReason::Aborted.label().to_owned(), i64::from(limit)],
+            )
+            .await?;
+        rows.iter().map(|row| Ok(row.try_get("why")?)).collect()
+    }
+}
+
+/// 2101.
+fn job_not_found(id: JobId) -> MetaError {
+    Failure::new(Code::JobFailed, format!("restore job not found: jobID={id}")).into()
+}
+
+/// Steps a job that is locked, and writes what the step returned.
+async fn move_job(tx: &mut Tx, row: &JobRow, event: &Event) -> Result<Step<RestoreJob, Effect>> {
+    let step = row.machine.step(event);
+    let Step::Move(after, _) = &step else { return Ok(step) };
+    let columns = after.columns();
+    let ended_ms = after.is_over().then_some(tx.now_ms);
+    tx.execute_exactly(
+        1,
+        "the restore job",
+        "UPDATE restore_jobs SET state = $1, reason = $2, message = $3, ended_ms = $4 \
+         WHERE job_id = $5 AND state = $6",
+        args![
+            columns.state,
+            columns.reason,
+            columns.message,
+            ended_ms,
+            row.record.id.0,
+            row.machine.label().to_owned()
+        ],
+    )
+    .await?;
+    let told = Told {
+        machine: MACHINE,
+        id: row.record.id.0,
+        event: event.name(),
+        from: row.machine.label(),
+        to: after.label(),
+        detail: reason_of(after.state()).unwrap_or_default(),
+    };
+    tell(tx, "restore", &told).await?;
+    Ok(step)
+}
+
+/// The job, locked when the transaction writes.
+async fn locked(tx: &mut Tx, id: JobId) -> Result<Option<JobRow>> {
+    tx.optional(select_jobs!("j.job_id = $1 /*FOR UPDATE OF j*/"), args![id.0])
+        .await?
+        .map(|row| JobRow::read(&row))
+        .transpose()
+}
+
+/// As [`locked`]; 2101 when there is none.
+async fn lock(tx: &mut Tx, id: JobId) -> Result<JobRow> {
+    locked(tx, id).await?.ok_or_else(|| job_not_found(id))
+}
+
+/// The job of a task, locked.
+pub(crate) async fn lock_of_task(tx: &mut Tx, task: TaskId) -> Result<Option<JobRow>> {
+    let Some(row) = tx.optional("SELECT job_id FROM copy_tasks WHERE task_id = $1", args![task.0]).await? else {
+        return Ok(None);
+    };
+    locked(tx, JobId(row.try_get("job_id")?)).await
+}
+
+/// Takes what the tasks of a locked job have copied over to the job, whose progress never falls.
+pub(crate) async fn advance(tx: &mut Tx, row: &JobRow) -> Result<()> {
+    let sums = tx
+        .one(
+            "SELECT CAST(COALESCE(SUM(files_done), 0) AS BIGINT) AS files_done, \
+             CAST(COALESCE(SUM(bytes_done), 0) AS BIGINT) AS bytes_done FROM copy_tasks WHERE job_id = $1",
+            args![row.record.id.0],
+        )
+        .await?;
+    let progress = row.progress.advanced_to(count(&sums, "files_done")?, count(&sums, "bytes_done")?);
+    if progress == row.progress {
+        return Ok(());
+    }
+    tx.execute(
+        "UPDATE restore_jobs SET files_done = $2, bytes_done = $3 WHERE job_id = $1",
+        args![row.record.id.0, bigint(progress.files_done), bigint(progress.bytes_done)],
+    )
+    .await
+    .map(|_| ())
+}
+
+async fn counts(tx: &mut Tx, id: JobId) -> Result<TaskCounts> {
+    let rows = tx
+        .all("SELECT state, COUNT(*) AS tasks FROM copy_tasks WHERE job_id = $1 GROUP BY state", args![id.0])
+        .await?;
+    let mut counts = TaskCounts::default();
+    for row in &rows {
+        let tasks = count(row, "tasks")?;
+        match row.try_get::<&str, _>("state")? {
+            "pending" => counts.pending = tasks,
+            "in_progress" => counts.in_progress = tasks,
+            "completed" => counts.completed = tasks,
+            "failed" => counts.failed = tasks,
+            other => return Err(MetaError::Corrupt(format!("{tasks} copy tasks of job {id} are {other:?}"))),
+        }
+    }
+    Ok(counts)
+}
+
+fn reason_of(state: &State) -> Option<String> {
+    let (State::Failing { reason } | State::Failed { reason }) = state else { return None };
+    Some(match reason {
+        Reason::TaskFailed { message } | Reason::VerifyFailed { message } => message.clone(),
+        Reason::DeadlinePassed => "the deadline passed".to_owned(),
+        Reason::Cancelled => "cancelled".to_owned(),
+    })
+}
+
+impl JobRow {
+    fn read(row: &AnyRow) -> Result<Self> {
+        let columns = Columns {
+            state: row.try_get("state")?,
+            deadline_ms: row.try_get("deadline_ms")?,
+            reason: row.try_get("reason")?,
+            message: row.try_get("message")?,
+        };
+        let machine = RestoreJob::from_columns(&columns)?;
+        let progress = Progress {
+            files_total: count(row, "files_total")?,
+            files_done: count(row, "files_done")?,
+            bytes_total: count(row, "bytes_total")?,
+            bytes_done: count(row, "bytes_done")?,
+        };
+        let record = JobRecord {
+            id: JobId(row.try_get("job_id")?),
+            snapshot: SnapshotId(row.try_get("snapshot_id")?),
+            snapshot_name: row.try_get("snapshot_name")?,
+            source: CollectionId(row.try_get("source_collection_id")?),
+            source_name: row.try_get("source_name")?,
+            source_database: row.try_get("source_database")?,
+            target: CollectionId(row.try_get("target_collection_id")?),
+            target_name: row.try_get("target_name")?,
+            target_database: row.try_get("target_database")?,
+            state: machine.label(),
+            reason: reason_of(machine.state()),
+            files_total: progress.files_total,
+            files_done: progress.files_done,
+            bytes_total: progress.bytes_total,
+            bytes_done: progress.bytes_done,
+            percent: progress.percent(machine.state()),
+            started_ms: row.try_get("started_ms")?,
+            deadline_ms: columns.deadline_ms,
+            ended_ms: row.try_get("ended_ms")?,
+        };
+        Ok(Self { record, machine, progress, create_ts: Timestamp(row.try_get("create_ts")?) })
+    }
+}

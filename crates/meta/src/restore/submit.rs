@@ -1,0 +1,206 @@
+//! The beginning of a restore job: in one transaction the job, the pin on its snapshot, and the hidden target with its
+//! definition as of the snapshot. Rows come later.
+
+use super::{MACHINE, job_not_found, locked};
+use crate::Coordinator;
+use crate::db::{Tx, add, args};
+use crate::error::Result;
+use crate::history::{Told, tell};
+use crate::model::{Created, JobRecord, NewRestore};
+use crate::pins;
+use crate::reads::PARTITIONS_AT;
+use crate::rows::collection_not_found;
+use elanus_lifecycle::pin::{Expiry, Pin};
+use elanus_lifecycle::RestoreJob;
+use elanus_lifecycle::restore_job::State;
+use elanus_types::{Code, CollectionId, Failure, JobId, SnapshotId, Timestamp};
+use sqlx::Row;
+
+/// The hidden target and where its definition comes from.
+struct Target {
+    job: JobId,
+    collection: CollectionId,
+    source: CollectionId,
+    /// Timestamp of the snapshot.
+    create_ts: Timestamp,
+    /// What its facts carry until they are published.
+    hidden_ts: Timestamp,
+}
+
+impl Coordinator {
+    /// Submits a restore. The same snapshot to the same target again, while the first is under way, joins it.
+    ///
+    /// # Errors
+    /// 100 when the source is not live; 2600 when it has no committed snapshot of this name; 800 for an unknown target
+    /// database; 1100 when the target's name is taken.
+    pub async fn submit_restore(&self, new: NewRestore) -> Result<Created<JobRecord>> {
+        let mut tx = self.write().await?;
+        let source = tx
+            .optional(
+                "SELECT c.name, d.name AS database_name FROM collections c \
+                 JOIN databases d ON d.database_id = c.database_id \
+                 WHERE c.collection_id = $1 AND c.state = 'live'",
+                args![new.source.0],
+            )
+            .await?
+            .ok_or_else(|| collection_not_found(new.source))?;
+        let snapshot = pins::committed(&mut tx, new.source, &new.snapshot_name).await?.record;
+        let database = tx
+            .optional("SELECT database_id FROM databases WHERE name = $1", args![new.target_database.clone()])
+            .await?
+            .ok_or_else(|| {
+                let text = format!("database not found[database={}]", new.target_database);
+                Failure::new(Code::DatabaseNotFound, text)
+            })?;
+        let database_id: i64 = database.try_get("database_id")?;
+        if let Some(job) = holder_of_name(&mut tx, database_id, &new, snapshot.id).await? {
+            return Ok(Created::Joined(job));
+        }
+
+        let first = tx.allocate_ids(2).await?;
+        let target = Target {
+            job: JobId(first),
+            collection: CollectionId(first + 1),
+            source: new.source,
+            create_ts: snapshot.create_ts,
+            hidden_ts: snapshot.create_ts.tick(tx.now_ms),
+        };
+        tx.execute(
+            "INSERT INTO collections (collection_id, database_id, name, state, last_ts, created_ts, updated_ts, job_id) \
+             VALUES ($1, $2, $3, 'restoring', $4, $4, $4, $5)",
+            args![
+                target.collection.0,
+                database_id,
+                new.target_name.clone(),
+                target.hidden_ts.0,
+                target.job.0
+            ],
+        )
+        .await?;
+        copy_definition(&mut tx, &target).await?;
+        let pin = Pin { owner: format!("restore job {}", target.job), expiry: Expiry::WithJob(target.job) };
+        pins::insert(&mut tx, snapshot.id, &pin).await?;
+
+        let machine = RestoreJob::submit(new.deadline_ms);
+        let started_ms = tx.now_ms;
+        tx.execute(
+            "INSERT INTO restore_jobs (job_id, snapshot_id, snapshot_name, source_collection_id, source_name, \
+             source_database, target_collection_id, target_name, target_database, state, started_ms, deadline_ms) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+            args![
+                target.job.0,
+                snapshot.id.0,
+                snapshot.name,
+                new.source.0,
+                source.try_get::<String, _>("name")?,
+                source.try_get::<String, _>("database_name")?,
+                target.collection.0,
+                new.target_name.clone(),
+                new.target_database,
+                machine.label().to_owned(),
+                started_ms,
+                new.deadline_ms
+            ],
+        )
+        .await?;
+        let detail = format!("snapshot {}, target {} ({})", snapshot.id, target.collection, new.target_name);
+        let told = Told { machine: MACHINE, id: target.job.0, event: "submit", from: "", to: machine.label(), detail };
+        tell(&mut tx, "restore", &told).await?;
+        let job = locked(&mut tx, target.job).await?.ok_or_else(|| job_not_found(target.job))?;
+        tx.commit().await?;
+        Ok(Created::New(job.record))
+    }
+}
+
+/// The job that holds the target's name, when it is the one that `new` asks for; 1100 when the name is held otherwise.
+async fn holder_of_name(
+    tx: &mut Tx,
+    database_id: i64,
+    new: &NewRestore,
+    snapshot: SnapshotId,
+) -> Result<Option<JobRecord>> {
+    let holder = tx
+        .optional(
+            "SELECT job_id FROM collections WHERE database_id = $1 AND name = $2 AND state <> 'dropped' \
+             /*FOR UPDATE*/",
+            args![database_id, new.target_name.clone()],
+        )
+        .await?;
+    let Some(holder) = holder else { return Ok(None) };
+    if let Some(job) = holder.try_get::<Option<i64>, _>("job_id")?
+        && let Some(job) = locked(tx, JobId(job)).await?
+        && job.record.snapshot == snapshot
+        && matches!(job.machine.state(), State::Pending | State::Copying | State::Publishing)
+    {
+        return Ok(Some(job.record));
+    }
+    let text = format!("create duplicate collection with different parameters, collection: {}", new.target_name);
+    Err(Failure::invalid(text).into())
+}
+
+/// Schema, properties, partitions and indexes as of the snapshot (R-4): field ids stay, partitions and indexes get new
+/// ids in the old order.
+async fn copy_definition(tx: &mut Tx, target: &Target) -> Result<()> {
+    tx.execute_exactly(
+        1,
+        "the definition of the source",
+        "INSERT INTO collection_versions (collection_id, added_ts, removed_ts, schema_json, shards_num, \
+         consistency_level, properties_json) \
+         SELECT CAST($1 AS BIGINT), CAST($2 AS BIGINT), CAST($3 AS BIGINT), schema_json, shards_num, \
+         consistency_level, properties_json FROM collection_versions \
+         WHERE collection_id = $4 AND added_ts <= $5 AND $5 < removed_ts",
+        args![
+            target.collection.0,
+            target.hidden_ts.0,
+            Timestamp::NEVER.0,
+            target.source.0,
+            target.create_ts.0
+        ],
+    )
+    .await?;
+
+    let partitions = tx.all(PARTITIONS_AT, args![target.source.0, target.create_ts.0]).await?;
+    let names: Vec<String> = partitions.iter().map(|row| Ok(row.try_get("name")?)).collect::<Result<_>>()?;
+    let first = tx.allocate_ids(u32::try_from(names.len()).unwrap_or(u32::MAX)).await?;
+    tx.insert_many(
+        "INSERT INTO partitions (partition_id, collection_id, name, added_ts, removed_ts)",
+        5,
+        (first..).zip(names),
+        |arguments, (id, name)| {
+            add(arguments, id);
+            add(arguments, target.collection.0);
+            add(arguments, name);
+            add(arguments, target.hidden_ts.0);
+            add(arguments, Timestamp::NEVER.0);
+        },
+    )
+    .await?;
+
+    let indexes = tx
+        .all(
+            "SELECT field_id, name, params_json FROM indexes \
+             WHERE collection_id = $1 AND added_ts <= $2 AND $2 < removed_ts ORDER BY index_id",
+            args![target.source.0, target.create_ts.0],
+        )
+        .await?;
+    let indexes: Vec<(i64, String, String)> = indexes
+        .iter()
+        .map(|row| Ok((row.try_get("field_id")?, row.try_get("name")?, row.try_get("params_json")?)))
+        .collect::<Result<_>>()?;
+    let first = tx.allocate_ids(u32::try_from(indexes.len()).unwrap_or(u32::MAX)).await?;
+    tx.insert_many(
+        "INSERT INTO indexes (index_id, collection_id, field_id, name, params_json, added_ts, removed_ts)",
+        7,
+        (first..).zip(indexes),
+        |arguments, (id, (field_id, name, params_json))| {
+            add(arguments, id);
+            add(arguments, target.collection.0);
+            add(arguments, field_id);
+            add(arguments, name);
+            add(arguments, params_json);
+            add(arguments, target.hidden_ts.0);
+            add(arguments, Timestamp::NEVER.0);
+        },
+    )
+    .await
+}
