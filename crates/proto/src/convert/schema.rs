@@ -1,0 +1,224 @@
+//! Collection schemas: messages of the Milvus API to the types of Elanus and back.
+//!
+//! Whatever the types cannot hold is refused by name, so that no option of a user is lost in silence.
+//! Names, ids and limits of a new collection are the proxy's to check; here they pass as they are.
+
+use crate::{
+    convert::{map_to_pairs, pairs_to_map},
+    schema as proto,
+};
+use elanus_types::{
+    Failure, FieldId,
+    schema::{CollectionSchema, DataType, FieldSchema},
+};
+
+/// Numbers of elements that a vector may have, as in Milvus.
+const DIM: std::ops::RangeInclusive<usize> = 2..=32_768;
+/// Bytes that a varchar may be declared to have, as in Milvus.
+const MAX_LENGTH: std::ops::RangeInclusive<usize> = 1..=65_535;
+
+/// The message for a schema. The dynamic column is among the fields; a collection's name is not part of its schema.
+#[must_use]
+pub fn schema_to_proto(name: &str, schema: &CollectionSchema) -> proto::CollectionSchema {
+    proto::CollectionSchema {
+        name: name.to_owned(),
+        description: schema.description.clone(),
+        auto_id: schema.primary_key().auto_id,
+        fields: schema.fields.iter().map(field_to_proto).collect(),
+        enable_dynamic_field: schema.enable_dynamic_field,
+        ..proto::CollectionSchema::default()
+    }
+}
+
+/// The schema that a message holds.
+///
+/// # Errors
+/// [`elanus_types::Code::ParameterInvalid`] when the message uses what Elanus does not serve, or has not exactly one primary key.
+pub fn schema_from_proto(message: &proto::CollectionSchema) -> Result<CollectionSchema, Failure> {
+    for (used, what) in [
+        (!message.functions.is_empty(), "functions"),
+        (!message.struct_array_fields.is_empty(), "struct array fields"),
+        (!message.external_source.is_empty() || !message.external_spec.is_empty(), "external collections"),
+        (message.enable_namespace, "namespaces"),
+        (!message.file_resource_ids.is_empty(), "file resources"),
+    ] {
+        if used {
+            return Err(Failure::invalid(format!("the schema uses {what}, which are not served")));
+        }
+    }
+    let fields = message.fields.iter().map(field_from_proto).collect::<Result<Vec<_>, _>>()?;
+    let mut keys = fields.iter().filter(|field| field.is_primary_key);
+    match (keys.next(), keys.next()) {
+        (None, _) => return Err(Failure::invalid("primary key is not specified")),
+        (Some(one), Some(two)) => {
+            let names = format!("{} and {}", one.name, two.name);
+            return Err(Failure::invalid(format!("there are more than one primary key: {names}")));
+        }
+        (Some(_), None) => {}
+    }
+    Ok(CollectionSchema {
+        description: message.description.clone(),
+        fields,
+        enable_dynamic_field: message.enable_dynamic_field,
+    })
+}
+
+fn field_to_proto(field: &FieldSchema) -> proto::FieldSchema {
+    proto::FieldSchema {
+        field_id: field.id.0,
+        name: field.name.clone(),
+        is_primary_key: field.is_primary_key,
+        description: field.description.clone(),
+        data_type: field.data_type.number(),
+        type_params: map_to_pairs(&field.type_params),
+        auto_id: field.auto_id,
+        is_dynamic: field.is_dynamic,
+        nullable: field.nullable,
+        ..proto::FieldSchema::default()
+    }
+}
+
+fn field_from_proto(message: &proto::FieldSchema) -> Result<FieldSchema, Failure> {
+    let refuse = |why: String| Failure::invalid(format!("field {}: {why}", message.name));
+    let type_name = proto::DataType::try_from(message.data_type)
+        .map_or_else(|_| message.data_type.to_string(), |known| known.as_str_name().to_owned());
+    let Some(data_type) = DataType::from_number(message.data_type) else {
+        return Err(refuse(format!("data type {type_name} is not served")));
+    };
+    let params = pairs_to_map(&message.type_params);
+    let on = |key: &str| params.get(key).is_some_and(|value| value.eq_ignore_ascii_case("true"));
+    for (used, what) in [
+        (message.default_value.is_some(), "a default value"),
+        (message.is_partition_key, "a partition key"),
+        (message.is_clustering_key, "a clustering key"),
+        (message.is_function_output, "output of a function"),
+        (!message.external_field.is_empty(), "an external field"),
+        (message.type_schema.is_some(), "a type schema"),
+        (message.element_nullable, "nullable elements"),
+        (on("enable_match") || on("enable_analyzer"), "text match"),
+        (data_type.is_vector() && message.nullable, "a nullable vector"),
+    ] {
+        if used {
+            return Err(refuse(format!("{what} is not served")));
+        }
+    }
+    let field = FieldSchema {
+        id: FieldId(message.field_id),
+        name: message.name.clone(),
+        description: message.description.clone(),
+        data_type,
+        is_primary_key: message.is_primary_key,
+        auto_id: message.auto_id,
+        is_dynamic: message.is_dynamic,
+        nullable: message.nullable,
+        type_params: params,
+    };
+    check_key(&field, &type_name).map_err(refuse)?;
+    match data_type {
+        DataType::FloatVector => check_number(&field, "dim", DIM).map_err(refuse)?,
+        DataType::VarChar => check_number(&field, "max_length", MAX_LENGTH).map_err(refuse)?,
+        _ => {}
+    }
+    Ok(field)
+}
+
+fn check_key(field: &FieldSchema, type_name: &str) -> Result<(), String> {
+    if !field.is_primary_key {
+        return if field.auto_id { Err("only the primary key can have auto id".to_owned()) } else { Ok(()) };
+    }
+    if !matches!(field.data_type, DataType::Int64 | DataType::VarChar) {
+        return Err(format!("the data type of primary key should be Int64 or VarChar, not {type_name}"));
+    }
+    if field.nullable {
+        return Err("primary key field does not support null data".to_owned());
+    }
+    Ok(())
+}
+
+fn check_number(field: &FieldSchema, key: &str, range: std::ops::RangeInclusive<usize>) -> Result<(), String> {
+    let (from, to) = (range.start(), range.end());
+    let Some(text) = field.type_params.get(key) else {
+        return Err(format!("type param {key} should be specified, a number from {from} to {to}"));
+    };
+    match text.parse::<usize>() {
+        Ok(number) if range.contains(&number) => Ok(()),
+        _ => Err(format!("type param {key} should be in range {from} ~ {to}, got {text}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::common::KeyValuePair;
+    use elanus_types::Code;
+    use std::collections::BTreeMap;
+
+    fn field(id: i64, name: &str, data_type: DataType, params: &[(&str, &str)]) -> FieldSchema {
+        FieldSchema {
+            id: FieldId(id),
+            name: name.to_owned(),
+            description: format!("{name}!"),
+            data_type,
+            is_primary_key: name == "pk",
+            auto_id: false,
+            is_dynamic: name == "$meta",
+            nullable: name == "note",
+            type_params: params.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect::<BTreeMap<_, _>>(),
+        }
+    }
+
+    fn schema() -> CollectionSchema {
+        CollectionSchema {
+            description: "things".to_owned(),
+            fields: vec![
+                field(100, "pk", DataType::Int64, &[]),
+                field(101, "vector", DataType::FloatVector, &[("dim", "8")]),
+                field(102, "note", DataType::VarChar, &[("max_length", "20")]),
+                field(103, "$meta", DataType::Json, &[]),
+            ],
+            enable_dynamic_field: true,
+        }
+    }
+
+    #[test]
+    fn a_schema_comes_back_as_it_went() {
+        assert_eq!(schema_from_proto(&schema_to_proto("things", &schema())).unwrap(), schema());
+    }
+
+    #[test]
+    fn what_is_not_served_is_refused_by_the_name_of_the_field() {
+        type Break = fn(&mut proto::CollectionSchema);
+        let table: [(Break, &str); 14] = [
+            (|s| s.fields[2].data_type = 104, "field note: data type SparseFloatVector is not served"),
+            (|s| s.fields[2].data_type = 9999, "field note: data type 9999 is not served"),
+            (|s| s.fields[2].is_partition_key = true, "field note: a partition key"),
+            (|s| s.fields[2].default_value = Some(proto::ValueField::default()), "field note: a default value"),
+            (|s| s.fields[1].nullable = true, "field vector: a nullable vector"),
+            (|s| s.fields[1].type_params.clear(), "field vector: type param dim"),
+            (|s| s.fields[1].type_params[0].value = "1".to_owned(), "range 2 ~ 32768"),
+            (|s| s.fields[2].type_params[0].value = "65536".to_owned(), "max_length should be in range"),
+            (|s| s.fields[2].is_primary_key = true, "field note: primary key field does not support null"),
+            (|s| s.fields[0].is_primary_key = false, "primary key is not specified"),
+            (
+                |s| s.fields[0].data_type = 4,
+                "field pk: the data type of primary key should be Int64 or VarChar, not Int32",
+            ),
+            (|s| s.fields[2].auto_id = true, "only the primary key"),
+            (|s| s.functions.push(proto::FunctionSchema::default()), "functions"),
+            (
+                |s| {
+                    let pair = KeyValuePair { key: "enable_match".to_owned(), value: "True".to_owned() };
+                    s.fields[2].type_params.push(pair);
+                },
+                "text match",
+            ),
+        ];
+        for (spoil, text) in table {
+            let mut message = schema_to_proto("things", &schema());
+            spoil(&mut message);
+            let failure = schema_from_proto(&message).unwrap_err();
+            assert_eq!(failure.code, Code::ParameterInvalid);
+            assert!(failure.message.contains(text), "{} / {text}", failure.message);
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! The calls for operators: passed on to the coordinator, failures and all.
+
+use crate::Proxy;
+use elanus_proto::{
+    admin::{self as a, admin_server::Admin},
+    datacoord as dc,
+};
+use tonic::{Request, Response, Status, async_trait};
+
+macro_rules! pass_on {
+    ($($call:ident -> $there:ident($request:ty) -> $answer:ty;)*) => {
+        #[async_trait]
+        impl Admin for Proxy {
+            $(async fn $call(&self, request: Request<$request>) -> Result<Response<$answer>, Status> {
+                self.datacoord().$there(request.into_inner()).await
+            })*
+
+            async fn describe_collection(
+                &self,
+                request: Request<dc::CollectionRef>,
+            ) -> Result<Response<a::CollectionDetail>, Status> {
+                let collection = self.datacoord().describe_collection(request.into_inner()).await?.into_inner();
+                let ask = dc::StatisticsRequest { collection_id: collection.id, partition_ids: Vec::new() };
+                let statistics = self.datacoord().get_statistics(ask).await?.into_inner();
+                let detail = a::CollectionDetail { collection: Some(collection), statistics: Some(statistics) };
+                Ok(Response::new(detail))
+            }
+        }
+    };
+}
+
+pass_on! {
+    list_snapshots -> list_snapshots(dc::CollectionRef) -> dc::ListSnapshotsResponse;
+    describe_snapshot -> describe_snapshot(dc::SnapshotRef) -> dc::Snapshot;
+    list_pins -> list_pins(dc::SnapshotRef) -> dc::ListPinsResponse;
+    get_job -> get_restore_job(dc::JobRef) -> dc::RestoreJob;
+    list_jobs -> list_restore_jobs(dc::ListRestoreJobsRequest) -> dc::ListRestoreJobsResponse;
+    cancel_job -> cancel_restore_job(dc::JobRef) -> dc::RestoreJob;
+    scrub -> scrub(a::ScrubRequest) -> a::ScrubReport;
+    list_collections -> list_collections(dc::ListCollectionsRequest) -> dc::ListCollectionsResponse;
+}

@@ -1,0 +1,139 @@
+//! The other services as the proxy's topics see them: clients to clone, a collection to look at, one way to read failures.
+
+use crate::Proxy;
+use elanus_proto::{convert, datacoord as dc, datanode as dn, querynode as qn, transport::Channel};
+use elanus_types::{
+    Code, Failure,
+    schema::{CollectionSchema, DEFAULT_DATABASE, DEFAULT_PARTITION, FieldSchema},
+};
+use tonic::{Request, Response, Status};
+
+/// What of a call is not in its message.
+#[derive(Clone, Debug)]
+pub(crate) struct Call {
+    db: String,
+}
+
+impl Call {
+    /// Reads the metadata of a request.
+    pub(crate) fn of<T>(request: &Request<T>) -> Self {
+        let db = request.metadata().get("dbname").and_then(|value| value.to_str().ok()).unwrap_or_default();
+        Self { db: if db.is_empty() { DEFAULT_DATABASE.to_owned() } else { db.to_owned() } }
+    }
+
+    /// The database of this call: what the message names, else what the metadata names, else the default one.
+    /// Never a property of the connection: clients of several databases share one.
+    pub(crate) fn db(&self, named: &str) -> String {
+        if named.is_empty() { self.db.clone() } else { named.to_owned() }
+    }
+}
+
+/// What a call between services gave.
+pub(crate) async fn answer<T>(call: impl Future<Output = Result<Response<T>, Status>>) -> Result<T, Failure> {
+    call.await.map(Response::into_inner).map_err(convert::failure_from_grpc)
+}
+
+impl Proxy {
+    pub(crate) fn datacoord(&self) -> dc::data_coord_client::DataCoordClient<Channel> {
+        self.datacoord.clone()
+    }
+
+    pub(crate) fn datanode(&self) -> dn::data_node_client::DataNodeClient<Channel> {
+        self.datanode.clone()
+    }
+
+    pub(crate) fn querynode(&self) -> qn::query_node_client::QueryNodeClient<Channel> {
+        self.querynode.clone()
+    }
+
+    /// The collection with this name.
+    pub(crate) async fn collection(&self, call: &Call, db: &str, name: &str) -> Result<Collection, Failure> {
+        self.find(dc::CollectionRef { db_name: call.db(db), collection_name: name.to_owned(), collection_id: 0 }).await
+    }
+
+    /// The collection that is referred to.
+    pub(crate) async fn find(&self, reference: dc::CollectionRef) -> Result<Collection, Failure> {
+        let (db, name) = (reference.db_name.clone(), reference.collection_name.clone());
+        if name.is_empty() && reference.collection_id == 0 {
+            return Err(Failure::invalid("collection name should not be empty"));
+        }
+        let found = answer(self.datacoord().describe_collection(reference)).await;
+        let info = found.map_err(|failure| match failure.code {
+            Code::CollectionNotFound => {
+                Failure::new(failure.code, format!("can't find collection[database={db}][collection={name}]"))
+            }
+            Code::DatabaseNotFound => Failure::new(failure.code, format!("database not found[database={db}]")),
+            _ => failure,
+        })?;
+        Collection::new(info)
+    }
+
+    pub(crate) async fn statistics(
+        &self,
+        collection_id: i64,
+        partition_ids: Vec<i64>,
+    ) -> Result<dc::Statistics, Failure> {
+        answer(self.datacoord().get_statistics(dc::StatisticsRequest { collection_id, partition_ids })).await
+    }
+}
+
+/// A collection as the coordinator describes it now.
+#[derive(Debug)]
+pub(crate) struct Collection {
+    pub(crate) info: dc::Collection,
+    pub(crate) schema: CollectionSchema,
+}
+
+impl Collection {
+    pub(crate) fn new(info: dc::Collection) -> Result<Self, Failure> {
+        let message = info.schema.as_ref();
+        let message =
+            message.ok_or_else(|| Failure::internal("the coordinator described a collection without schema"))?;
+        let schema = convert::schema_from_proto(message).map_err(|failure| {
+            Failure::internal(failure.message).context("the coordinator described a collection that cannot be")
+        })?;
+        Ok(Self { info, schema })
+    }
+
+    pub(crate) fn id(&self) -> i64 {
+        self.info.id
+    }
+
+    /// How another service finds it: by its id, which a new collection of the same name does not have.
+    pub(crate) fn reference(&self) -> dc::CollectionRef {
+        dc::CollectionRef {
+            db_name: self.info.db_name.clone(),
+            collection_name: self.info.name.clone(),
+            collection_id: self.info.id,
+        }
+    }
+
+    /// The partition with this name; the empty name is the default partition's.
+    pub(crate) fn partition(&self, name: &str) -> Result<&dc::Partition, Failure> {
+        let name = if name.is_empty() { DEFAULT_PARTITION } else { name };
+        let found = self.info.partitions.iter().find(|partition| partition.name == name);
+        found.ok_or_else(|| Failure::new(Code::PartitionNotFound, format!("partition not found[partition={name}]")))
+    }
+
+    pub(crate) fn partitions(&self, names: &[String]) -> Result<Vec<&dc::Partition>, Failure> {
+        names.iter().map(|name| self.partition(name)).collect()
+    }
+
+    pub(crate) fn index_of(&self, field: &FieldSchema) -> Option<&dc::Index> {
+        self.info.indexes.iter().find(|index| index.field_id == field.id.0)
+    }
+
+    /// True when any of it can be read.
+    pub(crate) fn any_loaded(&self) -> bool {
+        any_loaded(&self.info)
+    }
+
+    pub(crate) fn not_loaded(&self) -> Failure {
+        Failure::new(Code::CollectionNotLoaded, format!("collection not loaded[collection={}]", self.info.name))
+    }
+}
+
+/// True when any partition of the collection can be read.
+pub(crate) fn any_loaded(info: &dc::Collection) -> bool {
+    info.partitions.iter().any(|partition| partition.loaded)
+}

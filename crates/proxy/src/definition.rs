@@ -1,0 +1,172 @@
+//! What a user asks a new collection to be, checked and completed: field ids are given here, and the dynamic column is added.
+
+use crate::{ProxyConfig, names};
+use elanus_proto::{convert, datacoord as dc, milvus as m, schema as proto};
+use elanus_types::{
+    Failure, FieldId,
+    schema::{CollectionSchema, ConsistencyLevel, DYNAMIC_FIELD, DataType, FieldSchema},
+};
+use prost::Message as _;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The request to the coordinator for what the user asks.
+pub(crate) fn define(
+    request: &m::CreateCollectionRequest,
+    db_name: String,
+    limits: &ProxyConfig,
+) -> Result<dc::CreateCollectionRequest, Failure> {
+    let message = proto::CollectionSchema::decode(request.schema.clone())
+        .map_err(|error| Failure::invalid(format!("the collection schema cannot be read: {error}")))?;
+    let shards_num = shards(request.shards_num, limits)?;
+    if message.fields.len() > limits.fields_max {
+        return Err(Failure::invalid(format!("maximum field's number should be limited to {}", limits.fields_max)));
+    }
+    names::collection(&request.collection_name)?;
+    check_field_names(&message.fields)?;
+    let schema = complete(convert::schema_from_proto(&message)?);
+    check_vectors(&schema, limits)?;
+    if request.num_partitions > 0 {
+        return Err(Failure::invalid("num_partitions should only be specified with partition key field enabled"));
+    }
+    if ConsistencyLevel::from_number(request.consistency_level).is_none() {
+        return Err(Failure::invalid(format!("unknown consistency level {}", request.consistency_level)));
+    }
+    Ok(dc::CreateCollectionRequest {
+        db_name,
+        collection_name: request.collection_name.clone(),
+        schema: Some(convert::schema_to_proto(&request.collection_name, &schema)),
+        shards_num,
+        consistency_level: request.consistency_level,
+        properties: convert::pairs_to_map(&request.properties),
+    })
+}
+
+fn shards(asked: i32, limits: &ProxyConfig) -> Result<i32, Failure> {
+    match asked {
+        0 => Ok(1),
+        1.. if asked <= limits.shards_max => Ok(asked),
+        1.. => Err(Failure::invalid(format!("maximum shards's number should be limited to {}", limits.shards_max))),
+        _ => Err(Failure::invalid(format!("the number of shards cannot be {asked}"))),
+    }
+}
+
+fn check_field_names(fields: &[proto::FieldSchema]) -> Result<(), Failure> {
+    let mut seen = BTreeSet::new();
+    for field in fields {
+        if field.is_dynamic || field.name == DYNAMIC_FIELD {
+            return Err(Failure::invalid(format!(
+                "Invalid field name: {}. the dynamic field is added by the server",
+                field.name
+            )));
+        }
+        names::field(&field.name)?;
+        if !seen.insert(field.name.as_str()) {
+            return Err(Failure::invalid(format!("duplicated field name {}", field.name)));
+        }
+    }
+    Ok(())
+}
+
+fn check_vectors(schema: &CollectionSchema, limits: &ProxyConfig) -> Result<(), Failure> {
+    match schema.vector_fields().count() {
+        0 => Err(Failure::invalid("schema does not contain vector field")),
+        count if count > limits.vector_fields_max => {
+            let max = limits.vector_fields_max;
+            Err(Failure::invalid(format!("maximum vector field's number should be limited to {max}, got {count}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Ids in the order that the user gave; whatever ids the request had are not the user's to choose.
+fn complete(mut schema: CollectionSchema) -> CollectionSchema {
+    if schema.enable_dynamic_field {
+        schema.fields.push(FieldSchema {
+            id: FieldId(0),
+            name: DYNAMIC_FIELD.to_owned(),
+            description: "dynamic schema".to_owned(),
+            data_type: DataType::Json,
+            is_primary_key: false,
+            auto_id: false,
+            is_dynamic: true,
+            nullable: false,
+            type_params: BTreeMap::new(),
+        });
+    }
+    for (field, id) in schema.fields.iter_mut().zip(FieldId::FIRST_USER.0..) {
+        field.id = FieldId(id);
+    }
+    schema
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use elanus_proto::common::KeyValuePair;
+
+    fn field(name: &str, data_type: DataType, params: &[(&str, &str)]) -> proto::FieldSchema {
+        proto::FieldSchema {
+            name: name.to_owned(),
+            data_type: data_type.number(),
+            is_primary_key: name == "pk",
+            type_params: params.iter().map(|(k, v)| KeyValuePair { key: (*k).into(), value: (*v).into() }).collect(),
+            ..proto::FieldSchema::default()
+        }
+    }
+
+    fn request(
+        change: impl FnOnce(&mut m::CreateCollectionRequest, &mut proto::CollectionSchema),
+    ) -> m::CreateCollectionRequest {
+        let mut schema = proto::CollectionSchema {
+            fields: vec![field("pk", DataType::Int64, &[]), field("v", DataType::FloatVector, &[("dim", "4")])],
+            ..proto::CollectionSchema::default()
+        };
+        let mut request = m::CreateCollectionRequest { collection_name: "things".to_owned(), ..Default::default() };
+        change(&mut request, &mut schema);
+        request.schema = schema.encode_to_vec().into();
+        request
+    }
+
+    #[test]
+    fn fields_get_ids_in_their_order_and_the_dynamic_column_comes_last() {
+        let request = request(|request, schema| {
+            schema.enable_dynamic_field = true;
+            schema.fields[0].field_id = 900;
+            request.consistency_level = 2;
+        });
+        let defined = define(&request, "default".to_owned(), &ProxyConfig::default()).unwrap();
+        let fields = defined.schema.unwrap().fields;
+        let ids: Vec<_> = fields.iter().map(|field| (field.field_id, field.name.as_str(), field.is_dynamic)).collect();
+        assert_eq!(ids, [(100, "pk", false), (101, "v", false), (102, "$meta", true)]);
+        assert_eq!((defined.shards_num, defined.consistency_level), (1, 2));
+    }
+
+    #[test]
+    fn a_definition_that_cannot_be_is_refused_with_its_reason() {
+        type Change = fn(&mut m::CreateCollectionRequest, &mut proto::CollectionSchema);
+        let table: [(Change, &str); 10] = [
+            (|r, _| r.collection_name.clear(), "collection name should not be empty"),
+            (|r, _| r.shards_num = 17, "maximum shards's number should be limited to 16"),
+            (|r, _| r.shards_num = -1, "the number of shards cannot be -1"),
+            (|r, _| r.num_partitions = 4, "num_partitions should only be specified with partition key"),
+            (|r, _| r.consistency_level = 9, "unknown consistency level 9"),
+            (|_, s| s.fields.truncate(1), "schema does not contain vector field"),
+            (|_, s| s.fields[1].name = "pk".to_owned(), "duplicated field name pk"),
+            (|_, s| s.fields[1].name = "$meta".to_owned(), "Invalid field name: $meta"),
+            (|_, s| s.fields[0].is_primary_key = false, "primary key is not specified"),
+            (
+                |_, s| {
+                    let template = s.fields[1].clone();
+                    let more = (0..63).map(|n| proto::FieldSchema { name: format!("f{n}"), ..template.clone() });
+                    s.fields.extend(more);
+                },
+                "maximum field's number should be limited to 64",
+            ),
+        ];
+        for (change, fragment) in table {
+            let failure = define(&request(change), "default".to_owned(), &ProxyConfig::default()).unwrap_err();
+            assert_eq!(failure.code.number(), 1100, "{fragment}");
+            assert!(failure.message.contains(fragment), "{} / {fragment}", failure.message);
+        }
+    }
+}

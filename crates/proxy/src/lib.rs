@@ -1,0 +1,61 @@
+//! The proxy: the Milvus API over gRPC, and the calls for operators beside it.
+//!
+//! It checks what a user sends, turns names into ids and columns into Arrow, asks the other services, and turns their
+//! answers back. It keeps nothing between two calls, so any number of proxies serve side by side and none has to be
+//! saved. What a failure means to a Milvus client is decided here: it travels in the answer's status, never as a gRPC
+//! status, because clients retry most of those for minutes.
+//!
+//! * `service`: every served call and the function that answers it. A call that is not in the table is gRPC UNIMPLEMENTED.
+//! * one module per topic: `connect`, `databases`, `collections` (with `definition`), `partitions`, `indexes`, `load`,
+//!   `flush`, `write`, `read`, `snapshots`, `admin`.
+//! * `backend`: the other services, and a collection as the coordinator describes it.
+
+mod admin;
+mod backend;
+mod collections;
+mod config;
+mod connect;
+mod databases;
+mod definition;
+mod flush;
+mod indexes;
+mod load;
+mod names;
+mod partitions;
+mod read;
+mod service;
+mod snapshots;
+mod write;
+
+pub use config::ProxyConfig;
+
+use elanus_proto::{
+    datacoord::data_coord_client::DataCoordClient, datanode::data_node_client::DataNodeClient,
+    querynode::query_node_client::QueryNodeClient, transport::Channel,
+};
+use elanus_types::Clock;
+use std::sync::Arc;
+
+/// The Milvus service and the operators' service. Cheap to clone; clones are the same proxy.
+#[derive(Clone, Debug)]
+pub struct Proxy {
+    datacoord: DataCoordClient<Channel>,
+    datanode: DataNodeClient<Channel>,
+    querynode: QueryNodeClient<Channel>,
+    clock: Arc<dyn Clock>,
+    config: ProxyConfig,
+}
+
+impl Proxy {
+    /// A proxy in front of these services.
+    #[must_use]
+    pub fn new(
+        datacoord: DataCoordClient<Channel>,
+        datanode: DataNodeClient<Channel>,
+        querynode: QueryNodeClient<Channel>,
+        clock: Arc<dyn Clock>,
+        config: ProxyConfig,
+    ) -> Self {
+        Self { datacoord, datanode, querynode, clock, config }
+    }
+}

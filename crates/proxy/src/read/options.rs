@@ -1,0 +1,125 @@
+//! Options of reads that travel as text: pairs of key and value, and a JSON object among them.
+
+use elanus_proto::{common::KeyValuePair, convert};
+use elanus_types::{Code, Failure};
+use std::collections::BTreeMap;
+
+/// Options by name, those of the nested object below those that stand beside it.
+#[derive(Debug, Default)]
+pub(super) struct Options(BTreeMap<String, String>);
+
+/// Options that change what an answer means, so that to ignore them would be wrong.
+const NOT_SERVED: [&str; 16] = [
+    "iterator",
+    "search_iter_v2",
+    "search_iter_batch_size",
+    "search_iter_last_bound",
+    "search_iter_id",
+    "query_iter_last_pk",
+    "query_iter_last_element_offset",
+    "group_by_field",
+    "group_by_fields",
+    "group_size",
+    "strict_group_size",
+    "order_by_fields",
+    "json_path",
+    "json_type",
+    "strict_cast",
+    "time_fields",
+];
+
+impl Options {
+    pub(super) fn read(pairs: &[KeyValuePair]) -> Result<Self, Failure> {
+        let mut options = convert::pairs_to_map(pairs);
+        if let Some(text) = options.remove("params").filter(|text| !text.trim().is_empty()) {
+            let nested: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&text)
+                .map_err(|error| Failure::invalid(format!("search params are not a JSON object: {error}")))?;
+            for (key, value) in nested {
+                let text = match value {
+                    serde_json::Value::String(text) => text,
+                    other => other.to_string(),
+                };
+                options.entry(key).or_insert(text);
+            }
+        }
+        let used = |key: &str| options.get(key).is_some_and(|value| !matches!(value.as_str(), "" | "False" | "false"));
+        match NOT_SERVED.into_iter().find(|key| used(key)) {
+            Some(key) => Err(Failure::new(Code::Unimplemented, format!("the option {key} is not served"))),
+            None => Ok(Self(options)),
+        }
+    }
+
+    pub(super) fn text(&self, key: &str) -> Option<&str> {
+        self.0.get(key).map(String::as_str).filter(|text| !text.is_empty())
+    }
+
+    pub(super) fn number<T: std::str::FromStr>(&self, key: &str) -> Result<Option<T>, Failure> {
+        let parse = |text: &str| {
+            text.parse().map_err(|_| Failure::invalid(format!("{key} [{text}] is invalid, it is no number")))
+        };
+        self.text(key).map(parse).transpose()
+    }
+
+    /// `limit` and `offset` of an answer, or the failure of the one that is out of its range.
+    pub(super) fn window(&self, limit_key: &str, max: i64) -> Result<(Option<i64>, i64), Failure> {
+        let limit: Option<i64> = self.number(limit_key)?;
+        let offset = self.number("offset")?.unwrap_or(0);
+        if let Some(limit) = limit
+            && !(1..=max).contains(&limit)
+        {
+            let text = format!("{limit_key} [{limit}] is invalid, it should be in range [1, {max}], but got {limit}");
+            return Err(Failure::invalid(text));
+        }
+        if !(0..=max).contains(&offset) {
+            let text = format!("offset [{offset}] is invalid, it should be in range [0, {max}], but got {offset}");
+            return Err(Failure::invalid(text));
+        }
+        let sum = offset + limit.unwrap_or(0);
+        if sum > max {
+            let range = format!("(offset+limit) should be in range [1, {max}], but got {sum}");
+            return Err(Failure::invalid(format!("invalid max query result window, {range}")));
+        }
+        Ok((limit, offset))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(pairs: &[(&str, &str)]) -> Result<Options, Failure> {
+        let pairs: Vec<_> = pairs.iter().map(|(k, v)| KeyValuePair { key: (*k).into(), value: (*v).into() }).collect();
+        Options::read(&pairs)
+    }
+
+    #[test]
+    fn windows_are_kept_within_their_limits() {
+        let options = read(&[("limit", "5"), ("offset", "7"), ("iterator", "False")]).unwrap();
+        assert_eq!(options.window("limit", 100).unwrap(), (Some(5), 7));
+        assert_eq!(read(&[]).unwrap().window("limit", 100).unwrap(), (None, 0));
+        for (pairs, fragment) in [
+            ([("limit", "0"), ("offset", "0")], "limit [0] is invalid"),
+            ([("limit", "101"), ("offset", "0")], "range [1, 100], but got 101"),
+            ([("limit", "1"), ("offset", "-1")], "offset [-1] is invalid"),
+            ([("limit", "60"), ("offset", "41")], "(offset+limit) should be in range [1, 100], but got 101"),
+            ([("limit", "many"), ("offset", "0")], "limit [many] is invalid, it is no number"),
+        ] {
+            let failure = read(&pairs).unwrap().window("limit", 100).unwrap_err();
+            assert!(failure.message.contains(fragment), "{}", failure.message);
+        }
+    }
+
+    #[test]
+    fn options_that_would_change_the_answer_are_refused() {
+        for (key, value) in [("group_by_field", "color"), ("iterator", "True"), ("order_by_fields", "a:asc")] {
+            assert_eq!(read(&[(key, value)]).unwrap_err().code, Code::Unimplemented, "{key}");
+        }
+        assert_eq!(read(&[("params", r#"{"group_by_field":"x"}"#)]).unwrap_err().code, Code::Unimplemented);
+    }
+
+    #[test]
+    fn nested_options_count_as_if_they_stood_beside() {
+        let options = read(&[("params", r#"{"radius": 0.5, "metric_type": "L2"}"#), ("metric_type", "IP")]).unwrap();
+        assert_eq!((options.number::<f64>("radius").unwrap(), options.text("metric_type")), (Some(0.5), Some("IP")));
+    }
+}

@@ -1,0 +1,146 @@
+//! Every call of the Milvus API that is served, and the function that answers it.
+//!
+//! A failure becomes the status of the answer, so that it reaches the user at once: a gRPC status would be retried.
+
+use crate::{
+    Proxy, backend::Call, collections, connect, databases, flush, indexes, load, partitions, read, snapshots, write,
+};
+use elanus_proto::{
+    common::Status as MilvusStatus,
+    convert::success,
+    milvus::{self as m, milvus_service_server::MilvusService},
+};
+use elanus_types::{Code, Failure};
+use tonic::{Request, Response, Status, async_trait};
+
+/// A message that tells whether the call did what was asked.
+trait Answer<T> {
+    fn of(result: Result<T, Failure>) -> Self;
+}
+
+impl Answer<()> for MilvusStatus {
+    fn of(result: Result<(), Failure>) -> Self {
+        result.map_or_else(Self::from, |()| success())
+    }
+}
+
+macro_rules! with_status {
+    ($($answer:ident)*) => {$(
+        impl Answer<Self> for m::$answer {
+            fn of(result: Result<Self, Failure>) -> Self {
+                match result {
+                    Ok(mut answer) => {
+                        answer.status.get_or_insert_with(success);
+                        answer
+                    }
+                    Err(failure) => Self { status: Some(failure.into()), ..Self::default() },
+                }
+            }
+        }
+    )*};
+}
+
+with_status! {
+    AllocTimestampResponse BoolResponse CheckHealthResponse ConnectResponse DescribeAliasResponse
+    DescribeCollectionResponse DescribeDatabaseResponse DescribeIndexResponse DescribeSnapshotResponse FlushResponse
+    GetCollectionStatisticsResponse GetFlushStateResponse GetIndexBuildProgressResponse GetIndexStateResponse
+    GetIndexStatisticsResponse GetLoadStateResponse GetLoadingProgressResponse GetPartitionStatisticsResponse
+    GetRestoreSnapshotStateResponse GetVersionResponse ListAliasesResponse ListDatabasesResponse
+    ListRestoreSnapshotJobsResponse ListSnapshotsResponse MutationResult PinSnapshotDataResponse QueryResults
+    RestoreSnapshotResponse SearchResults ShowCollectionsResponse ShowPartitionsResponse
+}
+
+/// Users cause most failures and read them; those that they did not cause are for whoever runs the service.
+fn log(call: &'static str, failure: &Failure) {
+    match failure.code {
+        Code::Internal | Code::Unexpected => tracing::error!(call, code = failure.code.number(), "{failure}"),
+        Code::NotReady => tracing::warn!(call, code = failure.code.number(), "{failure}"),
+        _ => tracing::debug!(call, code = failure.code.number(), "{failure}"),
+    }
+}
+
+macro_rules! serve {
+    ($($topic:ident { $($call:ident($request:ident) -> $answer:ty;)* })*) => {
+        #[async_trait]
+        impl MilvusService for Proxy {$($(
+            async fn $call(&self, request: Request<m::$request>) -> Result<Response<$answer>, Status> {
+                let call = Call::of(&request);
+                let result = $topic::$call(self, &call, request.into_inner()).await;
+                if let Err(failure) = &result {
+                    log(stringify!($call), failure);
+                }
+                Ok(Response::new(Answer::of(result)))
+            }
+        )*)*}
+    };
+}
+
+serve! {
+    connect {
+        connect(ConnectRequest) -> m::ConnectResponse;
+        get_version(GetVersionRequest) -> m::GetVersionResponse;
+        check_health(CheckHealthRequest) -> m::CheckHealthResponse;
+        alloc_timestamp(AllocTimestampRequest) -> m::AllocTimestampResponse;
+    }
+    databases {
+        list_databases(ListDatabasesRequest) -> m::ListDatabasesResponse;
+        describe_database(DescribeDatabaseRequest) -> m::DescribeDatabaseResponse;
+        list_aliases(ListAliasesRequest) -> m::ListAliasesResponse;
+        describe_alias(DescribeAliasRequest) -> m::DescribeAliasResponse;
+    }
+    collections {
+        create_collection(CreateCollectionRequest) -> MilvusStatus;
+        drop_collection(DropCollectionRequest) -> MilvusStatus;
+        has_collection(HasCollectionRequest) -> m::BoolResponse;
+        describe_collection(DescribeCollectionRequest) -> m::DescribeCollectionResponse;
+        get_collection_statistics(GetCollectionStatisticsRequest) -> m::GetCollectionStatisticsResponse;
+        show_collections(ShowCollectionsRequest) -> m::ShowCollectionsResponse;
+    }
+    partitions {
+        create_partition(CreatePartitionRequest) -> MilvusStatus;
+        drop_partition(DropPartitionRequest) -> MilvusStatus;
+        has_partition(HasPartitionRequest) -> m::BoolResponse;
+        get_partition_statistics(GetPartitionStatisticsRequest) -> m::GetPartitionStatisticsResponse;
+        show_partitions(ShowPartitionsRequest) -> m::ShowPartitionsResponse;
+    }
+    load {
+        load_collection(LoadCollectionRequest) -> MilvusStatus;
+        release_collection(ReleaseCollectionRequest) -> MilvusStatus;
+        load_partitions(LoadPartitionsRequest) -> MilvusStatus;
+        release_partitions(ReleasePartitionsRequest) -> MilvusStatus;
+        get_loading_progress(GetLoadingProgressRequest) -> m::GetLoadingProgressResponse;
+        get_load_state(GetLoadStateRequest) -> m::GetLoadStateResponse;
+    }
+    indexes {
+        create_index(CreateIndexRequest) -> MilvusStatus;
+        describe_index(DescribeIndexRequest) -> m::DescribeIndexResponse;
+        get_index_state(GetIndexStateRequest) -> m::GetIndexStateResponse;
+        get_index_build_progress(GetIndexBuildProgressRequest) -> m::GetIndexBuildProgressResponse;
+        get_index_statistics(GetIndexStatisticsRequest) -> m::GetIndexStatisticsResponse;
+        drop_index(DropIndexRequest) -> MilvusStatus;
+    }
+    write {
+        insert(InsertRequest) -> m::MutationResult;
+        delete(DeleteRequest) -> m::MutationResult;
+        upsert(UpsertRequest) -> m::MutationResult;
+    }
+    flush {
+        flush(FlushRequest) -> m::FlushResponse;
+        get_flush_state(GetFlushStateRequest) -> m::GetFlushStateResponse;
+    }
+    read {
+        query(QueryRequest) -> m::QueryResults;
+        search(SearchRequest) -> m::SearchResults;
+    }
+    snapshots {
+        create_snapshot(CreateSnapshotRequest) -> MilvusStatus;
+        drop_snapshot(DropSnapshotRequest) -> MilvusStatus;
+        list_snapshots(ListSnapshotsRequest) -> m::ListSnapshotsResponse;
+        describe_snapshot(DescribeSnapshotRequest) -> m::DescribeSnapshotResponse;
+        restore_snapshot(RestoreSnapshotRequest) -> m::RestoreSnapshotResponse;
+        get_restore_snapshot_state(GetRestoreSnapshotStateRequest) -> m::GetRestoreSnapshotStateResponse;
+        list_restore_snapshot_jobs(ListRestoreSnapshotJobsRequest) -> m::ListRestoreSnapshotJobsResponse;
+        pin_snapshot_data(PinSnapshotDataRequest) -> m::PinSnapshotDataResponse;
+        unpin_snapshot_data(UnpinSnapshotDataRequest) -> MilvusStatus;
+    }
+}
