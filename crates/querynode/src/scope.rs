@@ -1,0 +1,162 @@
+//! What a request reads: a view, its files, a filter, fields. Everything that a user can get wrong is refused here.
+
+use crate::keys::KeySet;
+use crate::view::FileView;
+use crate::view::View;
+use arrow::array::RecordBatch;
+use arrow::buffer::BooleanBuffer;
+use elanus_filter::{Filter, Params, PkList, Value};
+use elanus_proto::querynode::ReadScope;
+use elanus_proto::schema::template_array_value::Data;
+use elanus_proto::schema::template_value::Val;
+use elanus_proto::schema::{TemplateArrayValue, TemplateValue};
+use elanus_segment::PkColumn;
+use elanus_types::Failure;
+use elanus_types::schema::{CollectionSchema, FieldSchema};
+use std::ops::Range;
+use std::sync::Arc;
+
+/// What a request reads.
+#[derive(Debug)]
+pub(crate) struct Scope {
+    pub(crate) view: Arc<View>,
+    /// Positions in [`View::files`].
+    pub(crate) files: Vec<u32>,
+    pub(crate) condition: Condition,
+    /// Positions in the schema of what is put out.
+    pub(crate) columns: Vec<usize>,
+}
+
+/// Which visible rows match.
+#[derive(Clone, Debug)]
+pub(crate) enum Condition {
+    /// Each.
+    All,
+    /// Those with one of these keys, and no others.
+    Keys(Arc<KeySet>),
+    /// Those for which the filter says so.
+    Filter(Arc<Filter>),
+}
+
+impl Scope {
+    /// Checks a request against the view that it reads.
+    ///
+    /// # Errors
+    /// 1100 when a field is unknown or the filter is wrong.
+    pub(crate) fn new(view: Arc<View>, request: &ReadScope) -> Result<Self, Failure> {
+        let columns = request.output_fields.iter().map(|name| Ok(field(&view.schema, name)?.0));
+        let columns = columns.collect::<Result<_, Failure>>()?;
+        let condition = Condition::parse(&view.schema, request)?;
+        let wanted = |file: &FileView| {
+            request.partition_ids.is_empty() || request.partition_ids.contains(&file.record.partition.0)
+        };
+        let files = (0..).zip(&view.files).filter(|(_, file)| file.visible_rows() > 0 && wanted(file));
+        let files = files.map(|(at, _)| at).collect();
+        Ok(Self { view, files, condition, columns })
+    }
+}
+
+impl Condition {
+    fn parse(schema: &CollectionSchema, request: &ReadScope) -> Result<Self, Failure> {
+        let filter = Filter::parse(&request.filter, schema, &params(request)?)?;
+        if filter.is_always_true() {
+            return Ok(Self::All);
+        }
+        let keys = match filter.primary_keys() {
+            Some(PkList::Ints(keys)) => PkColumn::Int(keys.clone()),
+            Some(PkList::Strings(keys)) => PkColumn::Str(keys.clone()),
+            None => return Ok(Self::Filter(Arc::new(filter))),
+        };
+        Ok(Self::Keys(Arc::new(KeySet::new(keys))))
+    }
+
+    /// The visible rows of a part of a file that match, ascending.
+    ///
+    /// # Errors
+    /// When the filter cannot be applied: a bug.
+    pub(crate) fn select(&self, file: &FileView, batch: &RecordBatch, rows: Range<usize>) -> Result<Vec<u32>, Failure> {
+        let visible = file.visible().map(|visible| visible.slice(rows.start, rows.len()));
+        let mask = match self {
+            Self::All => visible,
+            Self::Keys(keys) => {
+                let mut found = Vec::new();
+                keys.join(&file.keys, |_, row| {
+                    if rows.contains(&(row as usize)) && file.is_visible(row) {
+                        found.push(row);
+                    }
+                });
+                found.sort_unstable();
+                return Ok(found);
+            }
+            Self::Filter(filter) => {
+                let mask = filter.mask(&batch.slice(rows.start, rows.len()))?.values().clone();
+                Some(match visible {
+                    Some(visible) => &mask & &visible,
+                    None => mask,
+                })
+            }
+        };
+        let start = u32::try_from(rows.start).map_err(|e| Failure::internal(e.to_string()))?;
+        Ok(match mask {
+            Some(mask) => set_rows(&mask, start),
+            None => (start..).take(rows.len()).collect(),
+        })
+    }
+}
+
+fn set_rows(mask: &BooleanBuffer, start: u32) -> Vec<u32> {
+    (start..).zip(mask.iter()).filter_map(|(row, set)| set.then_some(row)).collect()
+}
+
+/// A field and its position.
+///
+/// # Errors
+/// 1100 when there is none of this name.
+pub(crate) fn field<'a>(schema: &'a CollectionSchema, name: &str) -> Result<(usize, &'a FieldSchema), Failure> {
+    let found = schema.fields.iter().enumerate().find(|(_, field)| field.name == name);
+    found.ok_or_else(|| Failure::invalid(format!("field {name} does not exist")))
+}
+
+fn params(request: &ReadScope) -> Result<Params, Failure> {
+    let named = |(name, value): (&String, &TemplateValue)| match param(value) {
+        Some(value) => Ok((name.clone(), value)),
+        None => Err(Failure::invalid(format!("the value of filter parameter {name} is of no type that filters have"))),
+    };
+    request.filter_params.iter().map(named).collect()
+}
+
+fn param(value: &TemplateValue) -> Option<Value> {
+    Some(match value.val.as_ref()? {
+        Val::BoolVal(value) => Value::Bool(*value),
+        Val::Int64Val(value) => Value::Int(*value),
+        Val::FloatVal(value) => Value::Float(*value),
+        Val::StringVal(value) => Value::Text(value.clone()),
+        Val::ArrayVal(values) => list(values)?,
+        Val::BytesVal(_) => return None,
+    })
+}
+
+fn list(values: &TemplateArrayValue) -> Option<Value> {
+    Some(Value::List(match values.data.as_ref() {
+        None => Vec::new(),
+        Some(Data::BoolData(values)) => values.data.iter().map(|value| Value::Bool(*value)).collect(),
+        Some(Data::LongData(values)) => values.data.iter().map(|value| Value::Int(*value)).collect(),
+        Some(Data::DoubleData(values)) => values.data.iter().map(|value| Value::Float(*value)).collect(),
+        Some(Data::StringData(values)) => values.data.iter().map(|value| Value::Text(value.clone())).collect(),
+        Some(Data::JsonData(values)) => values.data.iter().map(|value| json(value)).collect::<Option<_>>()?,
+        Some(Data::ArrayData(_)) => return None,
+    }))
+}
+
+/// One element of a list of mixed types.
+fn json(text: &[u8]) -> Option<Value> {
+    Some(match serde_json::from_slice(text).ok()? {
+        serde_json::Value::Bool(value) => Value::Bool(value),
+        serde_json::Value::Number(value) => match value.as_i64() {
+            Some(value) => Value::Int(value),
+            None => Value::Float(value.as_f64()?),
+        },
+        serde_json::Value::String(value) => Value::Text(value),
+        _ => return None,
+    })
+}

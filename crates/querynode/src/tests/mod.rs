@@ -1,0 +1,5 @@
+//! Promises of the query node: views against a naive model, and the service over a real metadata store.
+
+mod service;
+mod views;
+mod world;

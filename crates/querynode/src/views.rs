@@ -1,0 +1,192 @@
+//! Which view a read gets. The newest view of every collection that is read is kept, and a few views of the past.
+//!
+//! A read at "now" asks the metadata for the collection's clock. When it stands where the newest view is, that is the
+//! answer; else what changed is asked for and only new files are fetched. Reads that need the same refresh share it. A
+//! refresh that fails changes nothing. A read never waits for a refresh that it does not need.
+
+use crate::cache::FileCache;
+use crate::cpu::Cpu;
+use crate::view::{Added, View, member};
+use elanus_meta::Meta;
+use elanus_meta::model::{CollectionView, FileKind, FileRecord};
+use elanus_types::{Code, CollectionId, Failure, Timestamp};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Views of the past that are kept: pages of one long read ask for the same one.
+const PAST_MAX: usize = 4;
+
+/// The views of a query node.
+#[derive(Debug)]
+pub(crate) struct Views {
+    meta: Meta,
+    cache: Arc<FileCache>,
+    cpu: Cpu,
+    loads_max: usize,
+    idle_ms_max: i64,
+    followed: Mutex<HashMap<CollectionId, Arc<Followed>>>,
+    /// With when they were read last, in milliseconds.
+    past: Mutex<VecDeque<(i64, Arc<View>)>>,
+}
+
+/// A collection that is read.
+#[derive(Debug, Default)]
+struct Followed {
+    newest: Mutex<Option<Arc<View>>>,
+    refresh: Arc<tokio::sync::Mutex<()>>,
+    /// How many refreshes have failed, and why the last one did.
+    failed: Mutex<(u64, Option<Failure>)>,
+    read_ms: AtomicI64,
+}
+
+impl Views {
+    pub(crate) fn new(meta: Meta, cache: Arc<FileCache>, cpu: Cpu, loads_max: usize, idle_ms_max: i64) -> Self {
+        let (followed, past) = (Mutex::default(), Mutex::default());
+        Self { meta, cache, cpu, loads_max: loads_max.max(1), idle_ms_max, followed, past }
+    }
+
+    /// The view that a read at `read_ts` sees; 0 is now. A timestamp that no commit has reached yet is now, too.
+    ///
+    /// # Errors
+    /// 100 when the collection is not there at that time; when its files cannot be read.
+    pub(crate) async fn at(&self, collection: CollectionId, read_ts: u64) -> Result<Arc<View>, Failure> {
+        let wanted = i64::try_from(read_ts).map_or(Timestamp(i64::MAX), Timestamp);
+        let last = self.meta.last_ts(collection).await?;
+        self.forget_idle();
+        let Some(last) = last else {
+            lock(&self.followed).remove(&collection);
+            if read_ts == 0 {
+                return Err(not_found(collection));
+            }
+            return self.past(collection, wanted, None).await;
+        };
+        let followed = self.follow(collection);
+        if read_ts == 0 || wanted >= last {
+            return self.newest(collection, &followed, last).await;
+        }
+        let newest = lock(&followed.newest).clone();
+        self.past(collection, wanted, newest).await
+    }
+
+    fn forget_idle(&self) {
+        let idle_since = self.meta.clock().now_ms().saturating_sub(self.idle_ms_max);
+        lock(&self.followed).retain(|_, one| one.read_ms.load(Ordering::Relaxed) >= idle_since);
+        lock(&self.past).retain(|(read_ms, _)| *read_ms >= idle_since);
+    }
+
+    fn follow(&self, collection: CollectionId) -> Arc<Followed> {
+        let mut followed = lock(&self.followed);
+        let one = followed.entry(collection).or_default();
+        one.read_ms.store(self.meta.clock().now_ms(), Ordering::Relaxed);
+        Arc::clone(one)
+    }
+
+    /// The newest view, at `last` or later.
+    async fn newest(&self, id: CollectionId, followed: &Arc<Followed>, last: Timestamp) -> Result<Arc<View>, Failure> {
+        let up_to_date = || lock(&followed.newest).clone().filter(|view| view.ts >= last);
+        if let Some(view) = up_to_date() {
+            return Ok(view);
+        }
+        let failed_before = lock(&followed.failed).0;
+        let guard = Arc::clone(&followed.refresh).lock_owned().await;
+        if let Some(view) = up_to_date() {
+            return Ok(view);
+        }
+        if let (failed, Some(failure)) = &*lock(&followed.failed)
+            && *failed > failed_before
+        {
+            return Err(failure.clone());
+        }
+        match self.refresh(id, followed, guard).await {
+            Ok(view) => Ok(view),
+            Err(failure) => {
+                let mut failed = lock(&followed.failed);
+                *failed = (failed.0 + 1, Some(failure.clone()));
+                Err(failure)
+            }
+        }
+    }
+
+    async fn refresh(
+        &self,
+        id: CollectionId,
+        followed: &Arc<Followed>,
+        guard: tokio::sync::OwnedMutexGuard<()>,
+    ) -> Result<Arc<View>, Failure> {
+        let before = lock(&followed.newest).clone();
+        let (before, ts, to_read, removed) = match before {
+            Some(view) => {
+                let changes = self.meta.changes(id, view.ts).await?.ok_or_else(|| not_found(id))?;
+                let mut to_read = changes.added;
+                to_read.extend(view.logs_to_read_again(&changes.removed));
+                (view, changes.ts, to_read, changes.removed)
+            }
+            None => {
+                let CollectionView { ts, schema, files, .. } = self.meta.view(id, None).await?;
+                (Arc::new(View::empty(id, Arc::new(schema), None)), ts, files, Vec::new())
+            }
+        };
+        let added = self.read(&before, to_read, None).await?;
+        let followed = Arc::clone(followed);
+        let next = move || {
+            let view = Arc::new(before.next(ts, added, &removed));
+            *lock(&followed.newest) = Some(Arc::clone(&view));
+            drop(guard);
+            Ok(view)
+        };
+        self.cpu.run(next).await
+    }
+
+    async fn past(&self, id: CollectionId, ts: Timestamp, newest: Option<Arc<View>>) -> Result<Arc<View>, Failure> {
+        let is_it = |view: &Arc<View>| view.collection == id && view.ts == ts;
+        if let Some(view) = newest.iter().find(|view| is_it(view)) {
+            return Ok(Arc::clone(view));
+        }
+        let now_ms = self.meta.clock().now_ms();
+        if let Some((read_ms, view)) = lock(&self.past).iter_mut().find(|(_, view)| is_it(view)) {
+            *read_ms = now_ms;
+            return Ok(Arc::clone(view));
+        }
+        let CollectionView { ts, schema, files, .. } = self.meta.view(id, Some(ts)).await?;
+        let empty = View::empty(id, Arc::new(schema), Some(ts));
+        let added = self.read(&empty, files, newest.as_deref()).await?;
+        let view = self.cpu.run(move || Ok(Arc::new(empty.next(ts, added, &[])))).await?;
+        let mut past = lock(&self.past);
+        past.truncate(PAST_MAX - 1);
+        past.push_front((now_ms, Arc::clone(&view)));
+        Ok(view)
+    }
+
+    /// What `view` needs of these files; keys that `known` has are not read again.
+    async fn read(&self, view: &View, files: Vec<FileRecord>, known: Option<&View>) -> Result<Vec<Added>, Failure> {
+        let schema = &view.schema;
+        let read = |record: FileRecord| async move {
+            Ok::<_, Failure>(match record.kind {
+                FileKind::Insert => {
+                    let keys = match known.and_then(|known| known.file(member(&record))) {
+                        Some(file) => Arc::clone(&file.keys),
+                        None => Arc::clone(&self.cache.rows(schema, &record).await?.keys),
+                    };
+                    Some(Added::Rows(record, keys))
+                }
+                FileKind::Delete => {
+                    let deletes = self.cache.deletes(schema, &record).await?;
+                    Some(Added::Deletes(record, deletes))
+                }
+                FileKind::Index | FileKind::Manifest => None,
+            })
+        };
+        let added = stream::iter(files).map(read).buffer_unordered(self.loads_max);
+        added.try_filter_map(|added| async move { Ok(added) }).try_collect().await
+    }
+}
+
+fn not_found(collection: CollectionId) -> Failure {
+    Failure::new(Code::CollectionNotFound, format!("collection not found[collection={collection}]"))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
