@@ -142,10 +142,7 @@ pub(crate) async fn commit_file_set(tx: &mut Tx, id: FileSetId, by: &NodeId, obj
         .await?;
     }
     let row = tx
-        .one(
-            "SELECT COUNT(*) AS unknown_num FROM objects WHERE file_set_id = $1 AND checksum IS NULL",
-            args![id.0],
-        )
+        .one("SELECT COUNT(*) AS unknown_num FROM objects WHERE file_set_id = $1 AND checksum IS NULL", args![id.0])
         .await?;
     match row.try_get::<i64, _>("unknown_num")? {
         0 => Ok(true),

@@ -1,8 +1,8 @@
 //! What happened to each thing, for people; and the one place where a machine's move becomes a history row, an event in
 //! the outbox and a log line. Nothing is ever decided by reading the history.
 
-use crate::db::{Tx, args};
 use crate::Meta;
+use crate::db::{Tx, args};
 use crate::error::Result;
 use sqlx::Row;
 

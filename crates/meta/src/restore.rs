@@ -193,9 +193,8 @@ pub(crate) async fn advance(tx: &mut Tx, row: &JobRow) -> Result<()> {
 }
 
 async fn counts(tx: &mut Tx, id: JobId) -> Result<TaskCounts> {
-    let rows = tx
-        .all("SELECT state, COUNT(*) AS tasks FROM copy_tasks WHERE job_id = $1 GROUP BY state", args![id.0])
-        .await?;
+    let rows =
+        tx.all("SELECT state, COUNT(*) AS tasks FROM copy_tasks WHERE job_id = $1 GROUP BY state", args![id.0]).await?;
     let mut counts = TaskCounts::default();
     for row in &rows {
         let tasks = count(row, "tasks")?;

@@ -129,8 +129,7 @@ impl Coordinator {
     ) -> Result<SnapshotFilesPlan> {
         let mut tx = self.write().await?;
         let row = locked(&mut tx, id).await?.ok_or(FENCED)?;
-        let Step::Move(..) =
-            move_snapshot(&mut tx, &row, &Event::Heartbeat { by: by.clone(), lease_until_ms }).await?
+        let Step::Move(..) = move_snapshot(&mut tx, &row, &Event::Heartbeat { by: by.clone(), lease_until_ms }).await?
         else {
             return Err(FENCED);
         };
@@ -191,11 +190,8 @@ impl Coordinator {
     ) -> Result<SnapshotRecord> {
         let (_, metadata) =
             files.last().ok_or_else(|| Failure::internal("a snapshot is committed without its metadata object"))?;
-        let written = Event::ManifestsWritten {
-            by: by.clone(),
-            metadata_key: metadata.key.clone(),
-            checksum: metadata.checksum,
-        };
+        let written =
+            Event::ManifestsWritten { by: by.clone(), metadata_key: metadata.key.clone(), checksum: metadata.checksum };
         let mut tx = self.write().await?;
         let row = locked(&mut tx, id).await?.ok_or(FENCED)?;
         match move_snapshot(&mut tx, &row, &written).await? {
@@ -250,10 +246,7 @@ impl Coordinator {
     /// When the store is away.
     pub async fn expire_snapshots(&self) -> Result<Vec<SnapshotId>> {
         let now_ms = self.meta().clock().now_ms();
-        self.end_pending(|_, lease_until_ms| {
-            (lease_until_ms <= now_ms).then_some(Event::LeaseExpired { now_ms })
-        })
-        .await
+        self.end_pending(|_, lease_until_ms| (lease_until_ms <= now_ms).then_some(Event::LeaseExpired { now_ms })).await
     }
 
     /// Ends pending snapshots that are with none of these writers; how many.
@@ -299,10 +292,8 @@ impl Coordinator {
             Step::Fenced => return Err(FENCED),
             Step::Refuse(Refusal::Pinned { owner, until_ms }) => {
                 tracing::info!(snapshot = row.record.id.0, owner, until_ms, "a pin refuses the drop");
-                let failure = Failure::new(
-                    Code::SnapshotPinned,
-                    format!("snapshot is pinned[snapshot={}]", row.record.name),
-                );
+                let failure =
+                    Failure::new(Code::SnapshotPinned, format!("snapshot is pinned[snapshot={}]", row.record.name));
                 return Err(failure.context("active pins exist, unpin before dropping").into());
             }
             Step::Refuse(refusal) => return Err(refused(&refusal)),
@@ -403,9 +394,7 @@ async fn keep_only_live(tx: &mut Tx, id: SnapshotId, used: usize) -> Result<()> 
         args![id.0],
     )
     .await?;
-    let row = tx
-        .one("SELECT COUNT(*) AS kept FROM snapshot_file_sets WHERE snapshot_id = $1", args![id.0])
-        .await?;
+    let row = tx.one("SELECT COUNT(*) AS kept FROM snapshot_file_sets WHERE snapshot_id = $1", args![id.0]).await?;
     let kept: i64 = row.try_get("kept")?;
     if usize::try_from(kept) == Ok(used) {
         return Ok(());

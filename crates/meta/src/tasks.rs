@@ -15,8 +15,8 @@ use crate::machines::{concerns_one, readable, refused};
 use crate::model::{Answer, Revoked, TaskMessage, TaskRecord};
 use crate::rows::bigint;
 use crate::{Coordinator, Meta, restore};
-use elanus_lifecycle::copy_task::{Columns, CopyTask, Effect, Event, MACHINE, State};
 use elanus_lifecycle::Step;
+use elanus_lifecycle::copy_task::{Columns, CopyTask, Effect, Event, MACHINE, State};
 use elanus_types::{Generation, JobId, NodeId, TaskId};
 use sqlx::Row;
 use sqlx::any::AnyRow;
@@ -74,9 +74,8 @@ impl Meta {
     /// When the store is away.
     pub async fn in_progress_tasks(&self) -> Result<Vec<TaskRecord>> {
         let mut tx = self.db.read().await?;
-        let rows = tx
-            .all(select_tasks!("copy_tasks t WHERE t.state = 'in_progress' ORDER BY t.task_id"), args![])
-            .await?;
+        let rows =
+            tx.all(select_tasks!("copy_tasks t WHERE t.state = 'in_progress' ORDER BY t.task_id"), args![]).await?;
         readable(&rows, |row| Ok(TaskRow::read(row)?.record()))
     }
 }
@@ -217,12 +216,7 @@ pub(crate) async fn abort_of_job(tx: &mut Tx, job: JobId) -> Result<Vec<Revoked>
 }
 
 /// Steps a task that is locked, and writes what the step returned.
-async fn move_task(
-    tx: &mut Tx,
-    row: &TaskRow,
-    stamp: Generation,
-    event: &Event,
-) -> Result<Step<CopyTask, Effect>> {
+async fn move_task(tx: &mut Tx, row: &TaskRow, stamp: Generation, event: &Event) -> Result<Step<CopyTask, Effect>> {
     let step = row.machine.step(stamp, event);
     let Step::Move(after, effects) = &step else { return Ok(step) };
     let columns = after.columns();

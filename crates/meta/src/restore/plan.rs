@@ -219,9 +219,8 @@ mod tests {
 
     #[test]
     fn a_task_keeps_its_bounds_and_nothing_is_left_out() {
-        let runs = |sizes: &[u64], bytes_max, files_max| {
-            bundle(sizes.iter().copied(), TaskBounds { bytes_max, files_max })
-        };
+        let runs =
+            |sizes: &[u64], bytes_max, files_max| bundle(sizes.iter().copied(), TaskBounds { bytes_max, files_max });
         assert!(runs(&[], 10, 3).is_empty());
         assert_eq!(runs(&[4, 4, 4], 10, 3), [0..2, 2..3], "bytes");
         assert_eq!(runs(&[1, 1, 1, 1], 10, 3), [0..3, 3..4], "files");

@@ -10,8 +10,8 @@ use crate::model::{Created, JobRecord, NewRestore};
 use crate::pins;
 use crate::reads::PARTITIONS_AT;
 use crate::rows::collection_not_found;
-use elanus_lifecycle::pin::{Expiry, Pin};
 use elanus_lifecycle::RestoreJob;
+use elanus_lifecycle::pin::{Expiry, Pin};
 use elanus_lifecycle::restore_job::State;
 use elanus_types::{Code, CollectionId, Failure, JobId, SnapshotId, Timestamp};
 use sqlx::Row;
@@ -149,13 +149,7 @@ async fn copy_definition(tx: &mut Tx, target: &Target) -> Result<()> {
          SELECT CAST($1 AS BIGINT), CAST($2 AS BIGINT), CAST($3 AS BIGINT), schema_json, shards_num, \
          consistency_level, properties_json FROM collection_versions \
          WHERE collection_id = $4 AND added_ts <= $5 AND $5 < removed_ts",
-        args![
-            target.collection.0,
-            target.hidden_ts.0,
-            Timestamp::NEVER.0,
-            target.source.0,
-            target.create_ts.0
-        ],
+        args![target.collection.0, target.hidden_ts.0, Timestamp::NEVER.0, target.source.0, target.create_ts.0],
     )
     .await?;
 

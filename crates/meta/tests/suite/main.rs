@@ -32,4 +32,3 @@ mod snapshots;
 mod store;
 mod store_file;
 mod writes;
-mod tmp_scale;

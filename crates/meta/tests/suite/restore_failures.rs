@@ -105,8 +105,7 @@ async fn what_is_claimed_for_deletion_stays_claimed_until_it_is_gone(store: Stor
     assert!(coordinator.claim_abandoned(100).await.unwrap().is_empty(), "not before the lease is over");
     store.clock.advance_ms(LEASE_MS);
     let keys = |claimed: &[elanus_meta::Claimed]| {
-        let mut keys: Vec<_> =
-            claimed.iter().flat_map(|one| &one.permits).map(|permit| permit.key().clone()).collect();
+        let mut keys: Vec<_> = claimed.iter().flat_map(|one| &one.permits).map(|permit| permit.key().clone()).collect();
         keys.sort();
         keys
     };
@@ -116,9 +115,12 @@ async fn what_is_claimed_for_deletion_stays_claimed_until_it_is_gone(store: Stor
     assert_eq!(keys(&claimed), planned);
     assert_eq!(keys(&coordinator.claim_abandoned(100).await.unwrap()), planned, "a sweeper died");
     let known = store.meta.known_objects(None, 1_000).await.unwrap();
-    assert!(known.iter().filter(|object| planned.contains(&object.key)).all(|object| {
-        object.abandoned && object.file_set_state == "deleting"
-    }));
+    assert!(
+        known
+            .iter()
+            .filter(|object| planned.contains(&object.key))
+            .all(|object| { object.abandoned && object.file_set_state == "deleting" })
+    );
     let live = known.iter().find(|object| object.file_set_state == "live").unwrap();
     assert!(!live.abandoned && live.size.is_some() && live.checksum.is_some());
     let after = store.meta.known_objects(Some(&known[0].key), 1_000).await.unwrap();

@@ -53,7 +53,8 @@ async fn a_message_of_an_older_claim_changes_nothing(store: Store) {
     let revoked = coordinator.expire_tasks().await.unwrap();
     assert_eq!(revoked.len(), given.len());
     assert!(revoked.iter().any(|one| (one.task, one.generation) == (task.task, task.generation)));
-    for message in [heartbeat(i64::MAX), TaskMessage::Finished, TaskMessage::FailedPermanent { reason: String::new() }] {
+    for message in [heartbeat(i64::MAX), TaskMessage::Finished, TaskMessage::FailedPermanent { reason: String::new() }]
+    {
         assert_eq!(say(task.generation, "n1", message).await, Answer::Fenced);
     }
     assert_eq!(store.meta.task_counts(id).await.unwrap().pending, 4);
@@ -167,11 +168,8 @@ async fn o_1_a_large_job_does_not_keep_a_small_one_waiting(store: Store) {
     };
     assert_eq!(turns(4).await, [large, small, large, small]);
     assert_eq!(turns(100).await.len(), 8);
-    damage(
-        &store.url,
-        "UPDATE copy_tasks SET message = 'x' WHERE task_id = (SELECT MIN(task_id) FROM copy_tasks)",
-    )
-    .await;
+    damage(&store.url, "UPDATE copy_tasks SET message = 'x' WHERE task_id = (SELECT MIN(task_id) FROM copy_tasks)")
+        .await;
     assert_eq!(turns(100).await.len(), 7, "a damaged row hides no other");
 }
 
@@ -180,10 +178,7 @@ async fn what_a_dead_process_had_is_free_at_the_next_start(store: Store) {
     let (coordinator, books) = (&store.coordinator, job(&store.meta, id).await.source);
     let default = store.record(books).await.unwrap().partitions[0].id;
     let unfinished = store.begin(books, &[crate::store::rows_of(default)]).await;
-    coordinator
-        .create_snapshot(crate::restoring::new_snapshot(books, "t", crate::store::LATER_MS))
-        .await
-        .unwrap();
+    coordinator.create_snapshot(crate::restoring::new_snapshot(books, "t", crate::store::LATER_MS)).await.unwrap();
     let alive = [node("n1"), node("w1"), node("writer")];
     assert_eq!(coordinator.expire_other_owners(&alive).await.unwrap(), 0);
     assert!(store.is_intent(&unfinished[0]).await);
