@@ -74,7 +74,7 @@ fn unreadable(error: &ArrowError, row: usize) -> anyhow::Error {
     let text = error.to_string();
     // The reader has no other way to say it.
     if text.contains("Disabled feature at compile time") {
-        return anyhow!("its compression is not read by this build: write it with zstd, or without compression");
+        return anyhow!("its compression is not read by this build: write it with snappy, zstd or without compression");
     }
     anyhow!("row {row} or a later one: {text}")
 }
