@@ -47,10 +47,7 @@ impl From<sqlx::Error> for MetaError {
             | sqlx::Error::Decode(_)
             | sqlx::Error::TypeNotFound { .. }
             | sqlx::Error::RowNotFound => Self::Corrupt(error.to_string()),
-            sqlx::Error::Database(ref inner) if inner.is_check_violation() || inner.is_foreign_key_violation() => {
-                Self::Corrupt(error.to_string())
-            }
-            other => Self::Unavailable(other),
+            other => crate::db::statement_failed(other),
         }
     }
 }
@@ -61,10 +58,9 @@ impl From<MetaError> for Failure {
         match error {
             MetaError::Refused(failure) => failure,
             MetaError::Fenced { .. } | MetaError::Unavailable(_) => Failure::new(Code::NotReady, chain),
-            MetaError::CommitUnknown(_)
-            | MetaError::Corrupt(_)
-            | MetaError::Newer { .. }
-            | MetaError::BadUrl(_) => Failure::internal(chain),
+            MetaError::CommitUnknown(_) | MetaError::Corrupt(_) | MetaError::Newer { .. } | MetaError::BadUrl(_) => {
+                Failure::internal(chain)
+            }
         }
     }
 }

@@ -16,6 +16,14 @@ macro_rules! on_every_store {
                 }
             )+
         }
+        mod postgres {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $promise() {
+                    super::$promise($crate::store::Store::postgres().await).await;
+                }
+            )+
+        }
     };
 }
 
@@ -28,7 +36,9 @@ mod restore;
 mod restore_failures;
 mod restore_tasks;
 mod restoring;
+mod server;
 mod snapshots;
 mod store;
 mod store_file;
+mod store_server;
 mod writes;
