@@ -12,13 +12,19 @@ use tonic::{Request, Response, Status};
 #[derive(Clone, Debug)]
 pub(crate) struct Call {
     db: String,
+    /// What the client calls this request, in all its repeats; empty when it does not say.
+    pub(crate) request_id: String,
 }
 
 impl Call {
     /// Reads the metadata of a request.
     pub(crate) fn of<T>(request: &Request<T>) -> Self {
-        let db = request.metadata().get("dbname").and_then(|value| value.to_str().ok()).unwrap_or_default();
-        Self { db: if db.is_empty() { DEFAULT_DATABASE.to_owned() } else { db.to_owned() } }
+        let text = |key| request.metadata().get(key).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let db = text("dbname");
+        Self {
+            db: if db.is_empty() { DEFAULT_DATABASE.to_owned() } else { db.to_owned() },
+            request_id: text("client-request-id").to_owned(),
+        }
     }
 
     /// The database of this call: what the message names, else what the metadata names, else the default one.
