@@ -151,8 +151,18 @@ impl Tx {
 
     /// Takes the turn to migrate, where programs could do that at the same time.
     pub(crate) async fn lock_migrations(&mut self) -> Result<()> {
-        if let Some(sql) = self.engine.lock_migrations() {
-            sqlx::raw_sql(sql).execute(&mut *self.inner).await?;
+        self.lock(self.engine.lock_migrations()).await
+    }
+
+    /// Keeps every coordinator from beginning a transaction, once those that are under way have ended.
+    pub(crate) async fn lock_coordination(&mut self) -> Result<()> {
+        self.lock(self.engine.lock_coordination()).await
+    }
+
+    async fn lock(&mut self, sql: Option<&'static str>) -> Result<()> {
+        if let Some(sql) = sql {
+            let result = sqlx::raw_sql(sql).execute(&mut *self.inner).await;
+            self.checked(result)?;
         }
         Ok(())
     }

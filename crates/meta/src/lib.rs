@@ -125,6 +125,7 @@ impl Meta {
     /// When the store is away.
     pub async fn take_over(&self, holder: &NodeId) -> Result<Coordinator> {
         let mut tx = self.db.write().await?;
+        tx.lock_coordination().await?;
         let row = tx
             .one(
                 "UPDATE coordinator SET epoch = epoch + 1, holder = $1 WHERE only_row = 1 RETURNING epoch",

@@ -20,9 +20,8 @@ use std::time::Duration;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Readers beside the one writer of a SQLite file.
 const SQLITE_READERS_MAX: u32 = 4;
-/// Connections of one process to PostgreSQL that write, and so many that read. A dozen processes stay below the hundred
-/// connections that a server takes by default only because few are ever open: those that idle are closed.
-const POSTGRES_CONNECTIONS_MAX: u32 = 8;
+/// Connections of one process to PostgreSQL that write, and so many that read; those that idle are closed.
+const POSTGRES_CONNECTIONS_MAX: u32 = 16;
 /// Connections that allocate ids; each holds the counter for one statement.
 const POSTGRES_ALLOCATORS_MAX: u32 = 2;
 const POSTGRES_IDLE_TIMEOUT: Duration = Duration::from_secs(60);
@@ -77,6 +76,15 @@ impl Engine {
         match self {
             Self::Sqlite => "BEGIN",
             Self::Postgres => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+        }
+    }
+
+    /// What makes a take-over wait for the coordinator's transactions, and new ones for the take-over. The row lock alone
+    /// would let them in as long as one is under way, and there may always be one.
+    pub(crate) fn lock_coordination(self) -> Option<&'static str> {
+        match self {
+            Self::Sqlite => None,
+            Self::Postgres => Some("LOCK TABLE coordinator IN EXCLUSIVE MODE"),
         }
     }
 
