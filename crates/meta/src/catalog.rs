@@ -5,7 +5,7 @@
 
 use crate::Coordinator;
 use crate::clock::{lock_if_live, lock_live};
-use crate::db::{Tx, add, args};
+use crate::db::{Tx, add, args, name_was_taken};
 use crate::definitions::{INDEXES_NOW, collection_by_name, database_id, index_info, partition_record, record};
 use crate::error::Result;
 use crate::model::{CollectionRecord, NewCollection, PartitionRecord};
@@ -38,6 +38,15 @@ impl Coordinator {
     /// # Errors
     /// 800 for an unknown database; 1100 when the name is taken by another definition or by a restore; fenced.
     pub async fn create_collection(&self, new: NewCollection) -> Result<CollectionRecord> {
+        loop {
+            match self.create_collection_once(new.clone()).await {
+                Err(error) if name_was_taken(&error) => {}
+                result => return result,
+            }
+        }
+    }
+
+    async fn create_collection_once(&self, new: NewCollection) -> Result<CollectionRecord> {
         let mut tx = self.write().await?;
         let database = database_id(&mut tx, &new.database).await?;
         if let Some(found) = collection_by_name(&mut tx, database, &new.name).await? {

@@ -1,25 +1,29 @@
-//! Connections, transactions and the few places where SQLite and PostgreSQL differ.
+//! Connections and transactions, on SQLite and PostgreSQL alike; where the two differ is in [`dialect`].
 //!
 //! Statements are written once, with `$n` parameters and BIGINT/TEXT columns. A row lock is written as the comment
-//! `/*FOR UPDATE*/` or `/*FOR SHARE*/`: SQLite, whose writers are serialised by `BEGIN IMMEDIATE`, reads over it.
+//! `/*FOR UPDATE*/` or `/*FOR SHARE*/`; a reading transaction, and SQLite, read over it.
+
+mod dialect;
 
 use crate::error::{MetaError, Result};
+use dialect::Pools;
+pub(crate) use dialect::{Engine, name_was_taken, statement_failed};
 use elanus_types::{Clock, Epoch, Timestamp};
-use sqlx::any::{AnyArguments, AnyPoolOptions, AnyRow};
+use sqlx::any::{AnyArguments, AnyRow};
 use sqlx::{Any, AnyConnection, AnyPool, AssertSqlSafe, Row, Transaction};
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
-/// Readers beside the one writer.
-const READERS_MAX: u32 = 4;
 /// Parameters of one statement. SQLite would take 32,766, but looks each `$n` up among those before it: large statements
 /// are slow.
 const PARAMETERS_MAX: usize = 1_000;
 /// Inserts of more rows are prepared anew each time.
 const KEPT_ROWS_MAX: usize = 4;
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+const ALLOCATE_IDS: &str = "
+UPDATE id_counter SET next_id = CASE WHEN next_id > $1 THEN next_id ELSE $1 END + $2
+WHERE only_row = 1 RETURNING next_id";
 
 /// Arguments of a statement: `args![id.0, name]`.
 macro_rules! args {
@@ -52,8 +56,8 @@ pub trait CommitHook: Send + Sync + std::fmt::Debug {
 /// The connections to one metadata store.
 #[derive(Clone, Debug)]
 pub(crate) struct Db {
-    writer: AnyPool,
-    reader: AnyPool,
+    pub(crate) engine: Engine,
+    pools: Pools,
     pub(crate) clock: Arc<dyn Clock>,
     hook: Option<Arc<dyn CommitHook>>,
     /// Woken after every commit that left events in the outbox.
@@ -63,40 +67,14 @@ pub(crate) struct Db {
 impl Db {
     /// Opens a SQLite file, creating it when absent.
     pub(crate) async fn open_sqlite(path: &Path, clock: Arc<dyn Clock>) -> Result<Self> {
-        sqlx::any::install_default_drivers();
-        let path = path.to_str().ok_or_else(|| MetaError::BadUrl("the metadata path is not UTF-8".into()))?;
-        // `mode=rwc` creates; whatever could be read as part of the URL instead of the path is percent-encoded.
-        let encoded: String = path
-            .bytes()
-            .map(|b| match b {
-                b'/' | b'.' | b'_' | b'-' | b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' => char::from(b).to_string(),
-                other => format!("%{other:02X}"),
-            })
-            .collect();
-        let url = format!("sqlite://{encoded}?mode=rwc");
-        // The file is local: a connection never goes stale, and a new one would start with a cold cache.
-        let pool = |connections| {
-            AnyPoolOptions::new()
-                .max_connections(connections)
-                .acquire_timeout(CONNECT_TIMEOUT)
-                .test_before_acquire(false)
-                .idle_timeout(None)
-                .max_lifetime(None)
-                .after_connect(|connection, _| {
-                    Box::pin(async move {
-                        sqlx::raw_sql(
-                            "PRAGMA busy_timeout = 10000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
-                             PRAGMA foreign_keys = ON; PRAGMA cache_size = -65536",
-                        )
-                        .execute(connection)
-                        .await?;
-                        Ok(())
-                    })
-                })
-        };
-        let writer = pool(1).connect(&url).await.map_err(MetaError::Unavailable)?;
-        let reader = pool(READERS_MAX).connect(&url).await.map_err(MetaError::Unavailable)?;
-        Ok(Self { writer, reader, clock, hook: None, outbox: Arc::default() })
+        let pools = dialect::open_sqlite(path).await?;
+        Ok(Self { engine: Engine::Sqlite, pools, clock, hook: None, outbox: Arc::default() })
+    }
+
+    /// Connects to a database of a PostgreSQL server.
+    pub(crate) async fn open_postgres(url: &str, clock: Arc<dyn Clock>) -> Result<Self> {
+        let pools = dialect::open_postgres(url).await?;
+        Ok(Self { engine: Engine::Postgres, pools, clock, hook: None, outbox: Arc::default() })
     }
 
     pub(crate) fn with_hook(mut self, hook: Arc<dyn CommitHook>) -> Self {
@@ -106,8 +84,8 @@ impl Db {
 
     /// A transaction that may write. Nothing else writes while it is open on SQLite.
     pub(crate) async fn write(&self) -> Result<Tx> {
-        let inner = self.writer.begin_with("BEGIN IMMEDIATE").await?;
-        Ok(Tx { inner, now_ms: self.clock.now_ms(), hook: self.hook.clone(), outbox: None, wake: self.outbox.clone() })
+        let inner = self.engine.answer(self.pools.writer.begin_with(self.engine.begin_write())).await?;
+        Ok(self.tx(inner, true))
     }
 
     /// As [`Db::write`], for the coordinator of this epoch: [`MetaError::Fenced`] when another took over.
@@ -122,19 +100,42 @@ impl Db {
 
     /// A transaction that reads one state of everything.
     pub(crate) async fn read(&self) -> Result<Tx> {
-        let inner = self.reader.begin_with("BEGIN").await?;
-        Ok(Tx { inner, now_ms: self.clock.now_ms(), hook: None, outbox: None, wake: self.outbox.clone() })
+        let inner = self.engine.answer(self.pools.reader.begin_with(self.engine.begin_read())).await?;
+        Ok(self.tx(inner, false))
+    }
+
+    fn tx(&self, inner: Transaction<'static, Any>, writes: bool) -> Tx {
+        Tx {
+            inner,
+            engine: self.engine,
+            writes,
+            failed: false,
+            allocator: self.pools.allocator.clone(),
+            now_ms: self.clock.now_ms(),
+            hook: if writes { self.hook.clone() } else { None },
+            outbox: None,
+            wake: self.outbox.clone(),
+        }
     }
 
     pub(crate) async fn close(&self) {
-        self.reader.close().await;
-        self.writer.close().await;
+        let Pools { writer, reader, allocator } = &self.pools;
+        reader.close().await;
+        writer.close().await;
+        if let Some(allocator) = allocator {
+            allocator.close().await;
+        }
     }
 }
 
 /// One transaction; dropped without [`Tx::commit`] it changes nothing.
 pub(crate) struct Tx {
     inner: Transaction<'static, Any>,
+    engine: Engine,
+    writes: bool,
+    /// A statement failed: PostgreSQL would answer COMMIT with a silent rollback.
+    failed: bool,
+    allocator: Option<AnyPool>,
     /// The time of the whole transaction.
     pub(crate) now_ms: i64,
     hook: Option<Arc<dyn CommitHook>>,
@@ -148,9 +149,40 @@ impl Tx {
         &mut self.inner
     }
 
+    /// Takes the turn to migrate, where programs could do that at the same time.
+    pub(crate) async fn lock_migrations(&mut self) -> Result<()> {
+        self.lock(self.engine.lock_migrations()).await
+    }
+
+    /// Keeps every coordinator from beginning a transaction, once those that are under way have ended.
+    pub(crate) async fn lock_coordination(&mut self) -> Result<()> {
+        self.lock(self.engine.lock_coordination()).await
+    }
+
+    async fn lock(&mut self, sql: Option<&'static str>) -> Result<()> {
+        if let Some(sql) = sql {
+            let result = sqlx::raw_sql(sql).execute(&mut *self.inner).await;
+            self.checked(result)?;
+        }
+        Ok(())
+    }
+
+    /// The statement as the store takes it.
+    fn sql(&self, sql: &'static str) -> &'static str {
+        if self.writes { self.engine.writing(sql) } else { sql }
+    }
+
+    /// Remembers a failure, so that nothing is committed after it.
+    fn checked<T>(&mut self, result: sqlx::Result<T>) -> Result<T> {
+        self.failed |= result.is_err();
+        Ok(result?)
+    }
+
     /// Runs a statement; the number of rows that it changed.
     pub(crate) async fn execute(&mut self, sql: &'static str, args: AnyArguments) -> Result<u64> {
-        Ok(sqlx::query_with(sql, args).execute(&mut *self.inner).await?.rows_affected())
+        let query = sqlx::query_with(self.sql(sql), args);
+        let result = self.engine.answer(query.execute(&mut *self.inner)).await;
+        Ok(self.checked(result)?.rows_affected())
     }
 
     /// Runs a statement that must change exactly `expected` rows; [`MetaError::Fenced`] otherwise.
@@ -165,15 +197,21 @@ impl Tx {
     }
 
     pub(crate) async fn optional(&mut self, sql: &'static str, args: AnyArguments) -> Result<Option<AnyRow>> {
-        Ok(sqlx::query_with(sql, args).fetch_optional(&mut *self.inner).await?)
+        let query = sqlx::query_with(self.sql(sql), args);
+        let result = self.engine.answer(query.fetch_optional(&mut *self.inner)).await;
+        self.checked(result)
     }
 
     pub(crate) async fn one(&mut self, sql: &'static str, args: AnyArguments) -> Result<AnyRow> {
-        Ok(sqlx::query_with(sql, args).fetch_one(&mut *self.inner).await?)
+        let query = sqlx::query_with(self.sql(sql), args);
+        let result = self.engine.answer(query.fetch_one(&mut *self.inner)).await;
+        self.checked(result)
     }
 
     pub(crate) async fn all(&mut self, sql: &'static str, args: AnyArguments) -> Result<Vec<AnyRow>> {
-        Ok(sqlx::query_with(sql, args).fetch_all(&mut *self.inner).await?)
+        let query = sqlx::query_with(self.sql(sql), args);
+        let result = self.engine.answer(query.fetch_all(&mut *self.inner)).await;
+        self.checked(result)
     }
 
     /// Inserts many rows with few statements. `head` is `INSERT INTO t (a, b)`; each row has `columns` values.
@@ -208,7 +246,8 @@ impl Tx {
         }
         Box::pin(async move {
             for statement in statements {
-                statement.execute(&mut *self.inner).await?;
+                let result = self.engine.answer(statement.execute(&mut *self.inner)).await;
+                self.checked(result)?;
             }
             Ok(())
         })
@@ -218,13 +257,11 @@ impl Tx {
     /// restored from a backup that is older than the last ids it gave.
     pub(crate) async fn allocate_ids(&mut self, count: u32) -> Result<i64> {
         let floor = Timestamp::from_ms(self.now_ms).0;
-        let row = self
-            .one(
-                "UPDATE id_counter SET next_id = CASE WHEN next_id > $1 THEN next_id ELSE $1 END + $2 \
-                 WHERE only_row = 1 RETURNING next_id",
-                args![floor, i64::from(count)],
-            )
-            .await?;
+        let arguments = args![floor, i64::from(count)];
+        let row = match self.allocator.clone() {
+            Some(pool) => self.engine.answer(sqlx::query_with(ALLOCATE_IDS, arguments).fetch_one(&pool)).await?,
+            None => self.one(ALLOCATE_IDS, arguments).await?,
+        };
         Ok(row.try_get::<i64, _>("next_id")? - i64::from(count))
     }
 
@@ -246,7 +283,10 @@ impl Tx {
         if let Some(hook) = &self.hook {
             hook.before()?;
         }
-        self.inner.commit().await.map_err(MetaError::CommitUnknown)?;
+        if self.failed {
+            return Err(MetaError::Corrupt("a transaction is committed after one of its statements failed".to_owned()));
+        }
+        self.engine.answer(self.inner.commit()).await.map_err(|error| self.engine.commit_failed(error))?;
         if self.outbox.is_some() {
             self.wake.notify_one();
         }

@@ -47,10 +47,7 @@ impl From<sqlx::Error> for MetaError {
             | sqlx::Error::Decode(_)
             | sqlx::Error::TypeNotFound { .. }
             | sqlx::Error::RowNotFound => Self::Corrupt(error.to_string()),
-            sqlx::Error::Database(ref inner) if inner.is_check_violation() || inner.is_foreign_key_violation() => {
-                Self::Corrupt(error.to_string())
-            }
-            other => Self::Unavailable(other),
+            other => crate::db::statement_failed(other),
         }
     }
 }

@@ -34,11 +34,11 @@ pub use history::HistoryRecord;
 pub use snapshots::SnapshotFilesPlan;
 pub use sweep::Claimed;
 
-use db::{Db, args};
+use db::{Db, Engine, args};
 use elanus_types::key::KeySpace;
 use elanus_types::{Clock, Epoch, Failure, NodeId};
 use sqlx::migrate::{Migrate, Migration, MigrationType, Migrator};
-use sqlx::{Row, SqlSafeStr};
+use sqlx::{AssertSqlSafe, Row, SqlSafeStr};
 use std::borrow::Cow;
 use std::path::Path;
 use std::sync::Arc;
@@ -61,27 +61,25 @@ pub struct Coordinator {
 }
 
 impl Meta {
-    /// Opens the store at `url` (`sqlite:///absolute/path`), creating and migrating it, for the cluster that owns the
-    /// object store.
+    /// Opens the store at `url` (`sqlite:///absolute/path` or `postgres://user:password@host/database`), creating and
+    /// migrating it, for the cluster that owns the object store.
     ///
     /// # Errors
     /// [`MetaError::Newer`] when a newer program wrote it; [`MetaError::Refused`] when it belongs to another cluster; in
-    /// both cases nothing was changed.
+    /// both cases nothing was changed. No error has the password of the URL in it.
     pub async fn open(url: &str, cluster_id: &str, clock: Arc<dyn Clock>) -> Result<Self> {
-        let path = match url.split_once("://") {
-            Some(("sqlite", path)) if path.starts_with('/') => Path::new(path),
+        let keys = KeySpace::new(cluster_id).map_err(|e| MetaError::BadUrl(e.to_string()))?;
+        let db = match url.split_once("://") {
+            Some(("sqlite", path)) if path.starts_with('/') => Db::open_sqlite(Path::new(path), clock).await?,
             Some(("sqlite", _)) => {
                 return Err(MetaError::BadUrl(format!("{url}: a sqlite URL needs an absolute path: sqlite:///path")));
             }
-            Some(("postgres" | "postgresql", _)) => {
-                return Err(MetaError::BadUrl(
-                    "postgres:// metadata stores are not supported by this build; use sqlite:///path".into(),
-                ));
+            Some(("postgres" | "postgresql", _)) => Db::open_postgres(url, clock).await?,
+            _ => {
+                let text = "this is no metadata URL: use sqlite:///path or postgres://user:password@host/database";
+                return Err(MetaError::BadUrl(text.to_owned()));
             }
-            _ => return Err(MetaError::BadUrl(format!("{url}: not a metadata URL; use sqlite:///path"))),
         };
-        let keys = KeySpace::new(cluster_id).map_err(|e| MetaError::BadUrl(e.to_string()))?;
-        let db = Db::open_sqlite(path, clock).await?;
         let meta = Self { db, keys };
         // A store that is not taken is left without open files.
         if let Err(error) = meta.prepare(cluster_id).await {
@@ -127,6 +125,7 @@ impl Meta {
     /// When the store is away.
     pub async fn take_over(&self, holder: &NodeId) -> Result<Coordinator> {
         let mut tx = self.db.write().await?;
+        tx.lock_coordination().await?;
         let row = tx
             .one(
                 "UPDATE coordinator SET epoch = epoch + 1, holder = $1 WHERE only_row = 1 RETURNING epoch",
@@ -146,7 +145,8 @@ impl Meta {
     /// Brings the schema up to this program's version and writes down whose store it is; one program at a time.
     async fn prepare(&self, cluster_id: &str) -> Result<()> {
         let mut tx = self.db.write().await?;
-        migrate(&mut tx, cluster_id).await?;
+        tx.lock_migrations().await?;
+        migrate(&mut tx, self.db.engine, cluster_id).await?;
         let now_ms = tx.now_ms;
         tx.execute(
             "INSERT INTO cluster (only_row, cluster_id, created_ms) VALUES (1, $1, $2) ON CONFLICT (only_row) DO NOTHING",
@@ -177,12 +177,13 @@ impl Coordinator {
 }
 
 /// Runs the migrations that are missing. A store of a newer program or of another cluster is refused before that.
-async fn migrate(tx: &mut db::Tx, cluster_id: &str) -> Result<()> {
+async fn migrate(tx: &mut db::Tx, engine: Engine, cluster_id: &str) -> Result<()> {
     let migrator = Migrator::with_migrations(
         MIGRATIONS
             .iter()
             .map(|(version, name, sql)| {
-                Migration::new(*version, Cow::Borrowed(*name), MigrationType::Simple, sql.into_sql_str(), false)
+                let sql = AssertSqlSafe(engine.schema(sql)).into_sql_str();
+                Migration::new(*version, Cow::Borrowed(*name), MigrationType::Simple, sql, false)
             })
             .collect(),
     );

@@ -59,8 +59,9 @@ impl Meta {
         places: &[FilePlace],
     ) -> Result<Vec<PlannedFile>> {
         let mut tx = self.db.write().await?;
+        // Not shared: begins that overlap without end would keep every commit out.
         tx.optional(
-            "SELECT last_ts FROM collections WHERE collection_id = $1 AND state = 'live' /*FOR SHARE*/",
+            "SELECT last_ts FROM collections WHERE collection_id = $1 AND state = 'live' /*FOR UPDATE*/",
             args![collection.0],
         )
         .await?

@@ -83,7 +83,7 @@ impl From<LogFormat> for telemetry::Format {
 /// Which parts the process is made of.
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
-    /// `sqlite:///…`
+    /// `sqlite:///…` or `postgres://…`, with a password: never shown.
     pub(super) meta_url: String,
     pub(super) objects_dir: PathBuf,
     /// The data directory, where it holds the metadata of objects that are elsewhere.
@@ -133,10 +133,10 @@ fn checked_meta_url(url: &str) -> anyhow::Result<String> {
     match url.split_once("://") {
         Some(("sqlite", path)) if path.starts_with('/') => Ok(url.to_owned()),
         Some(("sqlite", _)) => Err(anyhow!("a sqlite URL needs an absolute path: sqlite:///path")),
-        Some((scheme, _)) => {
-            Err(anyhow!("{scheme}:// metadata stores are not supported by this build; use sqlite:///path"))
+        Some(("postgres" | "postgresql", _)) => Ok(url.to_owned()),
+        Some(_) | None => {
+            Err(anyhow!("this is no metadata URL; use sqlite:///path or postgres://user:password@host/database"))
         }
-        None => Err(anyhow!("the metadata URL is not valid; use sqlite:///path")),
     }
 }
 
@@ -211,7 +211,8 @@ mod tests {
     #[test]
     fn what_this_build_has_not_is_refused_without_secrets() {
         for (flag, url, says) in [
-            ("--meta", "postgres://user:secret@host/db", "postgres:// metadata stores are not supported by this build"),
+            ("--meta", "mysql://user:secret@host/db", "use sqlite:///path or postgres://"),
+            ("--meta", "postgres:user:secret@host/db", "use sqlite:///path or postgres://"),
             ("--meta", "sqlite:relative.db", "use sqlite:///path"),
             ("--meta", "sqlite://relative.db", "needs an absolute path"),
             ("--objects", "s3://key:secret@bucket", "s3:// object stores are not supported by this build"),

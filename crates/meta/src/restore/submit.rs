@@ -3,7 +3,7 @@
 
 use super::{MACHINE, job_not_found, locked};
 use crate::Coordinator;
-use crate::db::{Tx, add, args};
+use crate::db::{Tx, add, args, name_was_taken};
 use crate::error::Result;
 use crate::history::{Told, tell};
 use crate::model::{Created, JobRecord, NewRestore};
@@ -34,6 +34,15 @@ impl Coordinator {
     /// 100 when the source is not live; 2600 when it has no committed snapshot of this name; 800 for an unknown target
     /// database; 1100 when the target's name is taken.
     pub async fn submit_restore(&self, new: NewRestore) -> Result<Created<JobRecord>> {
+        loop {
+            match self.submit_restore_once(new.clone()).await {
+                Err(error) if name_was_taken(&error) => {}
+                result => return result,
+            }
+        }
+    }
+
+    async fn submit_restore_once(&self, new: NewRestore) -> Result<Created<JobRecord>> {
         let mut tx = self.write().await?;
         let source = tx
             .optional(

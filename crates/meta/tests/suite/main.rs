@@ -16,6 +16,14 @@ macro_rules! on_every_store {
                 }
             )+
         }
+        mod postgres {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $promise() {
+                    super::$promise($crate::store::Store::postgres().await).await;
+                }
+            )+
+        }
     };
 }
 
@@ -23,12 +31,15 @@ mod catalog;
 mod concurrency;
 mod crash;
 mod history;
+mod races;
 mod reads;
 mod restore;
 mod restore_failures;
 mod restore_tasks;
 mod restoring;
+mod server;
 mod snapshots;
 mod store;
 mod store_file;
+mod store_server;
 mod writes;

@@ -4,11 +4,10 @@ use crate::restoring::{
     BOUNDS, DiesAt, LEASE_MS, assert_nothing_left, assert_quiet, by_name, claim_all, code, content, damage, filled,
     finish_all, job, new_restore, new_snapshot, number, round, run, stored, submit, sweep,
 };
-use crate::store::{CLUSTER, LATER_MS, START_MS, Store, assert_fenced, new_collection, node};
+use crate::store::{CLUSTER, Copied, LATER_MS, START_MS, Store, assert_fenced, new_collection, node};
 use elanus_meta::model::{CleanUp, Created, TaskMessage, Totals};
 use elanus_meta::{Coordinator, Meta, MetaError, Result};
 use elanus_types::{CollectionId, FileSetId, Generation, JobId, ManualClock, PinId, Timestamp};
-use std::path::Path;
 use std::sync::Arc;
 
 async fn r_2_a_job_that_is_cancelled_at_any_stage_leaves_nothing(store: Store) {
@@ -73,8 +72,9 @@ async fn r_1_a_copy_that_is_not_what_the_snapshot_says_is_never_published(store:
         "UPDATE file_sets SET state = 'queued', owner = NULL, lease_until_ms = NULL, not_before_ms = 0, \
          reason = 'abandoned' WHERE file_set_id IN \
          (SELECT file_set_id FROM file_sets WHERE job_id IS NOT NULL AND state = 'intent' LIMIT 1)",
-        "UPDATE copy_items SET target_file_set_id = NULL WHERE rowid IN (SELECT rowid FROM copy_items LIMIT 1)",
-        "DELETE FROM copy_items WHERE rowid IN (SELECT rowid FROM copy_items LIMIT 1)",
+        "UPDATE copy_items SET target_file_set_id = NULL WHERE source_file_set_id = \
+         (SELECT MIN(source_file_set_id) FROM copy_items)",
+        "DELETE FROM copy_items WHERE source_file_set_id = (SELECT MIN(source_file_set_id) FROM copy_items)",
     ]
     .into_iter()
     .enumerate()
@@ -242,16 +242,14 @@ async fn live(meta: &Meta, clock: &ManualClock, source: CollectionId, worker: &s
 
 /// A restore in a copy of `template`, whose process dies around commit `n` and is started again; whether it died.
 async fn dies_and_goes_on(
-    template: &Path,
+    template: &Store,
     source: (CollectionId, Timestamp),
     dies: Arc<DiesAt>,
     (same_worker, cancel): (bool, bool),
 ) -> bool {
-    let dir = tempfile::tempdir().unwrap();
-    std::fs::copy(template, dir.path().join("meta.db")).unwrap();
-    let url = format!("sqlite://{}", dir.path().join("meta.db").display());
+    let Copied { url, .. } = &template.copied();
     let clock = Arc::new(ManualClock::at_ms(START_MS + 1_000));
-    let meta = Meta::open(&url, CLUSTER, clock.clone()).await.unwrap();
+    let meta = Meta::open(url, CLUSTER, clock.clone()).await.unwrap();
     let mortal = meta.clone().with_commit_hook(dies.clone());
     let first = live(&mortal, &clock, source.0, "n1", cancel).await;
     let died = first.is_err();
@@ -264,14 +262,14 @@ async fn dies_and_goes_on(
     if cancel {
         assert_eq!(last.state, "failed", "{case}");
         assert_eq!(by_name(&meta, "copy").await, None, "{case}");
-        assert_eq!(number(&url, "SELECT COUNT(*) FROM collections").await, 1, "{case}");
+        assert_eq!(number(url, "SELECT COUNT(*) FROM collections").await, 1, "{case}");
     } else {
         assert_eq!((last.state, last.percent), ("completed", 100), "{case}");
         let copied = content(&meta, by_name(&meta, "copy").await.unwrap(), None).await;
         assert_eq!(copied, content(&meta, source.0, Some(source.1)).await, "{case}");
-        assert_eq!(number(&url, "SELECT COUNT(*) FROM collections").await, 2, "{case}");
+        assert_eq!(number(url, "SELECT COUNT(*) FROM collections").await, 2, "{case}");
     }
-    assert_quiet(&url).await;
+    assert_quiet(url).await;
     meta.close().await;
     died
 }
@@ -279,17 +277,11 @@ async fn dies_and_goes_on(
 async fn dies_at_every_commit(store: Store, cancel: bool) {
     let (books, record) = filled(&store).await;
     store.meta.close().await;
-    let template = store.dir.path().join("meta.db");
     for applied in [false, true] {
         for same_worker in [false, true] {
             let mut n = 0;
-            while dies_and_goes_on(
-                &template,
-                (books, record.create_ts),
-                DiesAt::commit(n, applied),
-                (same_worker, cancel),
-            )
-            .await
+            while dies_and_goes_on(&store, (books, record.create_ts), DiesAt::commit(n, applied), (same_worker, cancel))
+                .await
             {
                 n += 1;
             }

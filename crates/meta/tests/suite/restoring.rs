@@ -8,7 +8,7 @@ use elanus_meta::model::{
 use elanus_meta::{CommitHook, Coordinator, Meta, MetaError, Result};
 use elanus_types::schema::{CollectionDefinition, IndexInfo, PartitionInfo};
 use elanus_types::{Checksum, CollectionId, FieldId, FileSetId, IndexId, JobId, PartitionId, Shard, Timestamp};
-use sqlx::{Connection, Row, SqliteConnection};
+use sqlx::{AnyConnection, Connection, Row};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -218,7 +218,7 @@ pub(crate) async fn by_name(meta: &Meta, name: &str) -> Option<CollectionId> {
 
 /// A number that a statement gives, read beside the store.
 pub(crate) async fn number(url: &str, sql: &'static str) -> i64 {
-    let mut connection = SqliteConnection::connect(url).await.unwrap();
+    let mut connection = beside(url).await;
     let number = sqlx::query(sql).fetch_one(&mut connection).await.unwrap().get(0);
     connection.close().await.unwrap();
     number
@@ -226,9 +226,14 @@ pub(crate) async fn number(url: &str, sql: &'static str) -> i64 {
 
 /// Changes rows behind the store's back.
 pub(crate) async fn damage(url: &str, sql: &'static str) {
-    let mut connection = SqliteConnection::connect(url).await.unwrap();
+    let mut connection = beside(url).await;
     sqlx::query(sql).execute(&mut connection).await.unwrap();
     connection.close().await.unwrap();
+}
+
+/// A connection of its own; the drivers are there since the store was opened.
+async fn beside(url: &str) -> AnyConnection {
+    AnyConnection::connect(url).await.unwrap()
 }
 
 /// What must hold when no restore is under way, however it came to that.
@@ -239,7 +244,7 @@ pub(crate) async fn assert_quiet(url: &str) {
         (
             "facts of no collection",
             "SELECT COUNT(*) FROM (SELECT collection_id FROM segments UNION SELECT collection_id FROM partitions \
-             UNION SELECT collection_id FROM indexes UNION SELECT collection_id FROM collection_versions) \
+             UNION SELECT collection_id FROM indexes UNION SELECT collection_id FROM collection_versions) parts \
              WHERE collection_id NOT IN (SELECT collection_id FROM collections)",
         ),
         (

@@ -1,5 +1,6 @@
 //! A fresh store with what the promises need to say about it.
 
+use crate::server::{Database, Server};
 use elanus_meta::model::{
     CollectionKey, CollectionRecord, FileKind, FilePlace, NewCollection, PlannedFile, WrittenFile,
 };
@@ -23,16 +24,34 @@ pub(crate) struct Store {
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) url: String,
     pub(crate) dir: tempfile::TempDir,
+    /// Where the store is on a server.
+    pub(crate) database: Option<Database>,
+}
+
+/// A store that is a copy of another.
+pub(crate) struct Copied {
+    pub(crate) url: String,
+    _dir: tempfile::TempDir,
+    _database: Option<Database>,
 }
 
 impl Store {
     pub(crate) async fn sqlite() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let url = format!("sqlite://{}", dir.path().join("meta.db").display());
+        Self::open(url, dir, None).await
+    }
+
+    pub(crate) async fn postgres() -> Self {
+        let database = tokio::task::spawn_blocking(|| Server::shared().database()).await.unwrap();
+        Self::open(database.url(), tempfile::tempdir().unwrap(), Some(database)).await
+    }
+
+    async fn open(url: String, dir: tempfile::TempDir, database: Option<Database>) -> Self {
         let clock = Arc::new(ManualClock::at_ms(START_MS));
         let meta = Meta::open(&url, CLUSTER, clock.clone()).await.unwrap();
         let coordinator = meta.take_over(&node("coordinator")).await.unwrap();
-        Self { meta, coordinator, clock, url, dir }
+        Self { meta, coordinator, clock, url, dir, database }
     }
 
     /// The same store, opened again as after a restart.
@@ -41,6 +60,18 @@ impl Store {
         let meta = Meta::open(&self.url, CLUSTER, self.clock.clone()).await.unwrap();
         let coordinator = meta.take_over(&node("coordinator")).await.unwrap();
         Self { meta, coordinator, ..self }
+    }
+
+    /// A copy of everything in a store that nobody has open.
+    pub(crate) fn copied(&self) -> Copied {
+        let dir = tempfile::tempdir().unwrap();
+        if let Some(database) = &self.database {
+            let copy = database.copied();
+            return Copied { url: copy.url(), _dir: dir, _database: Some(copy) };
+        }
+        let path = dir.path().join("meta.db");
+        std::fs::copy(self.dir.path().join("meta.db"), &path).unwrap();
+        Copied { url: format!("sqlite://{}", path.display()), _dir: dir, _database: None }
     }
 
     pub(crate) async fn collection(&self, name: &str) -> CollectionRecord {
