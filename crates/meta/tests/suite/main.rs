@@ -28,6 +28,7 @@ mod restore;
 mod restore_failures;
 mod restore_tasks;
 mod restoring;
+mod sharing;
 mod snapshots;
 mod store;
 mod store_file;
