@@ -1,6 +1,7 @@
 //! A blow after every effect: an error or the death of the process at effect *n*, for all *n*, of writing, creating a
 //! snapshot and restoring it. Whatever happened, afterwards every promise holds and nothing is left over.
 
+#[allow(dead_code, reason = "every test uses its part of the world")]
 mod world;
 
 use world::effects::{BLOWS, Blow, Effects};

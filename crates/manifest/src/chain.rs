@@ -17,10 +17,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            entries_max: 8_192,
-            manifests_max: 32,
-        }
+        Self { entries_max: 8_192, manifests_max: 32 }
     }
 }
 
@@ -50,22 +47,14 @@ impl Chain {
     /// Everything that there is, in manifests of its own.
     #[must_use]
     pub fn anew(entries: &[ManifestEntry], limits: Limits) -> Self {
-        Self {
-            shared: Vec::new(),
-            written: chunks(entries, limits),
-            totals: Totals::of(entries),
-        }
+        Self { shared: Vec::new(), written: chunks(entries, limits), totals: Totals::of(entries) }
     }
 
     /// The manifests and totals of an earlier snapshot and what changed since. `None` when all must be written anew: the
     /// list would be too long, more than half of what it adds would be removed again, or the totals do not fit the changes.
     #[must_use]
     pub fn extend(shared: &[ManifestRef], totals: Totals, changes: Changes, limits: Limits) -> Option<Self> {
-        let Changes {
-            added,
-            removed,
-            segments,
-        } = changes;
+        let Changes { added, removed, segments } = changes;
         let totals = totals.after(&Totals::of(&added), &Totals::of(&removed), segments)?;
         let sum = |count: fn(&ManifestRef) -> u64| shared.iter().map(count).sum::<u64>();
         let added_num = sum(|manifest| manifest.entries_added) + added.len() as u64;
@@ -77,21 +66,13 @@ impl Chain {
         if shared.len() + written.len() > manifests_max || 2 * removed_num > added_num {
             return None;
         }
-        Some(Self {
-            shared: shared.to_vec(),
-            written,
-            totals,
-        })
+        Some(Self { shared: shared.to_vec(), written, totals })
     }
 }
 
 /// The end of what was added. Its files stand in the entry that added it.
 fn ended(entry: ManifestEntry) -> ManifestEntry {
-    ManifestEntry {
-        status: Status::Removed,
-        files: Vec::new(),
-        ..entry
-    }
+    ManifestEntry { status: Status::Removed, files: Vec::new(), ..entry }
 }
 
 fn chunks(entries: &[ManifestEntry], limits: Limits) -> Vec<Vec<ManifestEntry>> {

@@ -15,12 +15,19 @@ const LIMITS: Limits = Limits { entries_max: 4, manifests_max: 5 };
 #[derive(Clone, Copy, Debug)]
 enum Event {
     /// So many file sets come, in one of a few segments.
-    Add { segment: i64, count: u8 },
+    Add {
+        segment: i64,
+        count: u8,
+    },
     /// Some of the file sets that are there go: one in so many.
-    Remove { one_in: u8 },
+    Remove {
+        one_in: u8,
+    },
     Create,
     /// One of the snapshots that are there.
-    Drop { which: u8 },
+    Drop {
+        which: u8,
+    },
 }
 
 fn event() -> impl Strategy<Value = Event> {
@@ -187,7 +194,11 @@ fn everything_is_written_anew_when_the_list_is_long_and_when_half_of_it_is_gone(
         world.happen(Event::Create);
     }
     let lengths: Vec<usize> = world.snapshots.iter().map(|snapshot| snapshot.manifests.len()).collect();
-    assert_eq!(lengths, [1, 2, 3, 4, 5, 2, 3, 4, 5, 6, 3, 4, 5], "a sixth, or more than twice what is needed, is too many");
+    assert_eq!(
+        lengths,
+        [1, 2, 3, 4, 5, 2, 3, 4, 5, 6, 3, 4, 5],
+        "a sixth, or more than twice what is needed, is too many"
+    );
     world.happen(Event::Remove { one_in: 2 });
     world.happen(Event::Create);
     assert_eq!(world.snapshots.last().unwrap().manifests.len(), 2);

@@ -66,11 +66,12 @@ impl From<MetaError> for Failure {
         let chain = chain(&error);
         match error {
             MetaError::Refused(failure) => failure,
-            MetaError::Fenced { .. } | MetaError::Released { .. } | MetaError::Unavailable(_) => Failure::new(Code::NotReady, chain),
-            MetaError::CommitUnknown(_)
-            | MetaError::Corrupt(_)
-            | MetaError::Newer { .. }
-            | MetaError::BadUrl(_) => Failure::internal(chain),
+            MetaError::Fenced { .. } | MetaError::Released { .. } | MetaError::Unavailable(_) => {
+                Failure::new(Code::NotReady, chain)
+            }
+            MetaError::CommitUnknown(_) | MetaError::Corrupt(_) | MetaError::Newer { .. } | MetaError::BadUrl(_) => {
+                Failure::internal(chain)
+            }
         }
     }
 }

@@ -1,13 +1,13 @@
 //! The manifests of snapshots: which ones a snapshot has, in their order, and which an earlier snapshot lends to a later
 //! one. A shared manifest has one reference for each snapshot that names it.
 
+use crate::Meta;
 use crate::db::{Tx, add, args};
 use crate::error::{MetaError, Result};
 use crate::file_sets;
 use crate::model::{ManifestRecord, MembershipChanges, SnapshotBase, SnapshotRecord, Totals};
 use crate::reads::changes_between;
 use crate::rows::{bigint, count, stored_object};
-use crate::Meta;
 use elanus_types::{FileSetId, NodeId, SnapshotId, Timestamp};
 use sqlx::Row;
 use sqlx::any::{AnyArguments, AnyRow};

@@ -1,7 +1,7 @@
 //! Restores that fail or are cancelled, coordinators that lost their office, and processes that die at any commit.
 
 use crate::restoring::{
-    BOUNDS, LEASE_MS, assert_nothing_left, assert_quiet, by_name, claim_all, code, content, damage, filled, files_of,
+    BOUNDS, LEASE_MS, assert_nothing_left, assert_quiet, by_name, claim_all, code, content, damage, files_of, filled,
     finish_all, job, new_restore, new_snapshot, number, round, run, submit, sweep,
 };
 use crate::store::{CLUSTER, LATER_MS, START_MS, Store, assert_fenced, new_collection, node};

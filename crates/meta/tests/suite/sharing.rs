@@ -8,7 +8,11 @@ use elanus_types::{CollectionId, FileSetId, PartitionId, SegmentId};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A pending snapshot and what it may build on.
-async fn begin(store: &Store, collection: CollectionId, name: &str) -> (SnapshotRecord, SnapshotBase, MembershipChanges) {
+async fn begin(
+    store: &Store,
+    collection: CollectionId,
+    name: &str,
+) -> (SnapshotRecord, SnapshotBase, MembershipChanges) {
     let created = store.coordinator.create_snapshot(new_snapshot(collection, name, LATER_MS)).await.unwrap();
     let Created::New(created) = created else { panic!("{created:?}") };
     let (base, changes) = store.meta.changes_since_base(&created).await.unwrap().unwrap();

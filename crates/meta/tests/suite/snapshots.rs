@@ -98,8 +98,7 @@ async fn s_2_a_create_that_failed_leaves_nothing_visible_and_its_name_free(store
     }
     assert_eq!(store.meta.snapshot(books.id, "s").await.unwrap(), None);
     assert_eq!(store.meta.snapshots(books.id).await.unwrap(), []);
-    let late =
-        coordinator.commit_snapshot(created.id, &node("writer"), &files_of(plan), Totals::default()).await;
+    let late = coordinator.commit_snapshot(created.id, &node("writer"), &files_of(plan), Totals::default()).await;
     assert_fenced(late);
     assert_eq!(sweep(coordinator).await.unwrap(), 2);
     let next = snapshot(coordinator, books.id, "s").await;
