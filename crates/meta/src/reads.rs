@@ -174,3 +174,40 @@ async fn live_ts(tx: &mut Tx, collection: CollectionId) -> Result<Option<Timesta
         .await?;
     row.map(|row| Ok(Timestamp(row.try_get("last_ts")?))).transpose()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Meta;
+    use elanus_types::ManualClock;
+    use std::sync::Arc;
+
+    /// How SQLite goes about a statement, a line a table.
+    async fn plan(meta: &Meta, statement: &str) -> Vec<String> {
+        let explain = Box::leak(format!("EXPLAIN QUERY PLAN {statement}").into_boxed_str());
+        let mut tx = meta.db.read().await.unwrap();
+        let rows = tx.all(explain, args![1i64, 1i64, 2i64]).await.unwrap();
+        rows.iter().map(|row| row.try_get("detail").unwrap()).collect()
+    }
+
+    #[tokio::test]
+    async fn changes_are_found_by_their_time_and_nothing_is_scanned() {
+        let dir = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}", dir.path().join("meta.db").display());
+        let meta = Meta::open(&url, "cluster", Arc::new(ManualClock::at_ms(1))).await.unwrap();
+        let added = "memberships_added (collection_id=? AND added_ts>? AND added_ts<?)";
+        let removed = "memberships_removed (collection_id=? AND removed_ts>? AND removed_ts<?)";
+        for (statement, indexes) in
+            [(FILES_ADDED, &[added][..]), (FILES_REMOVED, &[removed]), (SEGMENTS_CHANGED, &[added, removed])]
+        {
+            let plan = plan(&meta, statement).await;
+            for index in indexes {
+                assert!(plan.iter().any(|line| line.contains(index)), "{statement}\n{plan:#?}");
+            }
+            // `s` and `t` are the results of inner queries.
+            let scanned =
+                plan.iter().filter_map(|line| line.strip_prefix("SCAN ")).find(|name| !["s", "t"].contains(name));
+            assert_eq!(scanned, None, "{statement}\n{plan:#?}");
+        }
+    }
+}

@@ -7,7 +7,9 @@ mod render;
 use super::{Stop, output::Rendered};
 use clap::{Args, ValueEnum};
 use elanus_client::{ClientError, ErrorKind};
-use elanus_manifest::{FileEntry, ManifestEntry, ManifestRef, SnapshotMetadata, Totals, decode_manifest, decode_metadata};
+use elanus_manifest::{
+    FileEntry, ManifestEntry, ManifestRef, SnapshotMetadata, Totals, decode_manifest, decode_metadata,
+};
 use elanus_objects::{LocalStore, ObjectStore};
 use elanus_types::ObjectKey;
 use futures::{StreamExt as _, stream};
@@ -86,7 +88,11 @@ async fn inspect(store: &LocalStore, root: PathBuf, key: &ObjectKey, level: Leve
     })?;
     let metadata = decode_metadata(&bytes).map_err(|error| {
         let context = format!("{key} is not the metadata of a snapshot that can be read");
-        Stop::Client(ClientError { kind: ErrorKind::Other, code: None, message: format!("{context}: {}", chain(&error)) })
+        Stop::Client(ClientError {
+            kind: ErrorKind::Other,
+            code: None,
+            message: format!("{context}: {}", chain(&error)),
+        })
     })?;
     let mut findings = vec![];
     let entries = entries(store, &metadata, &mut findings).await;
@@ -130,7 +136,7 @@ async fn entries(
 
 async fn entries_of(store: &LocalStore, manifest: &ManifestRef) -> Result<Vec<ManifestEntry>, Finding> {
     let finding = |what, why: &dyn std::error::Error| Finding { what, key: manifest.key.to_string(), why: chain(why) };
-    let bytes = store.get(&manifest.key).await.map_err(|error| finding(what(&error), &error))?;
+    let bytes = store.get(&manifest.key).await.map_err(|error| unread(&manifest.key, &error))?;
     elanus_manifest::verify(&bytes, manifest).map_err(|error| finding("damaged", &error))?;
     decode_manifest(&bytes).map_err(|error| finding("unreadable", &error))
 }
@@ -157,7 +163,7 @@ async fn verify(store: &LocalStore, entries: &[ManifestEntry], level: Level) -> 
 
 async fn verify_file(store: &LocalStore, file: &FileEntry, level: Level) -> Result<(), Finding> {
     let finding = |what, why| Finding { what, key: file.key.to_string(), why };
-    let failed = |error: elanus_objects::Error| finding(what(&error), chain(&error));
+    let failed = |error: elanus_objects::Error| unread(&file.key, &error);
     let size = store.head(&file.key).await.map_err(failed)?.size;
     if size != file.size {
         return Err(finding("damaged", format!("{size} bytes instead of {}", file.size)));
@@ -181,17 +187,17 @@ fn progress(files: &BTreeMap<&ObjectKey, &FileEntry>, level: Level) -> ProgressB
             (files.len() as u64, "checking [{bar:30}] {percent} %  {pos} of {len} files")
         }
     };
-    let target =
-        if io::stderr().is_terminal() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+    let target = if io::stderr().is_terminal() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
     ProgressBar::with_draw_target(Some(length), target)
         .with_style(ProgressStyle::with_template(template).expect("the templates are constants"))
 }
 
-fn what(error: &elanus_objects::Error) -> &'static str {
-    match error {
-        elanus_objects::Error::NotFound { .. } => "missing",
-        _ => "unreadable",
-    }
+fn unread(key: &ObjectKey, error: &elanus_objects::Error) -> Finding {
+    let (what, why) = match error {
+        elanus_objects::Error::NotFound { .. } => ("missing", "there is no such object".to_owned()),
+        other => ("unreadable", chain(other)),
+    };
+    Finding { what, key: key.to_string(), why }
 }
 
 /// The root of the object store and the key of the metadata object below it.

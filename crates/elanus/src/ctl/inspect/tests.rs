@@ -8,9 +8,7 @@ use elanus_objects::checksum_of;
 use elanus_types::schema::{
     CollectionDefinition, CollectionSchema, ConsistencyLevel, DataType, FieldSchema, PartitionInfo,
 };
-use elanus_types::{
-    CollectionId, FieldId, FileSetId, PartitionId, SegmentId, Shard, SnapshotId, Timestamp,
-};
+use elanus_types::{CollectionId, FieldId, FileSetId, PartitionId, SegmentId, Shard, SnapshotId, Timestamp};
 
 const METADATA: &str = "c/snapshots/3/metadata/7-x.json";
 const MANIFEST: &str = "c/snapshots/3/manifests/1.avro";
@@ -58,9 +56,10 @@ fn metadata(chain: &Chain) -> SnapshotMetadata {
         nullable: false,
         type_params: BTreeMap::new(),
     };
-    let manifests = chain.written.iter().map(|entries| {
-        ManifestRef::describe(key(MANIFEST), &encode_manifest(entries).unwrap(), entries)
-    });
+    let manifests = chain
+        .written
+        .iter()
+        .map(|entries| ManifestRef::describe(key(MANIFEST), &encode_manifest(entries).unwrap(), entries));
     SnapshotMetadata {
         format_version: FORMAT_VERSION,
         snapshot: SnapshotInfo {
