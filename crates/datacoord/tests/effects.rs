@@ -1,8 +1,9 @@
 //! A blow after every effect: an error or the death of the process at effect *n*, for all *n*, of writing, creating a
 //! snapshot and restoring it. Whatever happened, afterwards every promise holds and nothing is left over.
 
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test that panics has failed, and says how far it came")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test that panics has failed, and may say where it is")]
 
+#[allow(dead_code, reason = "every test uses its part of the world")]
 mod world;
 
 use world::effects::{BLOWS, Blow, Effects};

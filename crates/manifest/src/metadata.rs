@@ -108,6 +108,18 @@ impl Totals {
         totals.segments = segments.len() as u64;
         totals
     }
+
+    /// With what came and without what went, of which segments are counted apart: what comes may be in a segment that is
+    /// there. `None` when more would go than there is.
+    pub(crate) fn after(&self, added: &Self, removed: &Self, segments: i64) -> Option<Self> {
+        let sum = |before: u64, added: u64, removed: u64| before.checked_add(added)?.checked_sub(removed);
+        Some(Self {
+            rows: sum(self.rows, added.rows, removed.rows)?,
+            bytes: sum(self.bytes, added.bytes, removed.bytes)?,
+            files: sum(self.files, added.files, removed.files)?,
+            segments: self.segments.checked_add_signed(segments)?,
+        })
+    }
 }
 
 impl ManifestRef {

@@ -178,6 +178,7 @@ CREATE TABLE snapshots (
     rows_num       BIGINT,
     files_num      BIGINT,
     bytes          BIGINT,
+    segments_num   BIGINT,
     CONSTRAINT snapshots_state CHECK (CASE state
         WHEN 'pending'   THEN owner IS NOT NULL AND lease_until_ms IS NOT NULL AND metadata_key IS NULL
         WHEN 'committed' THEN owner IS NULL AND lease_until_ms IS NULL AND metadata_key IS NOT NULL AND checksum IS NOT NULL
@@ -188,12 +189,22 @@ CREATE UNIQUE INDEX snapshots_name ON snapshots (collection_id, name) WHERE stat
 CREATE INDEX snapshots_interval ON snapshots (collection_id, create_ts);
 CREATE INDEX snapshots_pending ON snapshots (lease_until_ms) WHERE state = 'pending';
 
--- File sets that hold a snapshot's manifests and metadata object.
+-- File sets that hold a snapshot's manifests and metadata object. A manifest may be of several snapshots: each is a reference.
 CREATE TABLE snapshot_file_sets (
-    snapshot_id BIGINT NOT NULL REFERENCES snapshots,
-    file_set_id BIGINT NOT NULL REFERENCES file_sets,
-    PRIMARY KEY (snapshot_id, file_set_id)
+    snapshot_id     BIGINT NOT NULL REFERENCES snapshots,
+    file_set_id     BIGINT NOT NULL REFERENCES file_sets,
+    -- The manifests of a committed snapshot, in the order in which they are folded; NULL for the metadata object.
+    ordinal         BIGINT,
+    entries_added   BIGINT,
+    entries_removed BIGINT,
+    files_num       BIGINT,
+    rows_num        BIGINT,
+    bytes           BIGINT,
+    PRIMARY KEY (snapshot_id, file_set_id),
+    CHECK (ordinal IS NULL OR (entries_added IS NOT NULL AND entries_removed IS NOT NULL AND files_num IS NOT NULL
+        AND rows_num IS NOT NULL AND bytes IS NOT NULL))
 );
+CREATE UNIQUE INDEX snapshot_manifests ON snapshot_file_sets (snapshot_id, ordinal) WHERE ordinal IS NOT NULL;
 
 CREATE TABLE pins (
     pin_id      BIGINT PRIMARY KEY,

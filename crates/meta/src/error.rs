@@ -17,6 +17,12 @@ pub enum MetaError {
         /// What was lost.
         what: &'static str,
     },
+    /// What the request builds on was given up meanwhile; nothing was applied. It may be made without that.
+    #[error("{what} was released meanwhile")]
+    Released {
+        /// What is gone.
+        what: &'static str,
+    },
     /// The store was away, busy or full; nothing was applied. The same call may succeed later.
     #[error("the metadata store did not answer")]
     Unavailable(#[source] sqlx::Error),
@@ -57,7 +63,9 @@ impl From<MetaError> for Failure {
         let chain = chain(&error);
         match error {
             MetaError::Refused(failure) => failure,
-            MetaError::Fenced { .. } | MetaError::Unavailable(_) => Failure::new(Code::NotReady, chain),
+            MetaError::Fenced { .. } | MetaError::Released { .. } | MetaError::Unavailable(_) => {
+                Failure::new(Code::NotReady, chain)
+            }
             MetaError::CommitUnknown(_) | MetaError::Corrupt(_) | MetaError::Newer { .. } | MetaError::BadUrl(_) => {
                 Failure::internal(chain)
             }

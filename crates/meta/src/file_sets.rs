@@ -13,7 +13,7 @@ use crate::model::{FileKind, StoredObject};
 use crate::rows::{bigint, kind_label};
 use elanus_lifecycle::file_set::{Columns, Effect, Event, FileSet, MACHINE};
 use elanus_lifecycle::{CorruptRow, Step};
-use elanus_types::{FileSetId, JobId, NodeId, ObjectKey, TaskId};
+use elanus_types::{FileSetId, JobId, NodeId, ObjectKey, SnapshotId, TaskId};
 use sqlx::Row;
 use sqlx::any::{AnyArguments, AnyRow};
 
@@ -238,6 +238,44 @@ pub(crate) async fn commit_job(tx: &mut Tx, job: JobId, expected: u64) -> Result
         arguments,
     )
     .await
+}
+
+/// One more reference for each of the `expected` manifests of a snapshot, set-based. False, and nothing changed, when one
+/// of them is no longer live.
+pub(crate) async fn reference_manifests(tx: &mut Tx, snapshot: SnapshotId, expected: usize) -> Result<bool> {
+    let rows = tx
+        .all(
+            concat!(
+                "SELECT ",
+                file_set_columns!(),
+                " FROM file_sets WHERE file_set_id IN (SELECT s.file_set_id FROM snapshot_file_sets s \
+                 WHERE s.snapshot_id = $1 AND s.ordinal IS NOT NULL) ORDER BY file_set_id /*FOR UPDATE*/"
+            ),
+            args![snapshot.0],
+        )
+        .await?;
+    if rows.len() != expected {
+        return Ok(false);
+    }
+    for row in &rows {
+        let before = from_row(row)?;
+        match before.step(&Event::Reference) {
+            Step::Move(after, _) if after.label() == before.label() && after.refs() == before.refs() + 1 => {}
+            Step::Refuse(refusal) if !refusal.is_bug() => return Ok(false),
+            other => return Err(MetaError::Corrupt(format!("a manifest answers {other:?} to a reference"))),
+        }
+    }
+    let Some(state) = rows.first().map(from_row).transpose()?.map(|set| set.label()) else { return Ok(true) };
+    // What all of the steps above are, in one statement.
+    tx.execute_exactly(
+        rows.len() as u64,
+        "a manifest",
+        "UPDATE file_sets SET refs = refs + 1 WHERE state = $2 AND file_set_id IN (SELECT s.file_set_id \
+         FROM snapshot_file_sets s WHERE s.snapshot_id = $1 AND s.ordinal IS NOT NULL)",
+        args![snapshot.0, state.to_owned()],
+    )
+    .await?;
+    Ok(true)
 }
 
 /// The leases of the intents that are registered for a snapshot.

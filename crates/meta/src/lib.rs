@@ -17,6 +17,7 @@ mod error;
 mod file_sets;
 mod history;
 mod machines;
+mod manifests;
 pub mod model;
 mod outbox;
 mod pins;

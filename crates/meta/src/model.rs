@@ -209,7 +209,7 @@ pub struct SnapshotRecord {
     pub state: SnapshotStatus,
     /// Its self-describing root object, once committed.
     pub metadata_key: Option<ObjectKey>,
-    /// Rows, file sets and bytes that it keeps, once committed.
+    /// What it keeps, once committed.
     pub totals: Totals,
     /// Pins that live now.
     pub live_pins: u32,
@@ -231,10 +231,66 @@ pub enum SnapshotStatus {
 pub struct Totals {
     /// Rows of insert files.
     pub rows: u64,
-    /// File sets.
+    /// Objects.
     pub files: u64,
     /// Bytes.
     pub bytes: u64,
+    /// Segments.
+    pub segments: u64,
+}
+
+/// A manifest of a snapshot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ManifestRecord {
+    /// Its file set, which several snapshots may share.
+    pub file_set: FileSetId,
+    /// Its object.
+    pub object: StoredObject,
+    /// Memberships that it adds.
+    pub entries_added: u64,
+    /// Memberships that it ends.
+    pub entries_removed: u64,
+    /// Objects of those that it adds.
+    pub files: u64,
+    /// Rows to insert of those that it adds.
+    pub rows: u64,
+    /// Bytes of those that it adds.
+    pub bytes: u64,
+}
+
+/// A committed snapshot whose manifests a later one may share.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SnapshotBase {
+    /// Its id.
+    pub id: SnapshotId,
+    /// Its time.
+    pub create_ts: Timestamp,
+    /// What it has.
+    pub totals: Totals,
+    /// In the order in which they are folded.
+    pub manifests: Vec<ManifestRecord>,
+}
+
+/// What the writer of a snapshot made.
+#[derive(Clone, Debug)]
+pub struct SnapshotFiles {
+    /// Its first manifests are all of this one.
+    pub base: Option<SnapshotBase>,
+    /// Its own manifests, behind those, as planned.
+    pub manifests: Vec<ManifestRecord>,
+    /// The self-describing root, as planned.
+    pub metadata: (FileSetId, StoredObject),
+}
+
+/// How the memberships of a collection differ between two times.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MembershipChanges {
+    /// Members at the later time only.
+    pub added: Vec<FileRecord>,
+    /// Members at the earlier time only.
+    pub removed: Vec<FileRecord>,
+    /// Segments that have members at the later time, less those at the earlier time.
+    pub segments: i64,
 }
 
 /// What to create.

@@ -3,7 +3,7 @@
 use crate::Meta;
 use crate::db::{Tx, args};
 use crate::error::Result;
-use crate::model::{CollectionView, ViewChanges};
+use crate::model::{CollectionView, MembershipChanges, ViewChanges};
 use crate::rows::{collection_not_found, files, from_json, select_files};
 use elanus_types::{CollectionId, FileSetId, PartitionId, SegmentId, Timestamp};
 use sqlx::Row;
@@ -37,6 +37,23 @@ const MEMBERS_REMOVED: &str = "
 SELECT segment_id, file_set_id FROM memberships
 WHERE collection_id = $1 AND $2 < removed_ts AND removed_ts <= $3 AND added_ts <= $2
 ORDER BY segment_id, file_set_id";
+
+/// [`MEMBERS_REMOVED`] with their files.
+const FILES_REMOVED: &str = select_files!("$2 < m.removed_ts AND m.removed_ts <= $3 AND m.added_ts <= $2");
+
+/// Among the segments of which a membership began or ended after `$2` and until `$3`: those with members at `$3`, and at
+/// `$2`. A segment that has any of these members is found at the first one.
+const SEGMENTS_CHANGED: &str = "
+SELECT CAST(COALESCE(SUM(t.is_there), 0) AS BIGINT) AS after_num,
+       CAST(COALESCE(SUM(t.was_there), 0) AS BIGINT) AS before_num
+FROM (SELECT
+        CASE WHEN EXISTS (SELECT 1 FROM memberships m WHERE m.segment_id = s.segment_id
+                          AND m.added_ts <= $3 AND $3 < m.removed_ts) THEN 1 ELSE 0 END AS is_there,
+        CASE WHEN EXISTS (SELECT 1 FROM memberships m WHERE m.segment_id = s.segment_id
+                          AND m.added_ts <= $2 AND $2 < m.removed_ts) THEN 1 ELSE 0 END AS was_there
+      FROM (SELECT segment_id FROM memberships WHERE collection_id = $1 AND $2 < added_ts AND added_ts <= $3
+            UNION
+            SELECT segment_id FROM memberships WHERE collection_id = $1 AND $2 < removed_ts AND removed_ts <= $3) s) t";
 
 /// The version of a collection at a time.
 pub(crate) struct VersionAt {
@@ -110,6 +127,21 @@ impl Meta {
         }))
     }
 
+    /// How the memberships differ between two times, at the cost of what changed. Exact as long as something protects
+    /// the memberships of `from`.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn changes_between(
+        &self,
+        collection: CollectionId,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<MembershipChanges> {
+        let mut tx = self.db.read().await?;
+        changes_between(&mut tx, collection, from, to).await
+    }
+
     /// The time now, as a timestamp; says nothing about any collection's clock.
     ///
     /// # Errors
@@ -119,9 +151,63 @@ impl Meta {
     }
 }
 
+/// See [`Meta::changes_between`].
+pub(crate) async fn changes_between(
+    tx: &mut Tx,
+    collection: CollectionId,
+    from: Timestamp,
+    to: Timestamp,
+) -> Result<MembershipChanges> {
+    let added = tx.all(FILES_ADDED, args![collection.0, from.0, to.0]).await?;
+    let removed = tx.all(FILES_REMOVED, args![collection.0, from.0, to.0]).await?;
+    let segments = tx.one(SEGMENTS_CHANGED, args![collection.0, from.0, to.0]).await?;
+    Ok(MembershipChanges {
+        added: files(&added)?,
+        removed: files(&removed)?,
+        segments: segments.try_get::<i64, _>("after_num")? - segments.try_get::<i64, _>("before_num")?,
+    })
+}
+
 async fn live_ts(tx: &mut Tx, collection: CollectionId) -> Result<Option<Timestamp>> {
     let row = tx
         .optional("SELECT last_ts FROM collections WHERE collection_id = $1 AND state = 'live'", args![collection.0])
         .await?;
     row.map(|row| Ok(Timestamp(row.try_get("last_ts")?))).transpose()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Meta;
+    use elanus_types::ManualClock;
+    use std::sync::Arc;
+
+    /// How SQLite goes about a statement, a line a table.
+    async fn plan(meta: &Meta, statement: &str) -> Vec<String> {
+        let explain = Box::leak(format!("EXPLAIN QUERY PLAN {statement}").into_boxed_str());
+        let mut tx = meta.db.read().await.unwrap();
+        let rows = tx.all(explain, args![1i64, 1i64, 2i64]).await.unwrap();
+        rows.iter().map(|row| row.try_get("detail").unwrap()).collect()
+    }
+
+    #[tokio::test]
+    async fn changes_are_found_by_their_time_and_nothing_is_scanned() {
+        let dir = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}", dir.path().join("meta.db").display());
+        let meta = Meta::open(&url, "cluster", Arc::new(ManualClock::at_ms(1))).await.unwrap();
+        let added = "memberships_added (collection_id=? AND added_ts>? AND added_ts<?)";
+        let removed = "memberships_removed (collection_id=? AND removed_ts>? AND removed_ts<?)";
+        for (statement, indexes) in
+            [(FILES_ADDED, &[added][..]), (FILES_REMOVED, &[removed]), (SEGMENTS_CHANGED, &[added, removed])]
+        {
+            let plan = plan(&meta, statement).await;
+            for index in indexes {
+                assert!(plan.iter().any(|line| line.contains(index)), "{statement}\n{plan:#?}");
+            }
+            // `s` and `t` are the results of inner queries.
+            let scanned =
+                plan.iter().filter_map(|line| line.strip_prefix("SCAN ")).find(|name| !["s", "t"].contains(name));
+            assert_eq!(scanned, None, "{statement}\n{plan:#?}");
+        }
+    }
 }

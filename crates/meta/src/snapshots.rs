@@ -10,9 +10,9 @@ use crate::error::{MetaError, Result};
 use crate::file_sets::{self, Abandon, NewIntent};
 use crate::history::{Told, tell};
 use crate::machines::{concerns_one, readable, refused};
-use crate::model::{Answer, Created, FileKind, NewSnapshot, SnapshotRecord, SnapshotStatus, StoredObject, Totals};
+use crate::model::{Answer, Created, FileKind, NewSnapshot, SnapshotFiles, SnapshotRecord, SnapshotStatus, Totals};
 use crate::rows::{bigint, collection_not_found, object_key};
-use crate::{Coordinator, Meta, pins};
+use crate::{Coordinator, Meta, manifests, pins};
 use elanus_lifecycle::snapshot::{Columns, Effect, Event, MACHINE, Snapshot, State};
 use elanus_lifecycle::{Refusal, Step};
 use elanus_types::key::FileName;
@@ -36,7 +36,7 @@ macro_rules! select_snapshots {
             "SELECT s.snapshot_id, s.collection_id, s.name, s.description, s.create_ts, s.state, s.owner, \
              s.lease_until_ms, s.metadata_key, s.checksum, s.idempotency_key, \
              COALESCE(s.rows_num, 0) AS rows_num, COALESCE(s.files_num, 0) AS files_num, \
-             COALESCE(s.bytes, 0) AS bytes, \
+             COALESCE(s.bytes, 0) AS bytes, COALESCE(s.segments_num, 0) AS segments_num, \
              (SELECT COUNT(*) FROM pins p WHERE p.snapshot_id = s.snapshot_id \
               AND (p.expires_ms IS NULL OR p.expires_ms > $1)) AS live_pins \
              FROM snapshots s WHERE ",
@@ -179,19 +179,19 @@ impl Coordinator {
         Ok(SnapshotFilesPlan { manifests: planned, metadata })
     }
 
-    /// The snapshot is complete: `files` are its manifests and, as the last one, its metadata object, all durable.
+    /// The snapshot is complete: its files are durable. What it shares with its base gets one more reference.
     ///
     /// # Errors
-    /// [`MetaError::Fenced`] when the snapshot, or the intent of one of the files, was taken away.
+    /// [`MetaError::Fenced`] when the snapshot, or the intent of one of the files, was taken away;
+    /// [`MetaError::Released`] when a manifest of the base is no longer kept.
     pub async fn commit_snapshot(
         &self,
         id: SnapshotId,
         by: &NodeId,
-        files: &[(FileSetId, StoredObject)],
+        files: &SnapshotFiles,
         totals: Totals,
     ) -> Result<SnapshotRecord> {
-        let (_, metadata) =
-            files.last().ok_or_else(|| Failure::internal("a snapshot is committed without its metadata object"))?;
+        let (metadata_file_set, metadata) = &files.metadata;
         let written =
             Event::ManifestsWritten { by: by.clone(), metadata_key: metadata.key.clone(), checksum: metadata.checksum };
         let mut tx = self.write().await?;
@@ -203,14 +203,13 @@ impl Coordinator {
             Step::Refuse(refusal) => return Err(refused(&refusal)),
         }
         tx.execute(
-            "UPDATE snapshots SET rows_num = $2, files_num = $3, bytes = $4 WHERE snapshot_id = $1",
-            args![id.0, bigint(totals.rows), bigint(totals.files), bigint(totals.bytes)],
+            "UPDATE snapshots SET rows_num = $2, files_num = $3, bytes = $4, segments_num = $5 WHERE snapshot_id = $1",
+            args![id.0, bigint(totals.rows), bigint(totals.files), bigint(totals.bytes), bigint(totals.segments)],
         )
         .await?;
-        for (file_set, object) in files {
-            file_sets::commit_file_set(&mut tx, *file_set, by, std::slice::from_ref(object)).await?;
-        }
-        keep_only_live(&mut tx, id, files.len()).await?;
+        let manifests_num = manifests::commit(&mut tx, id, by, files.base.as_ref(), &files.manifests).await?;
+        file_sets::commit_file_set(&mut tx, *metadata_file_set, by, std::slice::from_ref(metadata)).await?;
+        keep_only_live(&mut tx, id, manifests_num + 1).await?;
         let committed = locked(&mut tx, id).await?.ok_or_else(|| unknown(id))?;
         tx.commit().await?;
         Ok(committed.record)
@@ -463,6 +462,7 @@ impl SnapshotRow {
                 rows: crate::rows::count(row, "rows_num")?,
                 files: crate::rows::count(row, "files_num")?,
                 bytes: crate::rows::count(row, "bytes")?,
+                segments: crate::rows::count(row, "segments_num")?,
             },
             live_pins: u32::try_from(row.try_get::<i64, _>("live_pins")?).unwrap_or(u32::MAX),
         };

@@ -1,14 +1,19 @@
 //! Create: `Pending` pins the timestamp, the manifests are written, `Committed` shows the snapshot.
 //!
+//! A snapshot writes what changed since the newest one before it and shares that one's manifests; only where there is none,
+//! or its manifests have become many, it lists every file.
+//!
 //! A failure on the way leaves nothing visible: the snapshot goes to `Deleting`, its objects are abandoned intents (S-2).
 
-use super::manifests::render;
+use super::manifests::{self, render};
 use crate::Parts;
 use bytes::Bytes;
+use elanus_manifest::Chain;
+use elanus_meta::MetaError;
 use elanus_meta::model::{
-    CollectionRecord, Created, NewSnapshot, SnapshotRecord, SnapshotStatus, StoredObject, Totals,
+    CollectionRecord, Created, NewSnapshot, SnapshotBase, SnapshotFiles, SnapshotRecord, SnapshotStatus, StoredObject,
 };
-use elanus_objects::checksum_of;
+use elanus_objects::{checksum_of, ObjectInfo};
 use elanus_proto::datacoord::CreateSnapshotRequest;
 use elanus_types::{Failure, FileSetId, ObjectKey, SnapshotId};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
@@ -74,13 +79,32 @@ async fn write(
     snapshot: &SnapshotRecord,
 ) -> Result<SnapshotRecord, Failure> {
     let meta = parts.meta();
+    if let Some((base, changes)) = meta.changes_since_base(snapshot).await?
+        && let Some(chain) = manifests::extend(&base, &changes)?
+    {
+        if let Some(committed) = store(parts, collection, snapshot, Some(base), chain).await? {
+            return Ok(committed);
+        }
+        tracing::info!(snapshot = %snapshot.id, "its base was dropped meanwhile: everything is written anew");
+    }
     let view = meta.view(collection.id, Some(snapshot.create_ts)).await?;
-    let definition = meta.definition_at(collection.id, snapshot.create_ts).await?;
+    let chain = blocking(move || manifests::anew(&view.files)).await?;
+    let committed = store(parts, collection, snapshot, None, chain).await?;
+    committed.ok_or_else(|| Failure::internal("a snapshot that builds on no other one was told that it is gone"))
+}
+
+/// Writes the objects of a snapshot and commits it; `None` when the manifests of its base are no longer kept.
+async fn store(
+    parts: &Parts,
+    collection: &CollectionRecord,
+    snapshot: &SnapshotRecord,
+    base: Option<SnapshotBase>,
+    chain: Chain,
+) -> Result<Option<SnapshotRecord>, Failure> {
+    let definition = parts.meta().definition_at(collection.id, snapshot.create_ts).await?;
     let rendered = {
         let (collection, snapshot) = (collection.clone(), snapshot.clone());
-        tokio::task::spawn_blocking(move || render(&collection, &snapshot, definition, &view.files))
-            .await
-            .map_err(|e| Failure::internal(format!("encoding the manifests failed: {e}")))??
+        blocking(move || render(&collection, &snapshot, definition, chain)).await?
     };
     let lease_until_ms = parts.now_ms() + parts.config.snapshot_lease_ms;
     let plan = parts
@@ -88,29 +112,33 @@ async fn write(
         .begin_snapshot_files(snapshot.id, &parts.node, lease_until_ms, rendered.manifests.len())
         .await?;
 
-    let keys: Vec<ObjectKey> = plan.manifests.iter().map(|(_, key)| key.clone()).collect();
-    let metadata = rendered.metadata(&keys)?;
-    let totals = Totals { rows: rendered.totals.rows, files: rendered.totals.files, bytes: rendered.totals.bytes };
-    let mut files: Vec<(FileSetId, StoredObject)> = stream::iter(plan.manifests.into_iter().zip(rendered.manifests))
-        .map(|((file_set, key), bytes)| put(parts, file_set, key, Bytes::from(bytes)))
+    let (totals, manifests) = (rendered.totals(), rendered.records(&plan.manifests));
+    let metadata = rendered.metadata(&manifests)?;
+    let keys = plan.manifests.into_iter().map(|(_, key)| key);
+    let _: Vec<ObjectInfo> = stream::iter(keys.zip(rendered.manifests))
+        .map(|(key, bytes)| put(parts, key, bytes))
         .buffered(PUTS_AT_ONCE)
         .try_collect()
         .await?;
     // Last, and with its final state: whoever finds it finds everything that it names.
     let (file_set, key) = plan.metadata;
-    files.push(put(parts, file_set, key, Bytes::from(metadata)).await?);
-    Ok(parts.coordinator.commit_snapshot(snapshot.id, &parts.node, &files, totals).await?)
+    let object = StoredObject { key, size: metadata.len() as u64, checksum: checksum_of(&metadata) };
+    put(parts, object.key.clone(), metadata).await?;
+    let files = SnapshotFiles { base, manifests, metadata: (file_set, object) };
+    match parts.coordinator.commit_snapshot(snapshot.id, &parts.node, &files, totals).await {
+        Err(MetaError::Released { .. }) => Ok(None),
+        committed => Ok(Some(committed?)),
+    }
 }
 
-async fn put(
-    parts: &Parts,
-    file_set: FileSetId,
-    key: ObjectKey,
-    bytes: Bytes,
-) -> Result<(FileSetId, StoredObject), Failure> {
-    let (size, checksum) = (bytes.len() as u64, checksum_of(&bytes));
-    parts.objects.put(&key, bytes).await?;
-    Ok((file_set, StoredObject { key, size, checksum }))
+async fn put(parts: &Parts, key: ObjectKey, bytes: Vec<u8>) -> Result<ObjectInfo, Failure> {
+    Ok(parts.objects.put(&key, Bytes::from(bytes)).await?)
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Failure> + Send + 'static) -> Result<T, Failure> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|e| Failure::internal(format!("encoding the manifests failed: {e}")))?
 }
 
 /// Runs `work` while the lease of the pending snapshot is renewed.

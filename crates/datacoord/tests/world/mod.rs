@@ -4,7 +4,7 @@
 pub(crate) mod effects;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch};
-use effects::{Commits, Effects, Writes};
+use effects::{Commits, Effects, Requests, Writes};
 use elanus_datacoord::{DataCoord, DataCoordConfig};
 use elanus_datanode::{DataNode, DataNodeConfig};
 use elanus_events::LocalBus;
@@ -33,7 +33,8 @@ const PASSES_MAX: usize = 200;
 /// What outlives a process.
 pub(crate) struct World {
     folder: tempfile::TempDir,
-    store: Arc<dyn ObjectStore>,
+    pub(crate) store: Arc<dyn ObjectStore>,
+    pub(crate) requests: Arc<Requests>,
     pub(crate) clock: Arc<ManualClock>,
     starts: u32,
 }
@@ -56,20 +57,25 @@ impl World {
         Self {
             folder: tempfile::tempdir().unwrap(),
             store: Arc::new(MemoryStore::new(clock.clone())),
+            requests: Arc::default(),
             clock,
             starts: 0,
         }
+    }
+
+    pub(crate) fn meta_url(&self) -> String {
+        format!("sqlite://{}", self.folder.path().join("meta.db").display())
     }
 
     /// Starts the one process of the world, as a standalone program does.
     pub(crate) async fn start(&mut self, effects: Arc<Effects>) -> Answer<Process> {
         self.starts += 1;
         let node = NodeId(format!("node-{}", self.starts));
-        let url = format!("sqlite://{}", self.folder.path().join("meta.db").display());
-        let meta = Meta::open(&url, "5e1f0e6c-test", self.clock.clone()).await?;
+        let meta = Meta::open(&self.meta_url(), "5e1f0e6c-test", self.clock.clone()).await?;
         let hook = Commits { effects: effects.clone(), fail_after: AtomicBool::new(false) };
         let meta = meta.with_commit_hook(Arc::new(hook));
-        let objects: Arc<dyn ObjectStore> = Arc::new(Writes { inner: self.store.clone(), effects });
+        let objects: Arc<dyn ObjectStore> =
+            Arc::new(Writes { inner: self.store.clone(), effects, requests: self.requests.clone() });
         let coordinator = meta.take_over(&node).await?;
         coordinator.expire_other_owners(std::slice::from_ref(&node)).await?;
 
@@ -129,12 +135,17 @@ impl Process {
 
     /// Upserts rows with these keys; one commit.
     pub(crate) async fn upsert(&mut self, name: &str, keys: &[i64]) -> Answer<()> {
+        self.upsert_into(name, 0, keys).await
+    }
+
+    /// As [`Process::upsert`], into the `partition`-th partition.
+    pub(crate) async fn upsert_into(&mut self, name: &str, partition: usize, keys: &[i64]) -> Answer<()> {
         let collection = self.coord.describe_collection(by_name(name)).await.map_err(failure_from_grpc)?.into_inner();
         let column: ArrayRef = Arc::new(Int64Array::from(keys.to_vec()));
         let batch = RecordBatch::try_from_iter([("pk", column)]).unwrap();
         let request = WriteRequest {
             collection_id: collection.id,
-            rows: vec![RowBatch { partition_id: collection.partitions[0].id, arrow_ipc: to_ipc(&batch) }],
+            rows: vec![RowBatch { partition_id: collection.partitions[partition].id, arrow_ipc: to_ipc(&batch) }],
             deletes: vec![DeleteBatch {
                 partition_id: -1,
                 keys: Some(delete_batch::Keys::Int64Keys(Int64Keys { values: keys.to_vec() })),

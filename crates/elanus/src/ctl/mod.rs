@@ -1,6 +1,7 @@
 //! `elanus ctl`: the operator's command line, over gRPC. Results go to stdout, everything else to stderr.
 
 mod collection;
+mod inspect;
 mod job;
 mod output;
 mod scrub;
@@ -20,10 +21,11 @@ Examples:
   elanus ctl job list
   elanus ctl --output json collection describe docs | jq .statistics.row_count
   elanus ctl scrub --checksums
+  elanus ctl snapshot inspect data/CLUSTER/snapshots/3/metadata/7.json --verify checksum
 
 Exit codes:
   0  done
-  1  failed; also: scrub found a difference
+  1  failed; also: scrub or inspect found a difference
   2  the command line, or a value in it, is wrong
   4  not found
   5  in the way: pinned, or the name is taken
@@ -109,6 +111,9 @@ pub(crate) async fn run(args: CtlArgs) -> ExitCode {
 }
 
 async fn execute(args: CtlArgs) -> Result<Rendered, Stop> {
+    if let Command::Snapshot(snapshot::Command::Inspect(args)) = &args.command {
+        return inspect::execute(args).await;
+    }
     let Options { addr, db, timeout, .. } = args.options;
     let mut builder = Client::builder(&addr).database(db);
     let bounded = !matches!(args.command, Command::Scrub(_));
@@ -166,7 +171,7 @@ mod tests {
         let lines = HELP.lines().filter_map(|line| line.trim().strip_prefix("elanus ctl "));
         let lines: Vec<_> =
             lines.map(|line| line.split(" |").next().unwrap().replace("'before the import'", "x")).collect();
-        assert_eq!(lines.len(), 6);
+        assert_eq!(lines.len(), 7);
         for line in lines {
             assert!(parse(&line).is_ok(), "{line}");
         }

@@ -1,7 +1,7 @@
 //! `elanus ctl snapshot`.
 
 use super::{
-    Stop, job,
+    Stop, inspect, job,
     output::{Rendered, facts, ms_of, number_or_null, rfc3339, seconds, size, table},
     wait,
 };
@@ -41,6 +41,11 @@ pub(super) enum Command {
         #[arg(value_parser = clap::value_parser!(i64).range(1..))]
         pin_id: i64,
     },
+    /// Look at a snapshot in the object store, without a server
+    ///
+    /// Reads the snapshot's own objects and nothing else; changes nothing. Ends with exit code 1 when something is missing
+    /// or damaged.
+    Inspect(inspect::InspectArgs),
     /// Who keeps a snapshot
     Pins { collection: String, name: String },
     /// Restore a snapshot into a new collection
@@ -100,6 +105,7 @@ pub(super) async fn execute(client: &Client, command: Command) -> Result<Rendere
             snapshots.unpin(pin_id).await?;
             Rendered { text: format!("ended pin {pin_id}"), json: json!({"pin_id": pin_id, "unpinned": true}) }
         }
+        Command::Inspect(args) => inspect::execute(&args).await?,
         Command::Pins { collection, name } => pins(&snapshots.pins(&collection, &name).await?),
         Command::Restore { collection, name, target, target_db, wait } => {
             let mut restore = snapshots.restore(&collection, &name, &target);

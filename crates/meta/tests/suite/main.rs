@@ -38,6 +38,7 @@ mod restore_failures;
 mod restore_tasks;
 mod restoring;
 mod server;
+mod sharing;
 mod snapshots;
 mod store;
 mod store_file;

@@ -1,8 +1,7 @@
 //! Restores that fail or are cancelled, coordinators that lost their office, and processes that die at any commit.
 
 use crate::restoring::{
-    BOUNDS, DiesAt, LEASE_MS, assert_nothing_left, assert_quiet, by_name, claim_all, code, content, damage, filled,
-    finish_all, job, new_restore, new_snapshot, number, round, run, stored, submit, sweep,
+    BOUNDS, DiesAt, LEASE_MS, assert_nothing_left, assert_quiet, by_name, claim_all, code, content, damage, files_of, filled, finish_all, job, new_restore, new_snapshot, number, round, run, stored, submit, sweep,
 };
 use crate::store::{CLUSTER, Copied, LATER_MS, START_MS, Store, assert_fenced, new_collection, node};
 use elanus_meta::model::{CleanUp, Created, TaskMessage, Totals};
@@ -169,7 +168,7 @@ async fn a_coordinator_that_was_replaced_is_fenced_in_everything_it_does(store: 
     assert_fenced(old.create_snapshot(new_snapshot(books, "u", LATER_MS)).await);
     assert_fenced(old.heartbeat_snapshot(pending.id, &writer, LATER_MS).await);
     assert_fenced(old.begin_snapshot_files(pending.id, &writer, LATER_MS, 1).await);
-    assert_fenced(old.commit_snapshot(pending.id, &writer, &[stored(plan.metadata)], Totals::default()).await);
+    assert_fenced(old.commit_snapshot(pending.id, &writer, &files_of(plan), Totals::default()).await);
     assert_fenced(old.fail_snapshot(pending.id).await);
     assert_fenced(old.drop_snapshot(books, "s").await);
     assert_fenced(old.expire_snapshots().await);

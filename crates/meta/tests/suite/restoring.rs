@@ -2,10 +2,10 @@
 
 use crate::store::{LATER_MS, Store, deletes_of, node, rows_of, written};
 use elanus_meta::model::{
-    Assignment, CleanUp, CollectionKey, Created, FilePlace, JobRecord, NewRestore, NewSnapshot, SnapshotRecord,
-    StoredObject, TaskBounds, TaskMessage, Totals,
+    Assignment, CleanUp, CollectionKey, Created, FilePlace, JobRecord, ManifestRecord, NewRestore, NewSnapshot,
+    SnapshotFiles, SnapshotRecord, StoredObject, TaskBounds, TaskMessage, Totals,
 };
-use elanus_meta::{CommitHook, Coordinator, Meta, MetaError, Result};
+use elanus_meta::{CommitHook, Coordinator, Meta, MetaError, Result, SnapshotFilesPlan};
 use elanus_types::schema::{CollectionDefinition, IndexInfo, PartitionInfo};
 use elanus_types::{Checksum, CollectionId, FieldId, FileSetId, IndexId, JobId, PartitionId, Shard, Timestamp};
 use sqlx::{AnyConnection, Connection, Row};
@@ -71,8 +71,22 @@ pub(crate) async fn snapshot(coordinator: &Coordinator, collection: CollectionId
     let created = coordinator.create_snapshot(new_snapshot(collection, name, LATER_MS)).await.unwrap();
     let Created::New(created) = created else { panic!("{created:?}") };
     let plan = coordinator.begin_snapshot_files(created.id, &node("writer"), LATER_MS, 1).await.unwrap();
-    let files: Vec<_> = plan.manifests.into_iter().chain([plan.metadata]).map(stored).collect();
-    coordinator.commit_snapshot(created.id, &node("writer"), &files, Totals::default()).await.unwrap()
+    coordinator.commit_snapshot(created.id, &node("writer"), &files_of(plan), Totals::default()).await.unwrap()
+}
+
+/// What a writer makes of a plan, of its own alone.
+pub(crate) fn files_of(plan: SnapshotFilesPlan) -> SnapshotFiles {
+    let manifest = |(file_set, object)| ManifestRecord {
+        file_set,
+        object,
+        entries_added: 3,
+        entries_removed: 1,
+        files: 4,
+        rows: 5,
+        bytes: 6,
+    };
+    let manifests = plan.manifests.into_iter().map(|planned| manifest(stored(planned))).collect();
+    SnapshotFiles { base: None, manifests, metadata: stored(plan.metadata) }
 }
 
 pub(crate) fn stored((file_set, key): (FileSetId, elanus_types::ObjectKey)) -> (FileSetId, StoredObject) {

@@ -1,8 +1,6 @@
 //! Snapshots and pins.
 
-use crate::restoring::{
-    DiesAt, assert_quiet, code, filled, new_restore, new_snapshot, number, snapshot, stored, submit, sweep,
-};
+use crate::restoring::{DiesAt, assert_quiet, code, filled, new_restore, new_snapshot, number, snapshot, stored, submit, sweep, files_of};
 use crate::store::{LATER_MS, START_MS, Store, assert_fenced, node, refusal, rows_of};
 use elanus_meta::model::{Answer, CollectionKey, Created, NewSnapshot, SnapshotStatus, Totals};
 use elanus_types::PinId;
@@ -61,7 +59,7 @@ async fn s_2_the_same_create_again_joins_the_first_one(store: Store) {
         assert_eq!(code(store.coordinator.create_snapshot(new(other)).await), 1100, "S-3: another request");
     }
     let plan = store.coordinator.begin_snapshot_files(first.id, &node("writer"), LATER_MS, 0).await.unwrap();
-    let files = [stored(plan.metadata)];
+    let files = files_of(plan);
     store.coordinator.commit_snapshot(first.id, &node("writer"), &files, Totals::default()).await.unwrap();
     let again = store.coordinator.create_snapshot(new(Some("call-1"))).await.unwrap();
     let Created::Joined(again) = again else { panic!("{again:?}") };
@@ -77,16 +75,17 @@ async fn s_2_a_commit_whose_answer_was_lost_is_repeated_and_not_undone(store: St
     let unused = coordinator.begin_snapshot_files(created.id, &writer, LATER_MS, 3).await.unwrap();
     let plan = coordinator.begin_snapshot_files(created.id, &writer, LATER_MS, 2).await.unwrap();
     assert_fenced(coordinator.begin_snapshot_files(created.id, &node("other"), LATER_MS, 1).await);
-    let files: Vec<_> = plan.manifests.into_iter().chain([plan.metadata]).map(stored).collect();
-    let totals = Totals { rows: 1, files: 2, bytes: 3 };
+    let files = files_of(plan);
+    let totals = Totals { rows: 1, files: 2, bytes: 3, segments: 4 };
     assert_fenced(coordinator.commit_snapshot(created.id, &node("other"), &files, totals).await);
     let committed = coordinator.commit_snapshot(created.id, &writer, &files, totals).await.unwrap();
     assert_eq!(coordinator.commit_snapshot(created.id, &writer, &files, totals).await.unwrap(), committed);
     coordinator.fail_snapshot(created.id).await.unwrap();
     assert_eq!(store.meta.snapshot(books.id, "s").await.unwrap(), Some(committed.clone()));
     assert_eq!((committed.state, committed.totals), (SnapshotStatus::Committed, totals));
-    assert_eq!(committed.metadata_key.as_ref(), Some(&files[2].1.key));
-    let others: Vec<_> = unused.manifests.into_iter().chain([unused.metadata]).map(stored).collect();
+    assert_eq!(committed.metadata_key.as_ref(), Some(&files.metadata.1.key));
+    assert_eq!(store.meta.snapshot_manifests(created.id).await.unwrap(), files.manifests);
+    let others = files_of(unused);
     assert_fenced(coordinator.commit_snapshot(created.id, &writer, &others, totals).await);
     assert_eq!(sweep(coordinator).await.unwrap(), 4, "what was planned and not used");
 }
@@ -102,8 +101,7 @@ async fn s_2_a_create_that_failed_leaves_nothing_visible_and_its_name_free(store
     }
     assert_eq!(store.meta.snapshot(books.id, "s").await.unwrap(), None);
     assert_eq!(store.meta.snapshots(books.id).await.unwrap(), []);
-    let late =
-        coordinator.commit_snapshot(created.id, &node("writer"), &[stored(plan.metadata)], Totals::default()).await;
+    let late = coordinator.commit_snapshot(created.id, &node("writer"), &files_of(plan), Totals::default()).await;
     assert_fenced(late);
     assert_eq!(sweep(coordinator).await.unwrap(), 2);
     let next = snapshot(coordinator, books.id, "s").await;
