@@ -15,7 +15,7 @@ use elanus_meta::model::{
 };
 use elanus_objects::{checksum_of, ObjectInfo};
 use elanus_proto::datacoord::CreateSnapshotRequest;
-use elanus_types::{Failure, FileSetId, ObjectKey, SnapshotId};
+use elanus_types::{Failure, ObjectKey, SnapshotId};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use std::time::Duration;
 

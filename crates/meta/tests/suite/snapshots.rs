@@ -1,6 +1,6 @@
 //! Snapshots and pins.
 
-use crate::restoring::{DiesAt, assert_quiet, code, filled, new_restore, new_snapshot, number, snapshot, stored, submit, sweep, files_of};
+use crate::restoring::{DiesAt, assert_quiet, code, filled, new_restore, new_snapshot, number, snapshot, submit, sweep, files_of};
 use crate::store::{LATER_MS, START_MS, Store, assert_fenced, node, refusal, rows_of};
 use elanus_meta::model::{Answer, CollectionKey, Created, NewSnapshot, SnapshotStatus, Totals};
 use elanus_types::PinId;
@@ -218,7 +218,7 @@ async fn attempt(store: &Store, meta: &elanus_meta::Meta, writer: &str) -> elanu
     };
     let plan = coordinator.begin_snapshot_files(created.id, &node(writer), lease_until_ms, 2).await?;
     coordinator.heartbeat_snapshot(created.id, &node(writer), lease_until_ms + 1).await?;
-    let files: Vec<_> = plan.manifests.into_iter().chain([plan.metadata]).map(stored).collect();
+    let files = files_of(plan);
     coordinator.commit_snapshot(created.id, &node(writer), &files, Totals::default()).await.map(|_| ())
 }
 
