@@ -99,7 +99,7 @@ CREATE TABLE segments (
     bytes         BIGINT NOT NULL,
     created_ts    BIGINT NOT NULL
 );
-CREATE INDEX segments_growing ON segments (collection_id, partition_id, shard) WHERE state = 'growing';
+CREATE INDEX segments_growing ON segments (collection_id, writer) WHERE state = 'growing';
 CREATE INDEX segments_partition ON segments (collection_id, partition_id);
 
 -- An immutable list of objects that come and go together. The states are those of lifecycle::file_set.
@@ -128,6 +128,8 @@ CREATE TABLE file_sets (
 CREATE INDEX file_sets_lease ON file_sets (lease_until_ms) WHERE state = 'intent';
 CREATE INDEX file_sets_queue ON file_sets (not_before_ms) WHERE state = 'queued';
 CREATE INDEX file_sets_deleting ON file_sets (file_set_id) WHERE state = 'deleting';
+-- Only intents have owners.
+CREATE INDEX file_sets_owner ON file_sets (owner) WHERE owner IS NOT NULL;
 CREATE INDEX file_sets_job ON file_sets (job_id) WHERE job_id IS NOT NULL;
 
 -- Every key that Elanus ever meant to write; size and checksum are known when the set is live.
@@ -217,6 +219,8 @@ CREATE TABLE pins (
     job_id      BIGINT
 );
 CREATE INDEX pins_snapshot ON pins (snapshot_id);
+CREATE INDEX pins_expiry ON pins (expires_ms) WHERE expires_ms IS NOT NULL;
+CREATE INDEX pins_job ON pins (job_id) WHERE job_id IS NOT NULL;
 
 -- The states are those of lifecycle::restore_job.
 CREATE TABLE restore_jobs (
@@ -250,6 +254,7 @@ CREATE TABLE restore_jobs (
         ELSE 1 = 0 END)
 );
 CREATE INDEX restore_jobs_open ON restore_jobs (job_id) WHERE ended_ms IS NULL;
+CREATE INDEX restore_jobs_ended ON restore_jobs (ended_ms) WHERE ended_ms IS NOT NULL;
 CREATE INDEX restore_jobs_target ON restore_jobs (target_collection_id);
 
 -- The states are those of lifecycle::copy_task.
@@ -277,7 +282,7 @@ CREATE TABLE copy_tasks (
 );
 CREATE INDEX copy_tasks_job ON copy_tasks (job_id);
 CREATE INDEX copy_tasks_pending ON copy_tasks (not_before_ms) WHERE state = 'pending';
-CREATE INDEX copy_tasks_lease ON copy_tasks (lease_until_ms) WHERE state = 'in_progress';
+CREATE INDEX copy_tasks_in_progress ON copy_tasks (task_id) WHERE state = 'in_progress';
 
 -- The plan of a copy task: one row a source file set, with where its copy will belong. Keys are planned at each claim.
 CREATE TABLE copy_items (

@@ -169,7 +169,9 @@ impl Tx {
 
     /// The statement as the store takes it.
     fn sql(&self, sql: &'static str) -> &'static str {
-        if self.writes { self.engine.writing(sql) } else { sql }
+        let sql = if self.writes { self.engine.writing(sql) } else { sql };
+        tracing::trace!(sql, "statement");
+        sql
     }
 
     /// Remembers a failure, so that nothing is committed after it.

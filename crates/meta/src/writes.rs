@@ -282,7 +282,8 @@ async fn committed_ts(tx: &mut Tx, collection: CollectionId, files: &[WrittenFil
     let file_set = files.first().map(|file| file.planned.file_set.0);
     let row = tx
         .one(
-            "SELECT base_ts FROM memberships WHERE file_set_id = $1 AND collection_id = $2 ORDER BY added_ts LIMIT 1",
+            // The sign keeps SQLite from looking through the whole collection, in the order that is asked for.
+            "SELECT base_ts FROM memberships WHERE file_set_id = $1 AND +collection_id = $2 ORDER BY added_ts LIMIT 1",
             args![file_set, collection.0],
         )
         .await?;

@@ -31,6 +31,7 @@ mod catalog;
 mod concurrency;
 mod crash;
 mod history;
+mod plans;
 mod races;
 mod reads;
 mod restore;
