@@ -11,7 +11,7 @@
 //! collection be rolled back at all; it proves nothing and ends by itself.
 
 use crate::catalog::COUNT_LOADED;
-use crate::clock::lock_live;
+use crate::clock::{lock_if_live, lock_live};
 use crate::db::{Tx, args};
 use crate::error::{MetaError, Result};
 use crate::history::{Told, record};
@@ -19,6 +19,7 @@ use crate::model::{NewSnapshot, SnapshotRecord, SnapshotStatus};
 use crate::rows::{count, from_json};
 use crate::{Coordinator, Meta, file_sets, pins, snapshots};
 use elanus_lifecycle::Segment;
+use elanus_lifecycle::snapshot::Event;
 use elanus_types::schema::CollectionSchema;
 use elanus_types::{Code, CollectionId, Failure, NodeId, SnapshotId, Timestamp};
 use sqlx::Row;
@@ -205,6 +206,32 @@ impl Coordinator {
         let done =
             RollbackRecord { collection, ts: now, snapshot: snapshot.id, safety: safety.id, safety_name: safety.name };
         Ok(Some(done))
+    }
+}
+
+impl Coordinator {
+    /// Lets writes go on, and drops the safety snapshot of a rollback that is not going to be committed. When it was
+    /// committed, nothing happens and it is returned: one transaction decides (RB-1).
+    ///
+    /// # Errors
+    /// 2601 when the safety snapshot was pinned meanwhile; when the store is away. The safety snapshot stays.
+    pub async fn abandon_rollback(
+        &self,
+        collection: CollectionId,
+        safety: SnapshotId,
+    ) -> Result<Option<RollbackRecord>> {
+        let mut tx = self.write().await?;
+        let Some(_clock) = lock_if_live(&mut tx, collection).await? else { return Ok(None) };
+        if let Some(done) = of_safety(&mut tx, safety).await? {
+            return Ok(Some(done));
+        }
+        set_hold(&mut tx, collection, 0).await?;
+        let Some(row) = snapshots::locked(&mut tx, safety).await? else { return tx.commit().await.map(|()| None) };
+        if row.record.state == SnapshotStatus::Deleting {
+            return tx.commit().await.map(|()| None);
+        }
+        let live_pin = pins::longest_live(&mut tx, safety).await?;
+        self.end(tx, &row, &Event::Drop { live_pin }).await.map(|_| None)
     }
 }
 

@@ -290,7 +290,7 @@ impl Coordinator {
     }
 
     /// Moves a snapshot to its end with its planned files, and commits; false when it had ended already.
-    async fn end(&self, mut tx: Tx, row: &SnapshotRow, event: &Event) -> Result<bool> {
+    pub(crate) async fn end(&self, mut tx: Tx, row: &SnapshotRow, event: &Event) -> Result<bool> {
         match move_snapshot(&mut tx, row, event).await? {
             Step::Move(..) => {}
             Step::Repeat => return Ok(false),

@@ -52,7 +52,8 @@ pub(crate) async fn create(
     }
 }
 
-async fn complete(
+/// Writes the manifests of a pending snapshot; one that cannot be completed is given up.
+pub(crate) async fn complete(
     parts: &Parts,
     collection: &CollectionRecord,
     snapshot: &SnapshotRecord,

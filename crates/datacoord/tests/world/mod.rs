@@ -35,6 +35,8 @@ pub(crate) struct World {
     folder: tempfile::TempDir,
     store: Arc<dyn ObjectStore>,
     pub(crate) clock: Arc<ManualClock>,
+    /// Of the processes that start from now on.
+    pub(crate) config: DataCoordConfig,
     starts: u32,
 }
 
@@ -57,6 +59,7 @@ impl World {
             folder: tempfile::tempdir().unwrap(),
             store: Arc::new(MemoryStore::new(clock.clone())),
             clock,
+            config: DataCoordConfig { copy_task_files_max: 2, ..DataCoordConfig::default() },
             starts: 0,
         }
     }
@@ -84,7 +87,7 @@ impl World {
             Arc::new(LocalBus::new()),
             worker.clone(),
             node,
-            DataCoordConfig { copy_task_files_max: 2, ..DataCoordConfig::default() },
+            self.config,
             &background,
         );
         let channel = Channel::in_process(datacoord_server(coord));

@@ -185,8 +185,17 @@ async fn a_definition_that_changes_meanwhile_is_not_lost(store: Store) {
         let before = content(&store.meta, id, None).await;
         assert_eq!(store.coordinator.commit_rollback(id, snapshot.id, safety.id).await.unwrap(), None, "{change}");
         assert_eq!(content(&store.meta, id, None).await, before);
-        store.coordinator.hold_writes(id, 0).await.unwrap();
+        assert_eq!(store.coordinator.abandon_rollback(id, safety.id).await.unwrap(), None);
+        assert_eq!(store.meta.snapshot(id, &safety.name).await.unwrap(), None, "nobody needs it");
     }
+    let done = roll_back(&store, id, "s").await;
+    assert_eq!(store.coordinator.abandon_rollback(id, done.safety).await.unwrap(), Some(done.clone()));
+    assert!(store.meta.snapshot(id, &done.safety_name).await.unwrap().is_some(), "RB-1: kept when it happened");
+    let (_, pending) = begin(&store, id, &done.safety_name).await;
+    for _ in 0..2 {
+        assert_eq!(store.coordinator.abandon_rollback(id, pending.id).await.unwrap(), None);
+    }
+    assert_eq!(store.meta.snapshot(id, &pending.name).await.unwrap(), None);
 }
 
 async fn a_drop_of_the_snapshot_meanwhile_ends_the_rollback(store: Store) {
