@@ -3,3 +3,4 @@
 mod service;
 mod views;
 mod world;
+mod past;
