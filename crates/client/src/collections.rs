@@ -1,6 +1,6 @@
 //! Collections of a database.
 
-use crate::{Client, Collection, CollectionDetail, Result};
+use crate::{Client, Collection, CollectionDetail, Result, Rollback};
 use elanus_proto::datacoord::{CollectionRef, ListCollectionsRequest};
 
 /// Calls about collections.
@@ -26,6 +26,16 @@ impl Collections<'_> {
         let request = self.0.collection(name);
         let call = async || self.0.admin.clone().describe_collection(request.clone()).await;
         self.0.read(call).await
+    }
+
+    /// Makes a collection hold again what it held at one of its snapshots. What it holds now is kept in a snapshot whose
+    /// name the answer tells. A repeat is success, and changes nothing while nothing else changed the collection.
+    ///
+    /// # Errors
+    /// When there is no such collection or snapshot.
+    pub async fn roll_back(&self, name: &str, snapshot: &str) -> Result<Rollback> {
+        let mut admin = self.0.admin.clone();
+        self.0.write(admin.rollback_collection(self.0.snapshot(name, snapshot))).await
     }
 }
 

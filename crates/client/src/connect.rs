@@ -1,6 +1,6 @@
 //! From an address to a client.
 
-use crate::{ClientError, Collections, ErrorKind, Jobs, Result, Scrub, Snapshots};
+use crate::{ClientError, Collections, ErrorKind, Jobs, Result, Scrub, Snapshots, Trash};
 use elanus_proto::{
     admin::admin_client::AdminClient,
     milvus::milvus_service_client::MilvusServiceClient,
@@ -72,6 +72,12 @@ impl Client {
     #[must_use]
     pub fn collections(&self) -> Collections<'_> {
         Collections(self)
+    }
+
+    /// Dropped collections of this database that can be brought back.
+    #[must_use]
+    pub fn trash(&self) -> Trash<'_> {
+        Trash(self)
     }
 
     /// Compares the object store with the metadata. Deletes nothing.

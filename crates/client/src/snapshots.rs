@@ -101,7 +101,7 @@ impl<'c> Snapshots<'c> {
 }
 
 impl Client {
-    fn snapshot(&self, collection: &str, name: &str) -> SnapshotRef {
+    pub(crate) fn snapshot(&self, collection: &str, name: &str) -> SnapshotRef {
         SnapshotRef { collection: Some(self.collection(collection)), snapshot_name: name.to_owned() }
     }
 }

@@ -6,12 +6,14 @@
 //! * [`background`]: every background task on one screen.
 //! * `service`: the calls. They write one fact and return; what takes longer is done by background tasks.
 //! * `snapshot`: writes the manifests of a pinned timestamp.
+//! * `rollback`: a collection goes back in place to one of its snapshots.
 //! * `restore`: checker and scheduler of restore jobs.
 //! * `gc`: deletes what abandoned writes and failed restores had registered as their own. Nothing else.
 
 pub mod background;
 mod gc;
 mod restore;
+mod rollback;
 mod segment;
 mod service;
 mod snapshot;
@@ -44,6 +46,8 @@ pub struct DataCoordConfig {
     pub job_retention_ms: i64,
     /// A snapshot whose writer is silent for so long is given up, in milliseconds.
     pub snapshot_lease_ms: i64,
+    /// A dropped collection can be brought back for so long, in milliseconds; 0: it cannot.
+    pub trash_retention_ms: i64,
 }
 
 impl Default for DataCoordConfig {
@@ -57,6 +61,7 @@ impl Default for DataCoordConfig {
             restore_deadline_ms: 24 * HOUR_MS,
             job_retention_ms: 3 * HOUR_MS,
             snapshot_lease_ms: 30_000,
+            trash_retention_ms: 24 * HOUR_MS,
         }
     }
 }

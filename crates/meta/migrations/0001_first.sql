@@ -42,10 +42,17 @@ CREATE TABLE collections (
     dropped_ts    BIGINT,
     loaded        BIGINT NOT NULL DEFAULT 0,
     job_id        BIGINT,
+    -- Until then no write commits: a rollback is under way.
+    held_until_ms  BIGINT NOT NULL DEFAULT 0,
+    -- Until then a dropped collection may be brought back; NULL: it may not.
+    trash_until_ms BIGINT,
     CHECK ((state = 'dropped') = (dropped_ts IS NOT NULL)),
+    CHECK (trash_until_ms IS NULL OR state = 'dropped'),
     CHECK (state <> 'restoring' OR job_id IS NOT NULL)
 );
 CREATE UNIQUE INDEX collections_name ON collections (database_id, name) WHERE state <> 'dropped';
+
+CREATE INDEX collections_trash ON collections (database_id, trash_until_ms) WHERE trash_until_ms IS NOT NULL;
 
 -- Schema, properties and the rest that alter may change, as JSON.
 CREATE TABLE collection_versions (
@@ -207,6 +214,16 @@ CREATE TABLE snapshot_file_sets (
         AND rows_num IS NOT NULL AND bytes IS NOT NULL))
 );
 CREATE UNIQUE INDEX snapshot_manifests ON snapshot_file_sets (snapshot_id, ordinal) WHERE ordinal IS NOT NULL;
+
+-- Rollbacks that happened: the collection holds since rollback_ts what it held at snapshot_ts.
+CREATE TABLE rollbacks (
+    collection_id      BIGINT NOT NULL REFERENCES collections,
+    rollback_ts        BIGINT NOT NULL,
+    snapshot_id        BIGINT NOT NULL REFERENCES snapshots,
+    snapshot_ts        BIGINT NOT NULL,
+    safety_snapshot_id BIGINT NOT NULL UNIQUE REFERENCES snapshots,
+    PRIMARY KEY (collection_id, rollback_ts)
+);
 
 CREATE TABLE pins (
     pin_id      BIGINT PRIMARY KEY,

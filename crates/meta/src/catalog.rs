@@ -26,7 +26,7 @@ SELECT $1, $2, $3, $4, 9223372036854775807, COALESCE(MIN(loaded), 0)
 FROM partitions WHERE collection_id = $2 AND removed_ts = 9223372036854775807";
 
 /// A collection is loaded while one of its partitions is.
-const COUNT_LOADED: &str = "
+pub(crate) const COUNT_LOADED: &str = "
 UPDATE collections SET loaded = (
   SELECT COALESCE(MAX(p.loaded), 0) FROM partitions p
   WHERE p.collection_id = $1 AND p.removed_ts = 9223372036854775807)
@@ -83,6 +83,18 @@ impl Coordinator {
     /// # Errors
     /// Fenced; when the store is away.
     pub async fn drop_collection(&self, id: CollectionId) -> Result<()> {
+        self.end_collection(id, None).await
+    }
+
+    /// As [`Coordinator::drop_collection`], but until a time the collection can be brought back from the trash.
+    ///
+    /// # Errors
+    /// Fenced; when the store is away.
+    pub async fn trash_collection(&self, id: CollectionId, until_ms: i64) -> Result<()> {
+        self.end_collection(id, Some(until_ms)).await
+    }
+
+    async fn end_collection(&self, id: CollectionId, trash_until_ms: Option<i64>) -> Result<()> {
         let mut tx = self.write().await?;
         let Some(mut clock) = lock_if_live(&mut tx, id).await? else {
             return Ok(());
@@ -91,9 +103,9 @@ impl Coordinator {
         tx.execute_exactly(
             1,
             "the collection",
-            "UPDATE collections SET state = 'dropped', dropped_ts = $2, loaded = 0 \
+            "UPDATE collections SET state = 'dropped', dropped_ts = $2, trash_until_ms = $3, loaded = 0 \
              WHERE collection_id = $1 AND state = 'live'",
-            args![id.0, ts.0],
+            args![id.0, ts.0, trash_until_ms],
         )
         .await?;
         clock.announce(&mut tx).await?;

@@ -13,7 +13,7 @@ use crate::model::{FileKind, StoredObject};
 use crate::rows::{bigint, kind_label};
 use elanus_lifecycle::file_set::{Columns, Effect, Event, FileSet, MACHINE};
 use elanus_lifecycle::{CorruptRow, Step};
-use elanus_types::{FileSetId, JobId, NodeId, ObjectKey, SnapshotId, TaskId};
+use elanus_types::{CollectionId, FileSetId, JobId, NodeId, ObjectKey, SnapshotId, TaskId, Timestamp};
 use sqlx::Row;
 use sqlx::any::{AnyArguments, AnyRow};
 
@@ -276,6 +276,36 @@ pub(crate) async fn reference_manifests(tx: &mut Tx, snapshot: SnapshotId, expec
     )
     .await?;
     Ok(true)
+}
+
+/// One reference more for each membership that begins at `ts` in a collection, set-based, for file sets that are live
+/// already.
+///
+/// # Errors
+/// [`MetaError::Corrupt`] when one of them is not: a membership that is kept keeps its files live (FS-4).
+pub(crate) async fn reference_added(tx: &mut Tx, collection: CollectionId, ts: Timestamp) -> Result<()> {
+    let of_new = || args![collection.0, ts.0];
+    let row = tx
+        .one(
+            "SELECT COUNT(DISTINCT file_set_id) AS sets FROM memberships WHERE collection_id = $1 AND added_ts = $2",
+            of_new(),
+        )
+        .await?;
+    let sets = crate::rows::count(&row, "sets")?;
+    // `Event::Reference` of a live file set is one more, and nothing else.
+    let changed = tx
+        .execute(
+            "UPDATE file_sets SET refs = refs + (SELECT COUNT(*) FROM memberships m \
+               WHERE m.file_set_id = file_sets.file_set_id AND m.collection_id = $1 AND m.added_ts = $2) \
+             WHERE state = 'live' AND file_set_id IN \
+               (SELECT file_set_id FROM memberships WHERE collection_id = $1 AND added_ts = $2)",
+            of_new(),
+        )
+        .await?;
+    if changed == sets {
+        return Ok(());
+    }
+    Err(MetaError::Corrupt(format!("{changed} of {sets} file sets that collection {collection} names again are live")))
 }
 
 /// The leases of the intents that are registered for a snapshot.

@@ -23,17 +23,21 @@ mod outbox;
 mod pins;
 mod reads;
 mod restore;
+mod rollback;
 mod rows;
 mod snapshots;
 mod sweep;
 mod tasks;
+mod trash;
 mod writes;
 
 pub use db::CommitHook;
 pub use error::{MetaError, Result};
 pub use history::HistoryRecord;
+pub use rollback::{Begun, NewRollback, RollbackRecord};
 pub use snapshots::SnapshotFilesPlan;
 pub use sweep::Claimed;
+pub use trash::TrashRecord;
 
 use db::{Db, Engine, args};
 use elanus_types::key::KeySpace;

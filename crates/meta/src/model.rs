@@ -134,6 +134,8 @@ pub struct CollectionView {
 pub struct ViewChanges {
     /// The time up to which changes are told.
     pub ts: Timestamp,
+    /// The schema may be another one since.
+    pub redefined: bool,
     /// Files that are members now and were not then.
     pub added: Vec<FileRecord>,
     /// Memberships that ended.

@@ -27,6 +27,12 @@ SELECT partition_id, name FROM partitions
 WHERE collection_id = $1 AND added_ts <= $2 AND $2 < removed_ts
 ORDER BY partition_id";
 
+/// The clock of a live collection, and since when its version holds.
+const LIVE_VERSION: &str = "
+SELECT c.last_ts, v.added_ts AS version_ts
+FROM collections c JOIN collection_versions v ON v.collection_id = c.collection_id
+WHERE c.collection_id = $1 AND c.state = 'live' AND v.removed_ts = 9223372036854775807";
+
 const FILES_AT: &str = select_files!("m.added_ts <= $2 AND $2 < m.removed_ts");
 
 /// Members at `$3` that were not members at `$2`.
@@ -111,14 +117,17 @@ impl Meta {
     /// When the store is away.
     pub async fn changes(&self, collection: CollectionId, after: Timestamp) -> Result<Option<ViewChanges>> {
         let mut tx = self.db.read().await?;
-        let Some(ts) = live_ts(&mut tx, collection).await? else {
+        let Some(row) = tx.optional(LIVE_VERSION, args![collection.0]).await? else {
             return Ok(None);
         };
+        let ts = Timestamp(row.try_get("last_ts")?);
+        let version_ts = Timestamp(row.try_get("version_ts")?);
         let added = tx.all(FILES_ADDED, args![collection.0, after.0, ts.0]).await?;
         let removed = tx.all(MEMBERS_REMOVED, args![collection.0, after.0, ts.0]).await?;
         drop(tx);
         Ok(Some(ViewChanges {
             ts,
+            redefined: version_ts > after,
             added: files(&added)?,
             removed: removed
                 .iter()

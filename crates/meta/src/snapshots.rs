@@ -4,7 +4,7 @@
 //! A create takes the collection's clock, so that its timestamp cuts between commits (S-1), and costs the same for every
 //! size of collection. A drop ends the protection and nothing else: it never touches what the snapshot protected.
 
-use crate::clock::lock_live;
+use crate::clock::{LockedClock, lock_live};
 use crate::db::{Tx, args};
 use crate::error::{MetaError, Result};
 use crate::file_sets::{self, Abandon, NewIntent};
@@ -68,7 +68,14 @@ impl Coordinator {
             let text = format!("snapshot name {} already exists in collection {}", new.name, new.collection);
             return Err(Failure::invalid(text).into()); // S-3
         }
-        let create_ts = clock.tick(&mut tx).await?;
+        let created = Self::protect(&mut tx, &mut clock, &new).await?;
+        tx.commit().await?;
+        Ok(Created::New(created))
+    }
+
+    /// Takes the next timestamp of a locked collection and protects what it holds then.
+    pub(crate) async fn protect(tx: &mut Tx, clock: &mut LockedClock, new: &NewSnapshot) -> Result<SnapshotRecord> {
+        let create_ts = clock.tick(tx).await?;
         let id = SnapshotId(tx.allocate_ids(1).await?);
         let machine = Snapshot::create(new.owner.clone(), new.lease_until_ms);
         let columns = machine.columns();
@@ -86,16 +93,14 @@ impl Coordinator {
                 columns.owner,
                 columns.lease_until_ms,
                 new.compaction_protected_until_ms,
-                new.idempotency_key
+                new.idempotency_key.clone()
             ],
         )
         .await?;
         let detail = format!("name {}, owner {}, create_ts {create_ts}", new.name, new.owner);
         let told = Told { machine: MACHINE, id: id.0, event: "create", from: "", to: machine.label(), detail };
-        tell(&mut tx, MACHINE, &told).await?;
-        let created = locked(&mut tx, id).await?.ok_or_else(|| unknown(id))?;
-        tx.commit().await?;
-        Ok(Created::New(created.record))
+        tell(tx, MACHINE, &told).await?;
+        Ok(locked(tx, id).await?.ok_or_else(|| unknown(id))?.record)
     }
 
     /// Keeps a snapshot and its planned files in the hands of its writer.
@@ -286,7 +291,7 @@ impl Coordinator {
     }
 
     /// Moves a snapshot to its end with its planned files, and commits; false when it had ended already.
-    async fn end(&self, mut tx: Tx, row: &SnapshotRow, event: &Event) -> Result<bool> {
+    pub(crate) async fn end(&self, mut tx: Tx, row: &SnapshotRow, event: &Event) -> Result<bool> {
         match move_snapshot(&mut tx, row, event).await? {
             Step::Move(..) => {}
             Step::Repeat => return Ok(false),
@@ -423,7 +428,7 @@ pub(crate) async fn find_by_name(tx: &mut Tx, collection: CollectionId, name: &s
 }
 
 /// The snapshot, locked when the transaction writes.
-async fn locked(tx: &mut Tx, id: SnapshotId) -> Result<Option<SnapshotRow>> {
+pub(crate) async fn locked(tx: &mut Tx, id: SnapshotId) -> Result<Option<SnapshotRow>> {
     let now_ms = tx.now_ms;
     tx.optional(select_snapshots!("s.snapshot_id = $2 /*FOR UPDATE*/"), args![now_ms, id.0])
         .await?

@@ -6,7 +6,7 @@
 //! made visible that was not registered before its first byte was sent.
 
 use crate::Meta;
-use crate::clock::lock_live;
+use crate::clock::{lock_live, require_not_held};
 use crate::db::{Tx, add, args};
 use crate::error::{MetaError, Result};
 use crate::file_sets::{self, NewIntent, file_set_columns};
@@ -50,7 +50,7 @@ impl Meta {
     /// once this returned.
     ///
     /// # Errors
-    /// 100, 200: the collection or a partition is not there.
+    /// 100, 200: the collection or a partition is not there. 8: it is being rolled back.
     pub async fn begin_write(
         &self,
         collection: CollectionId,
@@ -60,12 +60,14 @@ impl Meta {
     ) -> Result<Vec<PlannedFile>> {
         let mut tx = self.db.write().await?;
         // Not shared: begins that overlap without end would keep every commit out.
-        tx.optional(
-            "SELECT last_ts FROM collections WHERE collection_id = $1 AND state = 'live' /*FOR UPDATE*/",
-            args![collection.0],
-        )
-        .await?
-        .ok_or_else(|| collection_not_found(collection))?;
+        let row = tx
+            .optional(
+                "SELECT held_until_ms FROM collections WHERE collection_id = $1 AND state = 'live' /*FOR UPDATE*/",
+                args![collection.0],
+            )
+            .await?
+            .ok_or_else(|| collection_not_found(collection))?;
+        require_not_held(collection, row.try_get("held_until_ms")?, tx.now_ms)?;
         require_partitions(&mut tx, collection, partitions(places)).await?;
         let created_ts = Timestamp::from_ms(tx.now_ms);
         let segments = open_segments(&mut tx, collection, owner, created_ts, places).await?;
@@ -100,7 +102,8 @@ impl Meta {
     /// that a caller who did not hear the answer may ask again.
     ///
     /// # Errors
-    /// 100, 200: the collection or a partition was dropped meanwhile; [`MetaError::Fenced`]: an intent was taken away.
+    /// 100, 200: the collection or a partition was dropped meanwhile; 8: it is being rolled back; [`MetaError::Fenced`]:
+    /// an intent was taken away.
     /// Then nothing is visible, and what is still an intent is to be abandoned.
     pub async fn commit_write(
         &self,
@@ -115,6 +118,7 @@ impl Meta {
         if !make_live(&mut tx, owner, files).await? {
             return committed_ts(&mut tx, collection, files).await;
         }
+        clock.require_not_held(tx.now_ms)?;
         let base_ts = clock.tick_for(&mut tx, requests).await?;
         let segments = grow_segments(&mut tx, collection, owner, base_ts, files).await?;
         add_members(&mut tx, collection, base_ts, files, &segments).await?;

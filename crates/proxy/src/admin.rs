@@ -1,8 +1,9 @@
 //! The calls for operators: passed on to the coordinator, failures and all.
 
-use crate::Proxy;
+use crate::{Proxy, names};
 use elanus_proto::{
     admin::{self as a, admin_server::Admin},
+    convert::failure_to_grpc,
     datacoord as dc,
 };
 use tonic::{Request, Response, Status, async_trait};
@@ -14,6 +15,17 @@ macro_rules! pass_on {
             $(async fn $call(&self, request: Request<$request>) -> Result<Response<$answer>, Status> {
                 self.datacoord().$there(request.into_inner()).await
             })*
+
+            async fn restore_trash(
+                &self,
+                request: Request<dc::RestoreTrashRequest>,
+            ) -> Result<Response<dc::Collection>, Status> {
+                let request = request.into_inner();
+                if !request.new_name.is_empty() {
+                    names::collection(&request.new_name).map_err(failure_to_grpc)?;
+                }
+                self.datacoord().restore_trash(request).await
+            }
 
             async fn describe_collection(
                 &self,
@@ -37,5 +49,8 @@ pass_on! {
     list_jobs -> list_restore_jobs(dc::ListRestoreJobsRequest) -> dc::ListRestoreJobsResponse;
     cancel_job -> cancel_restore_job(dc::JobRef) -> dc::RestoreJob;
     scrub -> scrub(a::ScrubRequest) -> a::ScrubReport;
+    rollback_collection -> rollback_collection(dc::SnapshotRef) -> dc::Rollback;
+    list_trash -> list_trash(dc::ListCollectionsRequest) -> dc::ListTrashResponse;
+    purge_trash -> purge_trash(dc::CollectionRef) -> dc::TrashedCollection;
     list_collections -> list_collections(dc::ListCollectionsRequest) -> dc::ListCollectionsResponse;
 }

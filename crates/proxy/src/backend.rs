@@ -6,6 +6,7 @@ use elanus_types::{
     Code, Failure,
     schema::{CollectionSchema, DEFAULT_DATABASE, DEFAULT_PARTITION, FieldSchema},
 };
+use tonic::metadata::{Ascii, MetadataValue};
 use tonic::{Request, Response, Status};
 
 /// What of a call is not in its message.
@@ -14,16 +15,38 @@ pub(crate) struct Call {
     db: String,
     /// What the client calls this request, in all its repeats; empty when it does not say.
     pub(crate) request_id: String,
+    snapshot: Option<String>,
 }
+
+/// Metadata of a read: the name of the snapshot to read inside of.
+const SNAPSHOT: &str = "elanus-snapshot";
 
 impl Call {
     /// Reads the metadata of a request.
     pub(crate) fn of<T>(request: &Request<T>) -> Self {
         let text = |key| request.metadata().get(key).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let db = text("dbname");
+        // A name that is not text is no name, but it must not be passed over either.
+        let name = |value: &MetadataValue<Ascii>| value.to_str().unwrap_or("\u{fffd}").to_owned();
         Self {
             db: if db.is_empty() { DEFAULT_DATABASE.to_owned() } else { db.to_owned() },
             request_id: text("client-request-id").to_owned(),
+            snapshot: request.metadata().get(SNAPSHOT).map(name),
+        }
+    }
+
+    /// The snapshot that is to be read, where the call names one.
+    pub(crate) fn snapshot(&self) -> Option<&str> {
+        self.snapshot.as_deref()
+    }
+
+    /// 1100 for a write into a snapshot.
+    pub(crate) fn requires_present(&self) -> Result<(), Failure> {
+        match &self.snapshot {
+            None => Ok(()),
+            Some(name) => Err(Failure::invalid(format!(
+                "a snapshot cannot be changed: leave the metadata {SNAPSHOT} ({name}) out"
+            ))),
         }
     }
 

@@ -18,7 +18,7 @@ use elanus_proto::{
     transport::Channel,
 };
 use elanus_segment::{PkColumn, from_ipc, to_ipc};
-use fakes::{COLLECTION, Fakes, UPDATED_TS};
+use fakes::{COLLECTION, Fakes, SNAPSHOT_TS, UPDATED_TS};
 use prost::Message as _;
 use std::{collections::BTreeMap, sync::Arc};
 use tonic::{Request, body::Body};
@@ -376,6 +376,73 @@ async fn a_search_takes_the_only_vector_field_and_the_metric_of_its_index() {
     let asked = fakes.seen().searches.pop().unwrap();
     assert_eq!((asked.vector_field.as_str(), asked.metric_type.as_str()), ("v", "L2"));
     assert_eq!((asked.nq, asked.limit, asked.offset, asked.radius, asked.queries.len()), (1, 3, 1, Some(9.0), 8));
+}
+
+#[tokio::test]
+async fn a_read_inside_a_snapshot_sees_what_was_then_loaded_or_not() {
+    let fakes = Fakes::default();
+    let mut client = fakes.client();
+    let counted = |read_ts| qn::QueryResponse { count: 3, read_ts, ..Default::default() };
+    let ask = |snapshot: &'static str, partitions: &[&str]| {
+        let mut request = query("idle", "", &["count(*)"]);
+        request.partition_names = partitions.iter().map(|name| (*name).to_owned()).collect();
+        let mut request = Request::new(request);
+        request.metadata_mut().insert("elanus-snapshot", snapshot.parse().expect("text"));
+        request
+    };
+
+    fakes.seen().query_answers.push_back(counted(SNAPSHOT_TS));
+    let answer = client.query(ask("old", &["dropped"])).await.expect("an answer").into_inner();
+    assert_eq!((answer.status.expect("a status").code, answer.session_ts), (0, SNAPSHOT_TS));
+    {
+        let seen = fakes.seen();
+        let scope = seen.queries[0].scope.as_ref().expect("a scope");
+        assert_eq!((scope.read_ts, scope.partition_ids.as_slice()), (SNAPSHOT_TS, &[605][..]));
+    }
+    fakes.seen().query_answers.push_back(counted(SNAPSHOT_TS));
+    for (snapshot, partitions, code, text) in [
+        ("none", &[][..], 2600, "snapshot not found"),
+        ("lost", &[][..], 2600, "snapshot not found"),
+        ("old", &["cold"][..], 200, "partition not found[partition=cold]"),
+        ("a b", &[][..], 1100, "snapshot name can only contain"),
+        ("", &[][..], 1100, "snapshot name should be not empty"),
+    ] {
+        let status = client.query(ask(snapshot, partitions)).await.expect("an answer").into_inner().status;
+        let status = status.expect("a status");
+        assert_eq!(status.code, code, "{snapshot}: {}", status.reason);
+        assert!(status.reason.contains(text), "{}", status.reason);
+    }
+
+    // The snapshot had no index: the search says by which metric.
+    let in_snapshot = |params: &[(&str, &str)]| {
+        let mut request = Request::new(search("idle", params));
+        request.metadata_mut().insert("elanus-snapshot", "old".parse().expect("text"));
+        request
+    };
+    let status = client.search(in_snapshot(&[("topk", "1")])).await.expect("an answer").into_inner().status;
+    assert!(status.expect("a status").reason.contains("give a metric_type"));
+    let keys: ArrayRef = Arc::new(Int64Array::from(vec![4]));
+    fakes.seen().search_answers.push_back(qn::SearchResponse {
+        topks: vec![1],
+        scores: vec![0.5],
+        arrow_ipc: to_ipc(&batch(&[("pk", keys)])),
+        read_ts: SNAPSHOT_TS,
+    });
+    let found = client.search(in_snapshot(&[("topk", "1"), ("metric_type", "ip")])).await.expect("an answer");
+    assert_eq!(found.into_inner().status.expect("a status").code, 0);
+    assert_eq!(fakes.seen().searches[0].metric_type, "IP");
+    assert_eq!(fakes.seen().searches[0].scope.as_ref().expect("a scope").read_ts, SNAPSHOT_TS);
+}
+
+#[tokio::test]
+async fn a_snapshot_is_never_written() {
+    let fakes = Fakes::default();
+    let mut client = fakes.client();
+    let mut request = Request::new(insert("things", vec![keys(&[1]), vectors(&[1.0, 2.0])], 1));
+    request.metadata_mut().insert("elanus-snapshot", "old".parse().expect("text"));
+    let status = client.insert(request).await.expect("an answer").into_inner().status.expect("a status");
+    assert!(status.code == 1100 && status.reason.contains("a snapshot cannot be changed"), "{}", status.reason);
+    assert!(fakes.seen().writes.is_empty());
 }
 
 #[tokio::test]

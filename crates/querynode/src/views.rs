@@ -14,9 +14,13 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::{OnceCell, Semaphore};
 
-/// Views of the past that are kept: pages of one long read ask for the same one.
+/// Views of the past that are kept, those that were read last: reads inside a snapshot and the pages of one long read
+/// ask for the same one again.
 const PAST_MAX: usize = 4;
+/// Views of the past that are made at a time: each holds the keys of all its files.
+const PAST_BUILDS_MAX: usize = 2;
 
 /// The views of a query node.
 #[derive(Debug)]
@@ -27,8 +31,18 @@ pub(crate) struct Views {
     loads_max: usize,
     idle_ms_max: i64,
     followed: Mutex<HashMap<CollectionId, Arc<Followed>>>,
-    /// With when they were read last, in milliseconds.
-    past: Mutex<VecDeque<(i64, Arc<View>)>>,
+    /// The one that was read last comes first.
+    past: Mutex<VecDeque<Past>>,
+    past_builds: Semaphore,
+}
+
+/// A view of the past, made once for all who ask for it at a time.
+#[derive(Debug)]
+struct Past {
+    collection: CollectionId,
+    ts: Timestamp,
+    read_ms: i64,
+    view: Arc<OnceCell<Arc<View>>>,
 }
 
 /// A collection that is read.
@@ -44,7 +58,8 @@ struct Followed {
 impl Views {
     pub(crate) fn new(meta: Meta, cache: Arc<FileCache>, cpu: Cpu, loads_max: usize, idle_ms_max: i64) -> Self {
         let (followed, past) = (Mutex::default(), Mutex::default());
-        Self { meta, cache, cpu, loads_max: loads_max.max(1), idle_ms_max, followed, past }
+        let past_builds = Semaphore::new(PAST_BUILDS_MAX);
+        Self { meta, cache, cpu, loads_max: loads_max.max(1), idle_ms_max, followed, past, past_builds }
     }
 
     /// The view that a read at `read_ts` sees; 0 is now. A timestamp that no commit has reached yet is now, too.
@@ -64,7 +79,11 @@ impl Views {
         };
         let followed = self.follow(collection);
         if read_ts == 0 || wanted >= last {
-            return self.newest(collection, &followed, last).await;
+            let view = self.newest(collection, &followed, last).await?;
+            // What was committed since must not be seen by a read of a given time.
+            if read_ts == 0 || view.ts <= wanted {
+                return Ok(view);
+            }
         }
         let newest = lock(&followed.newest).clone();
         self.past(collection, wanted, newest).await
@@ -73,7 +92,7 @@ impl Views {
     fn forget_idle(&self) {
         let idle_since = self.meta.clock().now_ms().saturating_sub(self.idle_ms_max);
         lock(&self.followed).retain(|_, one| one.read_ms.load(Ordering::Relaxed) >= idle_since);
-        lock(&self.past).retain(|(read_ms, _)| *read_ms >= idle_since);
+        lock(&self.past).retain(|one| one.read_ms >= idle_since);
     }
 
     fn follow(&self, collection: CollectionId) -> Arc<Followed> {
@@ -115,20 +134,24 @@ impl Views {
         followed: &Arc<Followed>,
         guard: tokio::sync::OwnedMutexGuard<()>,
     ) -> Result<Arc<View>, Failure> {
-        let before = lock(&followed.newest).clone();
-        let (before, ts, to_read, removed) = match before {
-            Some(view) => {
-                let changes = self.meta.changes(id, view.ts).await?.ok_or_else(|| not_found(id))?;
+        let newest = lock(&followed.newest).clone();
+        let changes = match &newest {
+            Some(view) => Some(self.meta.changes(id, view.ts).await?.ok_or_else(|| not_found(id))?),
+            None => None,
+        };
+        let (before, ts, to_read, removed) = match (&newest, changes) {
+            (Some(view), Some(changes)) if !changes.redefined => {
                 let mut to_read = changes.added;
                 to_read.extend(view.logs_to_read_again(&changes.removed));
-                (view, changes.ts, to_read, changes.removed)
+                (Arc::clone(view), changes.ts, to_read, changes.removed)
             }
-            None => {
+            // The first view, or another schema: made anew.
+            _ => {
                 let CollectionView { ts, schema, files, .. } = self.meta.view(id, None).await?;
                 (Arc::new(View::empty(id, Arc::new(schema), None)), ts, files, Vec::new())
             }
         };
-        let added = self.read(&before, to_read, None).await?;
+        let added = self.read(&before, to_read, newest.as_deref()).await?;
         let followed = Arc::clone(followed);
         let next = move || {
             let view = Arc::new(before.next(ts, added, &removed));
@@ -140,23 +163,31 @@ impl Views {
     }
 
     async fn past(&self, id: CollectionId, ts: Timestamp, newest: Option<Arc<View>>) -> Result<Arc<View>, Failure> {
-        let is_it = |view: &Arc<View>| view.collection == id && view.ts == ts;
-        if let Some(view) = newest.iter().find(|view| is_it(view)) {
+        if let Some(view) = newest.iter().find(|view| view.ts == ts) {
             return Ok(Arc::clone(view));
         }
-        let now_ms = self.meta.clock().now_ms();
-        if let Some((read_ms, view)) = lock(&self.past).iter_mut().find(|(_, view)| is_it(view)) {
-            *read_ms = now_ms;
-            return Ok(Arc::clone(view));
-        }
+        // Of those who wait here one makes the view; when that one fails or goes away, the next one tries.
+        self.remembered(id, ts).get_or_try_init(|| self.build(id, ts, newest)).await.cloned()
+    }
+
+    /// The place of a view of the past, as the one that was read last.
+    fn remembered(&self, collection: CollectionId, ts: Timestamp) -> Arc<OnceCell<Arc<View>>> {
+        let read_ms = self.meta.clock().now_ms();
+        let mut past = lock(&self.past);
+        let known = past.iter().position(|one| one.collection == collection && one.ts == ts);
+        let view = known.and_then(|at| past.remove(at)).map(|one| one.view).unwrap_or_default();
+        past.push_front(Past { collection, ts, read_ms, view: Arc::clone(&view) });
+        past.truncate(PAST_MAX);
+        view
+    }
+
+    async fn build(&self, id: CollectionId, ts: Timestamp, newest: Option<Arc<View>>) -> Result<Arc<View>, Failure> {
+        let permit = self.past_builds.acquire().await;
+        let _permit = permit.map_err(|_| Failure::internal("this query node was closed"))?;
         let CollectionView { ts, schema, files, .. } = self.meta.view(id, Some(ts)).await?;
         let empty = View::empty(id, Arc::new(schema), Some(ts));
         let added = self.read(&empty, files, newest.as_deref()).await?;
-        let view = self.cpu.run(move || Ok(Arc::new(empty.next(ts, added, &[])))).await?;
-        let mut past = lock(&self.past);
-        past.truncate(PAST_MAX - 1);
-        past.push_front((now_ms, Arc::clone(&view)));
-        Ok(view)
+        self.cpu.run(move || Ok(Arc::new(empty.next(ts, added, &[])))).await
     }
 
     /// What `view` needs of these files; keys that `known` has are not read again.

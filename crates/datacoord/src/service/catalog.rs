@@ -65,7 +65,14 @@ pub(super) async fn list_collections(
 
 pub(super) async fn drop_collection(parts: &Parts, of: pb::CollectionRef) -> Result<(), Failure> {
     let collection = resolve(parts, Some(of)).await?;
-    Ok(parts.coordinator.drop_collection(collection.id).await?)
+    let dropped = match parts.config.trash_retention_ms {
+        0 => parts.coordinator.drop_collection(collection.id).await,
+        retention_ms => {
+            let until_ms = parts.now_ms().saturating_add(retention_ms);
+            parts.coordinator.trash_collection(collection.id, until_ms).await
+        }
+    };
+    Ok(dropped?)
 }
 
 pub(super) async fn create_partition(parts: &Parts, request: pb::PartitionRef) -> Result<pb::Partition, Failure> {

@@ -4,6 +4,7 @@ mod catalog;
 mod convert;
 mod restore;
 mod snapshots;
+mod trash;
 
 use crate::DataCoord;
 use elanus_proto::admin;
@@ -46,6 +47,13 @@ impl Calls for DataCoord {
     async fn pin_snapshot(&self, r: Request<pb::PinSnapshotRequest>) -> Result<Response<pb::Pin>, Status> { answer(snapshots::pin(&self.parts, r.into_inner()).await) }
     async fn unpin_snapshot(&self, r: Request<pb::UnpinSnapshotRequest>) -> Result<Response<pb::Empty>, Status> { done(snapshots::unpin(&self.parts, r.into_inner()).await) }
     async fn list_pins(&self, r: Request<pb::SnapshotRef>) -> Result<Response<pb::ListPinsResponse>, Status> { answer(snapshots::list_pins(&self.parts, r.into_inner()).await) }
+
+    async fn open_snapshot(&self, r: Request<pb::SnapshotRef>) -> Result<Response<pb::OpenSnapshotResponse>, Status> { answer(snapshots::open(&self.parts, r.into_inner()).await) }
+    async fn rollback_collection(&self, r: Request<pb::SnapshotRef>) -> Result<Response<pb::Rollback>, Status> { answer(snapshots::roll_back(&self.parts, r.into_inner()).await) }
+
+    async fn list_trash(&self, r: Request<pb::ListCollectionsRequest>) -> Result<Response<pb::ListTrashResponse>, Status> { answer(trash::list(&self.parts, r.into_inner()).await) }
+    async fn restore_trash(&self, r: Request<pb::RestoreTrashRequest>) -> Result<Response<pb::Collection>, Status> { answer(trash::restore(&self.parts, r.into_inner()).await) }
+    async fn purge_trash(&self, r: Request<pb::CollectionRef>) -> Result<Response<pb::TrashedCollection>, Status> { answer(trash::purge(&self.parts, r.into_inner()).await) }
 
     async fn restore_snapshot(&self, r: Request<pb::RestoreSnapshotRequest>) -> Result<Response<pb::RestoreJob>, Status> { answer(restore::submit(&self.parts, r.into_inner()).await) }
     async fn get_restore_job(&self, r: Request<pb::JobRef>) -> Result<Response<pb::RestoreJob>, Status> { answer(restore::get(&self.parts, r.into_inner()).await) }

@@ -2,8 +2,8 @@
 
 use super::catalog::resolve;
 use super::convert;
-use crate::{Parts, snapshot};
-use elanus_meta::model::{CollectionRecord, SnapshotRecord, SnapshotStatus};
+use crate::{Parts, rollback, snapshot};
+use elanus_meta::model::{CollectionRecord, PartitionRecord, SnapshotRecord, SnapshotStatus};
 use elanus_proto::datacoord as pb;
 use elanus_types::{Code, Failure, PinId};
 
@@ -48,6 +48,39 @@ pub(super) async fn list_pins(parts: &Parts, of: pb::SnapshotRef) -> Result<pb::
     let (_, record) = find(parts, of).await?;
     let pins = parts.meta().pins(record.id).await?.into_iter().map(convert::pin).collect();
     Ok(pb::ListPinsResponse { pins })
+}
+
+pub(super) async fn open(parts: &Parts, of: pb::SnapshotRef) -> Result<pb::OpenSnapshotResponse, Failure> {
+    let (collection, record) = find(parts, of).await?;
+    let definition = parts.meta().definition_at(collection.id, record.create_ts).await?;
+    let names = definition.partitions.iter().map(|partition| partition.name.clone()).collect();
+    let snapshot = convert::snapshot(record.clone(), &collection, names);
+    let partitions = definition.partitions.iter().map(|partition| PartitionRecord {
+        id: partition.id,
+        name: partition.name.clone(),
+        created_ts: record.create_ts,
+        loaded: true,
+    });
+    let then = CollectionRecord {
+        partitions: partitions.collect(),
+        definition,
+        updated_ts: record.create_ts,
+        last_ts: record.create_ts,
+        loaded: true,
+        ..collection
+    };
+    Ok(pb::OpenSnapshotResponse { snapshot: Some(snapshot), collection: Some(convert::collection(then)) })
+}
+
+pub(super) async fn roll_back(parts: &Parts, to: pb::SnapshotRef) -> Result<pb::Rollback, Failure> {
+    let collection = resolve(parts, to.collection).await?;
+    let done = rollback::roll_back(parts, collection, to.snapshot_name.clone()).await?;
+    Ok(pb::Rollback {
+        collection_id: done.collection.0,
+        snapshot_name: to.snapshot_name,
+        safety_snapshot_name: done.safety_name,
+        rollback_ts: convert::ts(done.ts),
+    })
 }
 
 /// The committed snapshot that a caller means.

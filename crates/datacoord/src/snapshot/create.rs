@@ -13,7 +13,7 @@ use elanus_meta::MetaError;
 use elanus_meta::model::{
     CollectionRecord, Created, NewSnapshot, SnapshotBase, SnapshotFiles, SnapshotRecord, SnapshotStatus, StoredObject,
 };
-use elanus_objects::{checksum_of, ObjectInfo};
+use elanus_objects::{ObjectInfo, checksum_of};
 use elanus_proto::datacoord::CreateSnapshotRequest;
 use elanus_types::{Failure, ObjectKey, SnapshotId};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
@@ -57,7 +57,8 @@ pub(crate) async fn create(
     }
 }
 
-async fn complete(
+/// Writes the manifests of a pending snapshot; one that cannot be completed is given up.
+pub(crate) async fn complete(
     parts: &Parts,
     collection: &CollectionRecord,
     snapshot: &SnapshotRecord,

@@ -3,7 +3,7 @@
 mod create;
 mod manifests;
 
-pub(crate) use create::create;
+pub(crate) use create::{complete, create};
 
 use crate::Parts;
 use elanus_runtime::background::Report;

@@ -36,6 +36,8 @@ pub(crate) struct World {
     pub(crate) store: Arc<dyn ObjectStore>,
     pub(crate) requests: Arc<Requests>,
     pub(crate) clock: Arc<ManualClock>,
+    /// Of the processes that start from now on.
+    pub(crate) config: DataCoordConfig,
     starts: u32,
 }
 
@@ -59,6 +61,7 @@ impl World {
             store: Arc::new(MemoryStore::new(clock.clone())),
             requests: Arc::default(),
             clock,
+            config: DataCoordConfig { copy_task_files_max: 2, ..DataCoordConfig::default() },
             starts: 0,
         }
     }
@@ -90,7 +93,7 @@ impl World {
             Arc::new(LocalBus::new()),
             worker.clone(),
             node,
-            DataCoordConfig { copy_task_files_max: 2, ..DataCoordConfig::default() },
+            self.config,
             &background,
         );
         let channel = Channel::in_process(datacoord_server(coord));

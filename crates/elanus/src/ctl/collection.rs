@@ -1,11 +1,11 @@
 //! `elanus ctl collection`.
 
 use super::{
-    Stop,
+    Stop, confirm,
     output::{Rendered, facts, ms_of, rfc3339, seconds, size, table},
 };
 use clap::Subcommand;
-use elanus_client::{Client, Collection, Statistics};
+use elanus_client::{Client, Collection, Rollback, Statistics};
 use elanus_proto::{common::ConsistencyLevel, convert::pairs_to_map, schema};
 use serde_json::{Value, json};
 
@@ -16,6 +16,17 @@ pub(super) enum Command {
     List,
     /// One collection with its fields and its size
     Describe { collection: String },
+    /// Let a collection hold again what it held at one of its snapshots
+    ///
+    /// At once and as a whole. What the collection holds now is kept in a new snapshot, whose name is printed: a rollback
+    /// to it undoes this one. All snapshots of the collection stay.
+    Rollback {
+        collection: String,
+        snapshot: String,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
 }
 
 pub(super) async fn execute(client: &Client, command: Command) -> Result<Rendered, Stop> {
@@ -25,7 +36,27 @@ pub(super) async fn execute(client: &Client, command: Command) -> Result<Rendere
             let detail = client.collections().describe(&collection).await?;
             one(&detail.collection.unwrap_or_default(), &detail.statistics.unwrap_or_default())
         }
+        Command::Rollback { collection, snapshot, yes } => {
+            let what = format!("{collection} goes back to snapshot {snapshot}; later writes leave the collection");
+            confirm::confirm(yes, &what, &collection)?;
+            rolled_back(&collection, &client.collections().roll_back(&collection, &snapshot).await?)
+        }
     })
+}
+
+fn rolled_back(collection: &str, done: &Rollback) -> Rendered {
+    let (to, safety) = (&done.snapshot_name, &done.safety_snapshot_name);
+    Rendered {
+        text: format!("{collection} holds what it held at {to}; what it held before is in snapshot {safety}"),
+        json: json!({
+            "collection_name": collection,
+            "collection_id": done.collection_id,
+            "snapshot_name": to,
+            "safety_snapshot_name": safety,
+            "rollback_ts": done.rollback_ts,
+            "rolled_back_at": rfc3339(ms_of(done.rollback_ts)),
+        }),
+    }
 }
 
 fn fields(collection: &Collection) -> &[schema::FieldSchema] {

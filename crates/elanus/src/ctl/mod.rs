@@ -1,11 +1,14 @@
 //! `elanus ctl`: the operator's command line, over gRPC. Results go to stdout, everything else to stderr.
 
 mod collection;
+mod confirm;
 mod inspect;
 mod job;
 mod output;
+mod rows;
 mod scrub;
 mod snapshot;
+mod trash;
 mod wait;
 
 use clap::{Args, Subcommand};
@@ -18,6 +21,9 @@ Examples:
   elanus ctl snapshot create docs before-v2 --description 'before the import'
   elanus ctl snapshot list docs
   elanus ctl snapshot restore docs before-v2 docs_v1 --wait
+  elanus ctl snapshot query docs before-v2 --filter 'id < 10' --limit 20
+  elanus ctl collection rollback docs before-v2
+  elanus ctl trash restore docs --as docs_again
   elanus ctl job list
   elanus ctl --output json collection describe docs | jq .statistics.row_count
   elanus ctl scrub --checksums
@@ -67,9 +73,12 @@ enum Command {
     /// Look at restore jobs and cancel them
     #[command(subcommand, visible_alias = "jobs")]
     Job(job::Command),
-    /// Look at collections
+    /// Look at collections, roll them back
     #[command(subcommand, visible_alias = "collections")]
     Collection(collection::Command),
+    /// Bring dropped collections back, or end their way back
+    #[command(subcommand)]
+    Trash(trash::Command),
     Scrub(scrub::ScrubArgs),
 }
 
@@ -125,6 +134,7 @@ async fn execute(args: CtlArgs) -> Result<Rendered, Stop> {
         Command::Snapshot(command) => snapshot::execute(&client, command).await,
         Command::Job(command) => job::execute(&client, command).await,
         Command::Collection(command) => collection::execute(&client, command).await,
+        Command::Trash(command) => trash::execute(&client, command).await,
         Command::Scrub(args) => scrub::execute(&client, &args).await,
     }
 }
@@ -171,7 +181,8 @@ mod tests {
         let lines = HELP.lines().filter_map(|line| line.trim().strip_prefix("elanus ctl "));
         let lines: Vec<_> =
             lines.map(|line| line.split(" |").next().unwrap().replace("'before the import'", "x")).collect();
-        assert_eq!(lines.len(), 7);
+        let lines: Vec<_> = lines.into_iter().map(|line| line.replace("'id < 10'", "x")).collect();
+        assert_eq!(lines.len(), 10);
         for line in lines {
             assert!(parse(&line).is_ok(), "{line}");
         }
@@ -199,6 +210,10 @@ mod tests {
             "job cancel 0",
             "snapshot unpin -1",
             "snapshot pin docs a --ttl 0s",
+            "snapshot query docs a --limit 0",
+            "collection rollback docs",
+            "trash restore",
+            "trash purge",
             "--output xml job list",
             "--timeout soon job list",
         ] {

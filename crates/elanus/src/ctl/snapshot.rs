@@ -3,7 +3,7 @@
 use super::{
     Stop, inspect, job,
     output::{Rendered, facts, ms_of, number_or_null, rfc3339, seconds, size, table},
-    wait,
+    rows, wait,
 };
 use clap::Subcommand;
 use elanus_client::{Client, Pin, Snapshot};
@@ -48,6 +48,31 @@ pub(super) enum Command {
     Inspect(inspect::InspectArgs),
     /// Who keeps a snapshot
     Pins { collection: String, name: String },
+    /// Read rows as they were at a snapshot, without restoring it
+    ///
+    /// Also rows that were deleted and partitions that were dropped since; the collection need not be loaded.
+    #[command(
+        after_long_help = "Example:\n  elanus ctl snapshot query docs before-v2 --filter 'price < 10' --output-fields id,price"
+    )]
+    Query {
+        collection: String,
+        name: String,
+        #[command(flatten)]
+        select: rows::Select,
+        /// Fields, separated by commas; * is every one
+        #[arg(long, value_name = "FIELDS", value_delimiter = ',', default_value = "*")]
+        output_fields: Vec<String>,
+        /// Longest list of rows
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=16_384))]
+        limit: u32,
+    },
+    /// Count rows as they were at a snapshot
+    Count {
+        collection: String,
+        name: String,
+        #[command(flatten)]
+        select: rows::Select,
+    },
     /// Restore a snapshot into a new collection
     ///
     /// The new collection becomes visible at once and complete, or not at all. The job goes on in the server when this
@@ -107,6 +132,15 @@ pub(super) async fn execute(client: &Client, command: Command) -> Result<Rendere
         }
         Command::Inspect(args) => inspect::execute(&args).await?,
         Command::Pins { collection, name } => pins(&snapshots.pins(&collection, &name).await?),
+        Command::Query { collection, name, select, output_fields, limit } => {
+            let query = snapshots.query(&collection, &name).filter(select.filter).partitions(select.partitions);
+            rows::table_of(&query.rows(output_fields, limit).await?)?
+        }
+        Command::Count { collection, name, select } => {
+            let query = snapshots.query(&collection, &name).filter(select.filter).partitions(select.partitions);
+            let count = query.count().await?;
+            Rendered { text: count.to_string(), json: json!({"count": count}) }
+        }
         Command::Restore { collection, name, target, target_db, wait } => {
             let mut restore = snapshots.restore(&collection, &name, &target);
             if let Some(database) = target_db {

@@ -11,6 +11,7 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 const HELP: &str = "\
@@ -57,6 +58,9 @@ pub(crate) struct StandaloneArgs {
     /// Longest message of the Milvus API, for example 64MiB
     #[arg(long, value_name = "BYTES", env = "ELANUS_MESSAGE_BYTES_MAX", default_value = "512MiB", value_parser = bytes)]
     message_bytes_max: usize,
+    /// A dropped collection can be brought back for so long: elanus ctl trash. 0: it cannot
+    #[arg(long, value_name = "TIME", env = "ELANUS_TRASH_RETENTION", default_value = "24h", value_parser = retention)]
+    trash_retention: Duration,
     /// What is logged: a level, or directives such as info,elanus_meta=debug
     #[arg(long, value_name = "LEVEL", env = "ELANUS_LOG", default_value = "info")]
     pub(super) log: Filter,
@@ -90,6 +94,7 @@ pub(super) struct Plan {
     pub(super) meta_dir: Option<PathBuf>,
     pub(super) bus: Arc<dyn EventBus>,
     pub(super) message_bytes_max: usize,
+    pub(super) trash_retention: Duration,
 }
 
 impl StandaloneArgs {
@@ -112,6 +117,7 @@ impl StandaloneArgs {
             meta_dir,
             bus,
             message_bytes_max: self.message_bytes_max,
+            trash_retention: self.trash_retention,
         })
     }
 }
@@ -143,6 +149,14 @@ fn checked_meta_url(url: &str) -> anyhow::Result<String> {
 fn sqlite_url(path: &Path) -> anyhow::Result<String> {
     let text = path.to_str().with_context(|| format!("{} is not UTF-8", path.display()))?;
     Ok(format!("sqlite://{text}"))
+}
+
+/// `24h`, `7days`, `0`.
+fn retention(text: &str) -> Result<Duration, String> {
+    if text == "0" {
+        return Ok(Duration::ZERO);
+    }
+    humantime::parse_duration(text).map_err(|error| format!("{error}; for example 24h, or 0"))
 }
 
 /// `1048576`, `1024KiB`, `1MiB`.
@@ -221,6 +235,17 @@ mod tests {
         ] {
             let error = plan(&[flag, url]).unwrap_err();
             assert!(error.contains(says) && error.contains(flag) && !error.contains("secret"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_retention_is_a_time_or_none() {
+        assert_eq!(plan(&[]).unwrap().trash_retention, Duration::from_secs(24 * 3_600));
+        for (text, seconds) in [("0", 0), ("0s", 0), ("90m", 5_400), ("7days", 604_800)] {
+            assert_eq!(plan(&["--trash-retention", text]).unwrap().trash_retention.as_secs(), seconds);
+        }
+        for bad in ["", "24", "-1h", "soon"] {
+            assert!(plan(&["--trash-retention", bad]).is_err(), "{bad}");
         }
     }
 

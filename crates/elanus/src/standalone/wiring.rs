@@ -67,7 +67,10 @@ impl Services {
             Arc::clone(&plan.bus),
             datanode_client(to_datanode.clone()),
             node,
-            DataCoordConfig::default(),
+            DataCoordConfig {
+                trash_retention_ms: i64::try_from(plan.trash_retention.as_millis()).unwrap_or(i64::MAX),
+                ..DataCoordConfig::default()
+            },
             &background,
         );
         late.set(Channel::in_process(datacoord_server(datacoord)));

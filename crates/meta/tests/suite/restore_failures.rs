@@ -1,7 +1,8 @@
 //! Restores that fail or are cancelled, coordinators that lost their office, and processes that die at any commit.
 
 use crate::restoring::{
-    BOUNDS, DiesAt, LEASE_MS, assert_nothing_left, assert_quiet, by_name, claim_all, code, content, damage, files_of, filled, finish_all, job, new_restore, new_snapshot, number, round, run, submit, sweep,
+    BOUNDS, DiesAt, LEASE_MS, assert_nothing_left, assert_quiet, by_name, claim_all, code, content, damage, files_of,
+    filled, finish_all, job, new_restore, new_snapshot, number, round, run, submit, sweep,
 };
 use crate::store::{CLUSTER, Copied, LATER_MS, START_MS, Store, assert_fenced, new_collection, node};
 use elanus_meta::model::{CleanUp, Created, TaskMessage, Totals};

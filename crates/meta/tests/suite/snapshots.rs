@@ -1,6 +1,8 @@
 //! Snapshots and pins.
 
-use crate::restoring::{DiesAt, assert_quiet, code, filled, new_restore, new_snapshot, number, snapshot, submit, sweep, files_of};
+use crate::restoring::{
+    DiesAt, assert_quiet, code, files_of, filled, new_restore, new_snapshot, number, snapshot, submit, sweep,
+};
 use crate::store::{LATER_MS, START_MS, Store, assert_fenced, node, refusal, rows_of};
 use elanus_meta::model::{Answer, CollectionKey, Created, NewSnapshot, SnapshotStatus, Totals};
 use elanus_types::PinId;

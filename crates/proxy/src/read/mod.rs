@@ -1,13 +1,15 @@
 //! Query and search: which partitions, which columns, and what a client gets.
 //!
 //! Every read sees every write that was acknowledged before it began. That keeps the promise of each consistency level, so
-//! levels and guarantee timestamps are not looked at; in particular, nothing ever waits for a timestamp.
+//! levels and guarantee timestamps are not looked at; in particular, nothing ever waits for a timestamp. A read with the
+//! metadata `elanus-snapshot: NAME` sees the collection as it was at that snapshot, loaded or not.
 
 mod options;
 mod output;
 mod query;
 mod results;
 mod search;
+mod source;
 
 pub(crate) use query::query;
 pub(crate) use search::search;

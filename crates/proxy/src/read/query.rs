@@ -5,6 +5,7 @@ use super::{
     options::Options,
     output::Output,
     results::{fields_data, rows},
+    source::Source,
 };
 use crate::{
     Proxy,
@@ -22,7 +23,13 @@ pub(crate) async fn query(proxy: &Proxy, call: &Call, request: m::QueryRequest) 
     if request.namespace.is_some() {
         return Err(Failure::new(Code::Unimplemented, "namespaces are not served"));
     }
-    let collection = proxy.collection(call, &request.db_name, &request.collection_name).await?;
+    let source = Source::open(proxy, call, &request.db_name, &request.collection_name).await?;
+    let found = read(proxy, &source, request).await;
+    source.checked(proxy, found).await
+}
+
+async fn read(proxy: &Proxy, source: &Source, request: m::QueryRequest) -> Result<m::QueryResults, Failure> {
+    let collection = &source.collection;
     let (limit, offset) = Options::read(&request.query_params)?.window("limit", proxy.config.result_window_max)?;
     let count_only = request.output_fields.iter().any(|name| name.trim().eq_ignore_ascii_case(COUNT));
     let output = if count_only {
@@ -36,8 +43,8 @@ pub(crate) async fn query(proxy: &Proxy, call: &Call, request: m::QueryRequest) 
     };
     let scope = qn::ReadScope {
         collection_id: collection.id(),
-        partition_ids: loaded_partitions(&collection, &request.partition_names)?,
-        read_ts: 0,
+        partition_ids: loaded_partitions(collection, &request.partition_names)?,
+        read_ts: source.read_ts(),
         filter: request.expr,
         filter_params: request.expr_template_values,
         output_fields: output.columns.clone(),
@@ -52,7 +59,7 @@ pub(crate) async fn query(proxy: &Proxy, call: &Call, request: m::QueryRequest) 
     Ok(m::QueryResults {
         fields_data,
         output_fields,
-        collection_name: collection.info.name,
+        collection_name: collection.info.name.clone(),
         session_ts: found.read_ts,
         primary_field_name: collection.schema.primary_key().name.clone(),
         ..m::QueryResults::default()

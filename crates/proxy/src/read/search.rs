@@ -5,6 +5,7 @@ use super::{
     options::Options,
     output::Output,
     results::{fields_data, rows},
+    source::Source,
 };
 use crate::{
     Proxy,
@@ -24,13 +25,19 @@ use prost::Message as _;
 
 pub(crate) async fn search(proxy: &Proxy, call: &Call, request: m::SearchRequest) -> Result<m::SearchResults, Failure> {
     refuse_unserved(&request)?;
-    let collection = proxy.collection(call, &request.db_name, &request.collection_name).await?;
+    let source = Source::open(proxy, call, &request.db_name, &request.collection_name).await?;
+    let found = read(proxy, &source, request).await;
+    source.checked(proxy, found).await
+}
+
+async fn read(proxy: &Proxy, source: &Source, request: m::SearchRequest) -> Result<m::SearchResults, Failure> {
+    let collection = &source.collection;
     let options = Options::read(&request.search_params)?;
     let key = if options.text("topk").is_none() && options.text("limit").is_some() { "limit" } else { "topk" };
     let (limit, offset) = options.window(key, proxy.config.result_window_max)?;
     let limit = limit.ok_or_else(|| Failure::invalid("topk not found in search_params"))?;
-    let field = vector_field(&collection, &options)?;
-    let metric_type = metric(&collection, field, &options)?;
+    let field = vector_field(collection, &options)?;
+    let metric_type = metric(source, field, &options)?;
     let range = range(&metric_type, &options)?;
     let decimals = decimals(&options)?;
     let Some(SearchInput::PlaceholderGroup(group)) = request.search_input else {
@@ -40,8 +47,8 @@ pub(crate) async fn search(proxy: &Proxy, call: &Call, request: m::SearchRequest
     let output = Output::plan(&collection.schema, &request.output_fields)?;
     let scope = qn::ReadScope {
         collection_id: collection.id(),
-        partition_ids: loaded_partitions(&collection, &request.partition_names)?,
-        read_ts: 0,
+        partition_ids: loaded_partitions(collection, &request.partition_names)?,
+        read_ts: source.read_ts(),
         filter: request.dsl,
         filter_params: request.expr_template_values,
         output_fields: output.columns.clone(),
@@ -59,8 +66,9 @@ pub(crate) async fn search(proxy: &Proxy, call: &Call, request: m::SearchRequest
     };
     let found = answer(proxy.querynode().search(search)).await?;
     let session_ts = found.read_ts;
-    let results = result_data(&collection, found, output, decimals, limit)?;
-    Ok(m::SearchResults { results: Some(results), collection_name: collection.info.name, session_ts, status: None })
+    let results = result_data(collection, found, output, decimals, limit)?;
+    let collection_name = collection.info.name.clone();
+    Ok(m::SearchResults { results: Some(results), collection_name, session_ts, status: None })
 }
 
 fn refuse_unserved(request: &m::SearchRequest) -> Result<(), Failure> {
@@ -98,8 +106,12 @@ fn vector_field<'a>(collection: &'a Collection, options: &Options) -> Result<&'a
     }
 }
 
+/// What a search without index may ask for.
+const METRICS: [&str; 3] = ["L2", "IP", "COSINE"];
+
 /// The metric of the field's index; a request may repeat it, not change it.
-fn metric(collection: &Collection, field: &FieldSchema, options: &Options) -> Result<String, Failure> {
+fn metric(source: &Source, field: &FieldSchema, options: &Options) -> Result<String, Failure> {
+    let collection = &source.collection;
     let index = collection.index_of(field);
     let of_index = index.and_then(|index| index.params.get("metric_type")).cloned();
     let asked = options.text("metric_type").map(str::to_ascii_uppercase);
@@ -108,6 +120,12 @@ fn metric(collection: &Collection, field: &FieldSchema, options: &Options) -> Re
             "metric type not match: invalid parameter[expected={of_index}][actual={asked}]"
         ))),
         (Some(of_index), _) => Ok(of_index),
+        (None, Some(asked)) if source.is_snapshot() && METRICS.contains(&asked.as_str()) => Ok(asked),
+        (None, _) if source.is_snapshot() => Err(Failure::invalid(format!(
+            "field {} had no index at the snapshot: give a metric_type, one of {}",
+            field.name,
+            METRICS.join(", ")
+        ))),
         // A collection can be loaded only with an index, so there is none only when it is not loaded.
         (None, _) => Err(collection.not_loaded()),
     }

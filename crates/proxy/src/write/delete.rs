@@ -15,6 +15,7 @@ pub(crate) async fn delete(
     call: &Call,
     request: m::DeleteRequest,
 ) -> Result<m::MutationResult, Failure> {
+    call.requires_present()?;
     if request.namespace.is_some() {
         return Err(Failure::new(Code::Unimplemented, "namespaces are not served"));
     }

@@ -18,6 +18,7 @@ pub(crate) async fn insert(
     call: &Call,
     request: m::InsertRequest,
 ) -> Result<m::MutationResult, Failure> {
+    call.requires_present()?;
     if request.namespace.is_some() {
         return Err(Failure::new(Code::Unimplemented, "namespaces are not served"));
     }

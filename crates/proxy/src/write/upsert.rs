@@ -22,6 +22,7 @@ pub(crate) async fn upsert(
     call: &Call,
     request: m::UpsertRequest,
 ) -> Result<m::MutationResult, Failure> {
+    call.requires_present()?;
     if request.partial_update || !request.field_ops.is_empty() {
         return Err(Failure::new(Code::Unimplemented, "upsert with partial_update is not served, give whole rows"));
     }

@@ -28,6 +28,9 @@ pub(crate) const COLLECTION: i64 = 500;
 /// Its `update_timestamp`.
 pub(crate) const UPDATED_TS: u64 = 1 << 40;
 
+/// When the snapshot `old` was taken.
+pub(crate) const SNAPSHOT_TS: u64 = 1 << 30;
+
 /// What was asked of the services, and what query nodes answer next.
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
@@ -155,6 +158,27 @@ macro_rules! datacoord {
                 Ok(Response::new(dc::RestoreJob { job_id: 77, ..Default::default() }))
             }
 
+            /// `old` is a snapshot of every collection, from before it was loaded and had an index; `lost` is dropped while
+            /// it is read.
+            async fn open_snapshot(&self, r: Request<dc::SnapshotRef>) -> Result<Response<dc::OpenSnapshotResponse>, Status> {
+                let name = r.into_inner().snapshot_name;
+                if name != "old" && name != "lost" {
+                    return refuse(Code::SnapshotNotFound, "collection 500: snapshot not found[snapshot=none]");
+                }
+                let snapshot = dc::Snapshot { id: 800, name, create_ts: SNAPSHOT_TS, ..Default::default() };
+                let mut then = describe("bare").expect("it is described");
+                then.partitions = vec![dc::Partition { id: 605, name: "dropped".to_owned(), created_ts: 1, loaded: true }];
+                Ok(Response::new(dc::OpenSnapshotResponse { snapshot: Some(snapshot), collection: Some(then) }))
+            }
+
+            async fn describe_snapshot(&self, r: Request<dc::SnapshotRef>) -> Result<Response<dc::Snapshot>, Status> {
+                let name = r.into_inner().snapshot_name;
+                match name.as_str() {
+                    "old" => Ok(Response::new(dc::Snapshot { id: 800, name, ..Default::default() })),
+                    _ => refuse(Code::SnapshotNotFound, "collection 500: snapshot not found[snapshot=lost]"),
+                }
+            }
+
             $(async fn $call(&self, _: Request<$request>) -> Result<Response<$answer>, Status> {
                 refuse(Code::Internal, concat!("the proxy asked for ", stringify!($call)))
             })*
@@ -174,7 +198,10 @@ datacoord! {
     allocate_timestamp(dc::Empty) -> dc::AllocateTimestampResponse;
     create_snapshot(dc::CreateSnapshotRequest) -> dc::Snapshot;
     list_snapshots(dc::CollectionRef) -> dc::ListSnapshotsResponse;
-    describe_snapshot(dc::SnapshotRef) -> dc::Snapshot;
+    rollback_collection(dc::SnapshotRef) -> dc::Rollback;
+    list_trash(dc::ListCollectionsRequest) -> dc::ListTrashResponse;
+    restore_trash(dc::RestoreTrashRequest) -> dc::Collection;
+    purge_trash(dc::CollectionRef) -> dc::TrashedCollection;
     pin_snapshot(dc::PinSnapshotRequest) -> dc::Pin;
     unpin_snapshot(dc::UnpinSnapshotRequest) -> dc::Empty;
     list_pins(dc::SnapshotRef) -> dc::ListPinsResponse;

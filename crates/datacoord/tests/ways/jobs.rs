@@ -1,0 +1,79 @@
+//! Jobs that end by time.
+
+use crate::world::World;
+use crate::world::effects::Effects;
+use elanus_datacoord::background::RESTORE_RETENTION;
+use elanus_types::Clock as _;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_that_does_not_end_before_its_deadline_fails_and_leaves_nothing() {
+    let mut world = World::new();
+    world.config.restore_deadline_ms = 60_000;
+    // Nobody copies.
+    world.config.copy_slots = 0;
+    let mut process = world.start(Effects::none()).await.unwrap();
+    process.create_collection("source").await.unwrap();
+    process.upsert("source", &[1, 2, 3]).await.unwrap();
+    process.snapshot("source", "s").await.unwrap();
+    process.restore("source", "s", "target").await.unwrap();
+
+    process.background.run_until_quiet(50).await.unwrap();
+    world.clock.advance_ms(59_999);
+    process.background.run_until_quiet(50).await.unwrap();
+    let job = process.job("target").await.unwrap();
+    assert_eq!((job.state.as_str(), job.ended_ms), ("copying", 0), "{job:?}");
+
+    world.clock.advance_ms(1);
+    process.until_settled(&world.clock).await;
+    let job = process.job("target").await.unwrap();
+    assert_eq!(job.state, "failed");
+    assert!(job.reason.contains("the deadline passed") && job.ended_ms >= job.started_ms + 60_000, "{job:?}");
+    assert!(process.collection("target").await.is_none());
+    process.create_collection("target").await.expect("R-2: the name is free");
+    let source = process.collection("source").await.unwrap();
+    let snapshot = process.meta.snapshot(source.id, "s").await.unwrap().unwrap();
+    assert_eq!(snapshot.live_pins, 0, "its pin ended with it");
+    process.scrub().await;
+    process.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_that_ended_is_listed_until_its_retention_is_over() {
+    let mut world = World::new();
+    world.config.job_retention_ms = 100_000;
+    let mut process = world.start(Effects::none()).await.unwrap();
+    process.create_collection("source").await.unwrap();
+    process.upsert("source", &[1, 2, 3]).await.unwrap();
+    process.snapshot("source", "s").await.unwrap();
+    process.restore("source", "s", "target").await.unwrap();
+    process.until_settled(&world.clock).await;
+    let job = process.job("target").await.unwrap();
+    assert_eq!(job.state, "completed");
+
+    world.clock.advance_ms(job.ended_ms + 100_000 - world.clock.now_ms());
+    process.background.activate_and_wait(RESTORE_RETENTION).await;
+    assert_eq!(process.job("target").await.as_ref(), Some(&job));
+    world.clock.advance_ms(1);
+    process.background.activate_and_wait(RESTORE_RETENTION).await;
+    assert_eq!(process.job("target").await, None);
+    assert_eq!(process.rows("target").await, process.rows("source").await, "what it made stays");
+    process.scrub().await;
+    process.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_that_runs_is_kept_however_old_it_is() {
+    let mut world = World::new();
+    world.config.restore_deadline_ms = 10_000_000;
+    world.config.job_retention_ms = 1_000;
+    world.config.copy_slots = 0;
+    let mut process = world.start(Effects::none()).await.unwrap();
+    process.create_collection("source").await.unwrap();
+    process.upsert("source", &[1]).await.unwrap();
+    process.snapshot("source", "s").await.unwrap();
+    process.restore("source", "s", "target").await.unwrap();
+    world.clock.advance_ms(9_000_000);
+    process.background.run_until_quiet(50).await.unwrap();
+    assert_eq!(process.job("target").await.unwrap().state, "copying");
+    process.end().await;
+}
