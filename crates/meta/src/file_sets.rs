@@ -13,7 +13,7 @@ use crate::model::{FileKind, StoredObject};
 use crate::rows::{bigint, kind_label};
 use elanus_lifecycle::file_set::{Columns, Effect, Event, FileSet, MACHINE};
 use elanus_lifecycle::{CorruptRow, Step};
-use elanus_types::{FileSetId, JobId, NodeId, ObjectKey, TaskId};
+use elanus_types::{CollectionId, FileSetId, JobId, NodeId, ObjectKey, TaskId};
 use sqlx::Row;
 use sqlx::any::{AnyArguments, AnyRow};
 
@@ -142,10 +142,7 @@ pub(crate) async fn commit_file_set(tx: &mut Tx, id: FileSetId, by: &NodeId, obj
         .await?;
     }
     let row = tx
-        .one(
-            "SELECT COUNT(*) AS unknown_num FROM objects WHERE file_set_id = $1 AND checksum IS NULL",
-            args![id.0],
-        )
+        .one("SELECT COUNT(*) AS unknown_num FROM objects WHERE file_set_id = $1 AND checksum IS NULL", args![id.0])
         .await?;
     match row.try_get::<i64, _>("unknown_num")? {
         0 => Ok(true),
@@ -241,6 +238,40 @@ pub(crate) async fn commit_job(tx: &mut Tx, job: JobId, expected: u64) -> Result
         arguments,
     )
     .await
+}
+
+/// One reference more for every membership of a new collection, set-based; how many file sets were raised. What is not
+/// live is left alone: the caller compares the number.
+pub(crate) async fn reference_members(tx: &mut Tx, collection: CollectionId) -> Result<u64> {
+    let raised = reference_step()?;
+    tx.execute(
+        "UPDATE file_sets SET refs = refs + $2 * c.members_num \
+         FROM (SELECT m.file_set_id, COUNT(*) AS members_num FROM memberships m WHERE m.collection_id = $1 \
+         GROUP BY m.file_set_id) c WHERE c.file_set_id = file_sets.file_set_id AND file_sets.state = $3",
+        args![collection.0, raised.by, raised.state],
+    )
+    .await
+}
+
+/// What a reference more does to a live file set, whatever their number.
+struct Raised {
+    state: String,
+    by: i64,
+}
+
+fn reference_step() -> Result<Raised> {
+    let by = NodeId(String::new());
+    let step = |set: &FileSet, event: &Event| match set.step(event) {
+        Step::Move(after, _) => Ok(after),
+        other => Err(MetaError::Corrupt(format!("a file set answers {other:?} to {}", event.name()))),
+    };
+    let live = step(&FileSet::intent(by.clone(), 0), &Event::Commit { by })?;
+    let (before, after) = (live.columns(), step(&live, &Event::Reference)?.columns());
+    let by = after.refs - before.refs;
+    if (Columns { refs: before.refs, ..after }) != before {
+        return Err(MetaError::Corrupt("a reference changes more than the number of references".into()));
+    }
+    Ok(Raised { state: before.state, by })
 }
 
 /// The leases of the intents that are registered for a snapshot.

@@ -11,8 +11,8 @@ use crate::machines::refused;
 use crate::model::{CleanUp, JobRecord, Revoked};
 use crate::rows::count;
 use crate::{Coordinator, pins, tasks};
-use elanus_lifecycle::restore_job::{Effect, Event, State};
 use elanus_lifecycle::Step;
+use elanus_lifecycle::restore_job::{Effect, Event, State};
 use elanus_types::{Failure, JobId};
 use sqlx::Row;
 
@@ -63,9 +63,8 @@ impl Coordinator {
         tx.execute("DELETE FROM copy_items WHERE job_id = $1", args![id.0]).await?;
         pins::release_of_job(&mut tx, id).await?;
         file_sets::abandon(&mut tx, Abandon::Job(id), now_ms).await?;
-        let row = tx
-            .one("SELECT COUNT(*) AS sets FROM file_sets WHERE job_id = $1 AND state <> 'gone'", args![id.0])
-            .await?;
+        let row =
+            tx.one("SELECT COUNT(*) AS sets FROM file_sets WHERE job_id = $1 AND state <> 'gone'", args![id.0]).await?;
         let left = count(&row, "sets")?;
         if left == 0
             && let Step::Refuse(refusal) = move_job(&mut tx, &job, &Event::CleanedUp).await?
@@ -91,6 +90,7 @@ impl Coordinator {
         for row in &rows {
             let id: i64 = row.try_get("job_id")?;
             tx.execute("DELETE FROM copy_items WHERE job_id = $1", args![id]).await?;
+            tx.execute("DELETE FROM copy_errors WHERE job_id = $1", args![id]).await?;
             tx.execute("DELETE FROM copy_tasks WHERE job_id = $1", args![id]).await?;
             tx.execute("DELETE FROM restore_jobs WHERE job_id = $1", args![id]).await?;
         }

@@ -20,6 +20,7 @@ macro_rules! on_every_store {
 }
 
 mod catalog;
+mod clones;
 mod concurrency;
 mod crash;
 mod history;
@@ -28,8 +29,8 @@ mod restore;
 mod restore_failures;
 mod restore_tasks;
 mod restoring;
+mod scale;
 mod snapshots;
 mod store;
 mod store_file;
 mod writes;
-mod tmp_scale;
