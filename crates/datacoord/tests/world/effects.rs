@@ -107,9 +107,15 @@ impl CommitHook for Commits {
 pub(crate) struct Writes {
     pub(crate) inner: Arc<dyn ObjectStore>,
     pub(crate) effects: Arc<Effects>,
+    pub(crate) requests: Arc<AtomicU64>,
 }
 
 impl Writes {
+    fn inner(&self) -> &dyn ObjectStore {
+        self.requests.fetch_add(1, Ordering::SeqCst);
+        self.inner.as_ref()
+    }
+
     async fn effect<T>(&self, run: impl Future<Output = Result<T>>) -> Result<T> {
         let fails = self.effects.before().map_err(|()| struck_store())?;
         let done = run.await;
@@ -120,34 +126,34 @@ impl Writes {
 #[async_trait]
 impl ObjectStore for Writes {
     async fn put(&self, key: &ObjectKey, bytes: Bytes) -> Result<ObjectInfo> {
-        self.effect(self.inner.put(key, bytes)).await
+        self.effect(self.inner().put(key, bytes)).await
     }
 
     async fn get(&self, key: &ObjectKey) -> Result<Bytes> {
-        self.inner.get(key).await
+        self.inner().get(key).await
     }
 
     async fn get_range(&self, key: &ObjectKey, range: Range<u64>) -> Result<Bytes> {
-        self.inner.get_range(key, range).await
+        self.inner().get_range(key, range).await
     }
 
     async fn head(&self, key: &ObjectKey) -> Result<ObjectInfo> {
-        self.inner.head(key).await
+        self.inner().head(key).await
     }
 
     async fn copy(&self, from: &ObjectKey, to: &ObjectKey, expected: Expected) -> Result<ObjectInfo> {
-        self.effect(self.inner.copy(from, to, expected)).await
+        self.effect(self.inner().copy(from, to, expected)).await
     }
 
     async fn checksum(&self, key: &ObjectKey) -> Result<Checksum> {
-        self.inner.checksum(key).await
+        self.inner().checksum(key).await
     }
 
     fn list(&self, folder: Option<&ObjectKey>) -> BoxStream<'static, Result<ObjectInfo>> {
-        self.inner.list(folder)
+        self.inner().list(folder)
     }
 
     async fn delete(&self, permits: Vec<elanus_lifecycle::DeletePermit>) -> Result<()> {
-        self.effect(self.inner.delete(permits)).await
+        self.effect(self.inner().delete(permits)).await
     }
 }

@@ -22,9 +22,9 @@ use elanus_runtime::background::Background;
 use elanus_runtime::late::LateChannel;
 use elanus_segment::to_ipc;
 use elanus_types::schema::CollectionSchema;
-use elanus_types::{Clock as _, Failure, ManualClock, NodeId};
+use elanus_types::{Clock as _, Failure, ManualClock, NodeId, RestoreMode};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 /// Passes over all background tasks after which the world must be quiet.
@@ -34,6 +34,7 @@ const PASSES_MAX: usize = 200;
 pub(crate) struct World {
     folder: tempfile::TempDir,
     store: Arc<dyn ObjectStore>,
+    requests: Arc<AtomicU64>,
     pub(crate) clock: Arc<ManualClock>,
     starts: u32,
 }
@@ -56,9 +57,15 @@ impl World {
         Self {
             folder: tempfile::tempdir().unwrap(),
             store: Arc::new(MemoryStore::new(clock.clone())),
+            requests: Arc::default(),
             clock,
             starts: 0,
         }
+    }
+
+    /// Requests that the object store got so far, of every kind.
+    pub(crate) fn requests(&self) -> u64 {
+        self.requests.load(Ordering::SeqCst)
     }
 
     /// Starts the one process of the world, as a standalone program does.
@@ -69,7 +76,8 @@ impl World {
         let meta = Meta::open(&url, "5e1f0e6c-test", self.clock.clone()).await?;
         let hook = Commits { effects: effects.clone(), fail_after: AtomicBool::new(false) };
         let meta = meta.with_commit_hook(Arc::new(hook));
-        let objects: Arc<dyn ObjectStore> = Arc::new(Writes { inner: self.store.clone(), effects });
+        let objects: Arc<dyn ObjectStore> =
+            Arc::new(Writes { inner: self.store.clone(), effects, requests: self.requests.clone() });
         let coordinator = meta.take_over(&node).await?;
         coordinator.expire_other_owners(std::slice::from_ref(&node)).await?;
 
@@ -153,10 +161,17 @@ impl Process {
         self.coord.create_snapshot(request).await.map(tonic::Response::into_inner).map_err(failure_from_grpc)
     }
 
-    pub(crate) async fn restore(&mut self, name: &str, snapshot: &str, target: &str) -> Answer<pb::RestoreJob> {
+    pub(crate) async fn restore(
+        &mut self,
+        name: &str,
+        snapshot: &str,
+        target: &str,
+        mode: RestoreMode,
+    ) -> Answer<pb::RestoreJob> {
         let request = pb::RestoreSnapshotRequest {
             source: Some(pb::SnapshotRef { collection: Some(by_name(name)), snapshot_name: snapshot.to_owned() }),
             target_collection_name: target.to_owned(),
+            mode: mode.label().to_owned(),
             ..pb::RestoreSnapshotRequest::default()
         };
         self.coord.restore_snapshot(request).await.map(tonic::Response::into_inner).map_err(failure_from_grpc)
