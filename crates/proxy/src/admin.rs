@@ -36,6 +36,8 @@ pass_on! {
     get_job -> get_restore_job(dc::JobRef) -> dc::RestoreJob;
     list_jobs -> list_restore_jobs(dc::ListRestoreJobsRequest) -> dc::ListRestoreJobsResponse;
     cancel_job -> cancel_restore_job(dc::JobRef) -> dc::RestoreJob;
+    list_job_errors -> list_job_errors(dc::JobRef) -> dc::ListJobErrorsResponse;
+    list_job_history -> list_job_history(dc::JobRef) -> dc::ListJobHistoryResponse;
     scrub -> scrub(a::ScrubRequest) -> a::ScrubReport;
     list_collections -> list_collections(dc::ListCollectionsRequest) -> dc::ListCollectionsResponse;
 }

@@ -1,7 +1,7 @@
 //! The other services as the proxy's topics see them: clients to clone, a collection to look at, one way to read failures.
 
 use crate::Proxy;
-use elanus_proto::{convert, datacoord as dc, datanode as dn, querynode as qn, transport::Channel};
+use elanus_proto::{convert, datacoord as dc, datanode as dn, querynode as qn, restore_headers, transport::Channel};
 use elanus_types::{
     Code, Failure,
     schema::{CollectionSchema, DEFAULT_DATABASE, DEFAULT_PARTITION, FieldSchema},
@@ -12,13 +12,34 @@ use tonic::{Request, Response, Status};
 #[derive(Clone, Debug)]
 pub(crate) struct Call {
     db: String,
+    /// What a restore is asked for beyond the Milvus API, as it was sent.
+    pub(crate) restore: RestoreHeaders,
+}
+
+/// Values of the metadata keys of a restore; `None` where the key is absent, and what is not text is told as it is.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct RestoreHeaders {
+    pub(crate) mode: Option<String>,
+    pub(crate) partitions: Option<String>,
+    pub(crate) indexes: Option<String>,
 }
 
 impl Call {
     /// Reads the metadata of a request.
     pub(crate) fn of<T>(request: &Request<T>) -> Self {
         let db = request.metadata().get("dbname").and_then(|value| value.to_str().ok()).unwrap_or_default();
-        Self { db: if db.is_empty() { DEFAULT_DATABASE.to_owned() } else { db.to_owned() } }
+        let given = |key: &str| {
+            let value = request.metadata().get(key)?;
+            Some(String::from_utf8_lossy(value.as_encoded_bytes()).into_owned())
+        };
+        Self {
+            db: if db.is_empty() { DEFAULT_DATABASE.to_owned() } else { db.to_owned() },
+            restore: RestoreHeaders {
+                mode: given(restore_headers::MODE),
+                partitions: given(restore_headers::PARTITIONS),
+                indexes: given(restore_headers::INDEXES),
+            },
+        }
     }
 
     /// The database of this call: what the message names, else what the metadata names, else the default one.
