@@ -7,6 +7,7 @@ use elanus_events::EventBus;
 use elanus_objects::OpenError;
 use elanus_proto::transport::MESSAGE_BYTES_MAX;
 use elanus_runtime::telemetry::{self, Filter};
+use elanus_types::RestoreMode;
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -57,6 +58,9 @@ pub(crate) struct StandaloneArgs {
     /// Longest message of the Milvus API, for example 64MiB
     #[arg(long, value_name = "BYTES", env = "ELANUS_MESSAGE_BYTES_MAX", default_value = "512MiB", value_parser = bytes)]
     message_bytes_max: usize,
+    /// How a restore gets its files when it is not said: clone shares those of the snapshot, copy makes new ones
+    #[arg(long, value_name = "MODE", env = "ELANUS_RESTORE_MODE", default_value = "clone", value_parser = crate::restore_mode())]
+    restore_mode: RestoreMode,
     /// What is logged: a level, or directives such as info,elanus_meta=debug
     #[arg(long, value_name = "LEVEL", env = "ELANUS_LOG", default_value = "info")]
     pub(super) log: Filter,
@@ -90,6 +94,7 @@ pub(super) struct Plan {
     pub(super) meta_dir: Option<PathBuf>,
     pub(super) bus: Arc<dyn EventBus>,
     pub(super) message_bytes_max: usize,
+    pub(super) restore_mode: RestoreMode,
 }
 
 impl StandaloneArgs {
@@ -112,6 +117,7 @@ impl StandaloneArgs {
             meta_dir,
             bus,
             message_bytes_max: self.message_bytes_max,
+            restore_mode: self.restore_mode,
         })
     }
 }
@@ -187,6 +193,9 @@ mod tests {
             ("sqlite:///d/meta.db", Path::new("/d"))
         );
         assert_eq!((default.meta_dir, default.message_bytes_max), (None, 512 << 20));
+        assert_eq!(default.restore_mode, RestoreMode::Clone);
+        assert_eq!(plan(&["--restore-mode", "copy"]).unwrap().restore_mode, RestoreMode::Copy);
+        assert!(plan(&["--restore-mode", "move"]).unwrap_err().contains("possible values: clone, copy"));
 
         let elsewhere = plan(&["--data", "/d", "--objects", "file:///no/such%20dir"]).unwrap();
         assert_eq!(elsewhere.objects_dir, Path::new("/no/such dir"));

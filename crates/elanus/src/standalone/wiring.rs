@@ -67,7 +67,7 @@ impl Services {
             Arc::clone(&plan.bus),
             datanode_client(to_datanode.clone()),
             node,
-            DataCoordConfig::default(),
+            DataCoordConfig { restore_mode: plan.restore_mode, ..DataCoordConfig::default() },
             &background,
         );
         late.set(Channel::in_process(datacoord_server(datacoord)));

@@ -1,5 +1,5 @@
 //! How long the metadata work of a restore takes. Ignored by default, because it says nothing but numbers:
-//! `cargo test -p elanus-meta --release --test suite -- --ignored --nocapture scale`.
+//! `cargo test -p elanus-meta --test suite -- --ignored --nocapture scale`.
 
 #![allow(clippy::print_stdout, reason = "the numbers are the result")]
 
