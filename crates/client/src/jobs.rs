@@ -1,6 +1,6 @@
 //! Restore jobs.
 
-use crate::{Client, ClientError, ErrorKind, RestoreJob, Result};
+use crate::{Client, ClientError, ErrorKind, JobError, JobHistoryLine, RestoreJob, Result};
 use elanus_proto::datacoord::{JobRef, ListRestoreJobsRequest};
 use elanus_types::Code;
 use std::time::{Duration, Instant};
@@ -30,6 +30,24 @@ impl<'c> Jobs<'c> {
     pub async fn describe(&self, job_id: i64) -> Result<RestoreJob> {
         let call = async || self.0.admin.clone().get_job(JobRef { job_id }).await;
         self.0.read(call).await
+    }
+
+    /// What went wrong in a job's copy tasks, also where a task was tried again; oldest first.
+    ///
+    /// # Errors
+    /// When no job has this id.
+    pub async fn errors(&self, job_id: i64) -> Result<Vec<JobError>> {
+        let call = async || self.0.admin.clone().list_job_errors(JobRef { job_id }).await;
+        Ok(self.0.read(call).await?.errors)
+    }
+
+    /// What happened to a job and to its tasks, oldest first. A job's own lines are kept longer than the job.
+    ///
+    /// # Errors
+    /// When no job ever had this id.
+    pub async fn history(&self, job_id: i64) -> Result<Vec<JobHistoryLine>> {
+        let call = async || self.0.admin.clone().list_job_history(JobRef { job_id }).await;
+        Ok(self.0.read(call).await?.lines)
     }
 
     /// Jobs of all databases, newest last.

@@ -26,8 +26,11 @@ mod trash;
 pub use collections::Collections;
 pub use connect::{Builder, Client};
 pub use elanus_proto::admin::{CollectionDetail, ScrubReport};
-pub use elanus_proto::datacoord::{Collection, Pin, RestoreJob, Rollback, Snapshot, Statistics, TrashedCollection};
+pub use elanus_proto::datacoord::{
+    Collection, JobError, JobHistoryLine, Pin, RestoreJob, Rollback, Snapshot, Statistics, TrashedCollection,
+};
 pub use elanus_proto::milvus::QueryResults;
+pub use elanus_types::RestoreMode;
 pub use error::{ClientError, ErrorKind, Result};
 pub use jobs::{Jobs, ListJobs};
 pub use scrub::Scrub;

@@ -1,7 +1,8 @@
 //! Snapshots of collections.
 
-use crate::{Client, Pin, RestoreJob, Result, Snapshot, error::check};
-use elanus_proto::{datacoord::SnapshotRef, milvus};
+use crate::{Client, ClientError, ErrorKind, Pin, RestoreJob, Result, Snapshot, error::check};
+use elanus_proto::{datacoord::SnapshotRef, milvus, restore_headers};
+use elanus_types::RestoreMode;
 use std::time::Duration;
 
 /// Calls about snapshots.
@@ -96,7 +97,7 @@ impl<'c> Snapshots<'c> {
             target_db_name: self.0.database.clone(),
             ..Default::default()
         };
-        RestoreSnapshot { client: self.0, request }
+        RestoreSnapshot { client: self.0, request, headers: Vec::new() }
     }
 }
 
@@ -172,6 +173,7 @@ impl PinSnapshot<'_> {
 pub struct RestoreSnapshot<'c> {
     client: &'c Client,
     request: milvus::RestoreSnapshotRequest,
+    headers: Vec<(&'static str, String)>,
 }
 
 impl RestoreSnapshot<'_> {
@@ -181,13 +183,41 @@ impl RestoreSnapshot<'_> {
         self
     }
 
+    /// Whether the files are shared or copied; what the server is set to where it is not said.
+    pub fn mode(mut self, mode: RestoreMode) -> Self {
+        self.headers.push((restore_headers::MODE, mode.label().to_owned()));
+        self
+    }
+
+    /// Restores the rows of these partitions only; of all where none is named.
+    pub fn partitions<N: AsRef<str>>(mut self, names: &[N]) -> Self {
+        if !names.is_empty() {
+            let names: Vec<&str> = names.iter().map(AsRef::as_ref).collect();
+            self.headers.push((restore_headers::PARTITIONS, names.join(",")));
+        }
+        self
+    }
+
+    /// The new collection has no indexes.
+    pub fn without_indexes(mut self) -> Self {
+        self.headers.push((restore_headers::INDEXES, "false".to_owned()));
+        self
+    }
+
     /// Starts the job, or joins the one that does the same already.
     ///
     /// # Errors
-    /// When there is no such snapshot, and when the target's name is taken.
+    /// When there is no such snapshot or partition, and when the target's name is taken.
     pub async fn send(self) -> Result<RestoreJob> {
         let mut milvus = self.client.milvus.clone();
-        let answer = self.client.write(milvus.restore_snapshot(self.request)).await?;
+        let mut request = tonic::Request::new(self.request);
+        for (key, value) in self.headers {
+            let value = value.parse().map_err(|_| {
+                ClientError::new(ErrorKind::Invalid, format!("{value:?} has characters that no partition name has"))
+            })?;
+            request.metadata_mut().insert(key, value);
+        }
+        let answer = self.client.write(milvus.restore_snapshot(request)).await?;
         check(answer.status)?;
         self.client.jobs().describe(answer.job_id).await
     }

@@ -25,13 +25,15 @@ use elanus_objects::ObjectStore;
 use elanus_proto::datanode::data_node_client::DataNodeClient;
 use elanus_proto::transport::Channel;
 use elanus_runtime::background::Background;
-use elanus_types::NodeId;
+use elanus_types::{NodeId, RestoreMode};
 use std::fmt;
 use std::sync::Arc;
 
 /// Limits and times of a coordinator.
 #[derive(Clone, Copy, Debug)]
 pub struct DataCoordConfig {
+    /// How a restore gets its files when the request does not say it.
+    pub restore_mode: RestoreMode,
     /// Copy tasks that the worker takes at the same time.
     pub copy_slots: usize,
     /// Bytes of one copy task; a larger file set is a task of its own.
@@ -54,6 +56,8 @@ impl Default for DataCoordConfig {
     fn default() -> Self {
         const HOUR_MS: i64 = 3_600_000;
         Self {
+            // Source and target are under one root path.
+            restore_mode: RestoreMode::Clone,
             copy_slots: 4,
             copy_task_bytes_max: 1 << 30,
             copy_task_files_max: 256,

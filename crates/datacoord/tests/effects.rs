@@ -1,11 +1,14 @@
 //! A blow after every effect: an error or the death of the process at effect *n*, for all *n*, of writing, creating a
-//! snapshot and restoring it. Whatever happened, afterwards every promise holds and nothing is left over.
+//! snapshot and restoring it in either mode. Whatever happened, afterwards every promise holds and nothing is left over.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test that panics has failed, and may say where it is")]
 
 #[allow(dead_code, reason = "every test uses its part of the world")]
 mod world;
 
+use elanus_proto::convert::failure_from_grpc;
+use elanus_proto::datacoord as pb;
+use elanus_types::RestoreMode;
 use world::effects::{BLOWS, Blow, Effects};
 use world::{Answer, Process, World, let_leases_end};
 
@@ -21,7 +24,7 @@ struct Acknowledged {
 }
 
 /// Three writes, a snapshot, a write that is not in it, a restore.
-async fn scenario(process: &mut Process, acknowledged: &mut Acknowledged) -> Answer<()> {
+async fn scenario(process: &mut Process, mode: RestoreMode, acknowledged: &mut Acknowledged) -> Answer<()> {
     process.create_collection("source").await?;
     for keys in [[1, 2, 3, 4], [3, 4, 5, 6], [7, 8, 9, 10]] {
         process.upsert("source", &keys).await?;
@@ -31,12 +34,12 @@ async fn scenario(process: &mut Process, acknowledged: &mut Acknowledged) -> Ans
     acknowledged.snapshot = true;
     process.upsert("source", &[11, 12]).await?;
     acknowledged.writes.extend([11, 12]);
-    process.restore("source", "before", "target").await?;
+    process.restore("source", "before", "target", mode).await?;
     acknowledged.restore = true;
     Ok(())
 }
 
-async fn check(world: &World, process: &mut Process, acknowledged: &Acknowledged) {
+async fn check(world: &World, process: &mut Process, mode: RestoreMode, acknowledged: &Acknowledged) {
     process.until_settled(&world.clock).await;
     if process.collection("source").await.is_none() {
         assert!(acknowledged.writes.is_empty(), "D-1: the collection was acknowledged");
@@ -54,13 +57,13 @@ async fn check(world: &World, process: &mut Process, acknowledged: &Acknowledged
         assert!(failure.message.contains("already exists"), "S-2: {failure}");
     }
     if !acknowledged.restore && process.job("target").await.is_none() {
-        process.restore("source", "before", "target").await.expect("R-2: the name is free");
+        process.restore("source", "before", "target", mode).await.expect("R-2: the name is free");
     }
     process.until_settled(&world.clock).await;
     let mut job = process.job("target").await.expect("a job");
     if job.state == "failed" {
         assert!(process.collection("target").await.is_none(), "R-2: {job:?}");
-        process.restore("source", "before", "target").await.expect("R-2: the name is free");
+        process.restore("source", "before", "target", mode).await.expect("R-2: the name is free");
         process.until_settled(&world.clock).await;
         job = process.job("target").await.expect("a job");
     }
@@ -83,14 +86,14 @@ async fn abandoned_but_kept(process: &Process) -> i64 {
     0
 }
 
-async fn strike(n: u64, blow: Blow) -> bool {
+async fn strike(n: u64, blow: Blow, mode: RestoreMode) -> bool {
     let mut world = World::new();
     let effects = Effects::blow_at(n, blow);
     let mut acknowledged = Acknowledged::default();
     let mut process = None;
     if let Ok(started) = world.start(effects.clone()).await {
         let process = process.insert(started);
-        if scenario(process, &mut acknowledged).await.is_ok() {
+        if scenario(process, mode, &mut acknowledged).await.is_ok() {
             // The restore goes on in the background, and may be struck there.
             let _ = process.background.run_until_quiet(50).await;
         }
@@ -104,38 +107,74 @@ async fn strike(n: u64, blow: Blow) -> bool {
     }
     let mut process = process.expect("a process");
     let_leases_end(&world);
-    check(&world, &mut process, &acknowledged).await;
+    check(&world, &mut process, mode, &acknowledged).await;
     process.end().await;
     struck
 }
 
-async fn strike_everywhere(blow: Blow) {
+async fn strike_everywhere(blow: Blow, mode: RestoreMode) {
+    // A clone is one commit; a copy is many, and a write for every file.
+    let effects_min = if mode == RestoreMode::Clone { 20 } else { 30 };
     for n in 1..EFFECTS_MAX {
-        println!("{blow:?} at effect {n}");
-        if !strike(n, blow).await {
-            assert!(n > 30, "the scenario has more effects than {n}");
+        println!("{blow:?} at effect {n}, {mode}");
+        if !strike(n, blow, mode).await {
+            assert!(n > effects_min, "the scenario has more effects than {n}");
             return;
         }
     }
     panic!("more than {EFFECTS_MAX} effects");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn r_3_s_2_d_1_an_error_before_any_effect_leaves_every_promise() {
-    strike_everywhere(BLOWS[0]).await;
+/// Makes a test of each blow in each mode.
+macro_rules! strike_everywhere {
+    ($($promise:ident: $blow:expr, $mode:expr;)*) => {$(
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $promise() {
+            strike_everywhere($blow, $mode).await;
+        }
+    )*};
+}
+
+strike_everywhere! {
+    r_3_s_2_d_1_an_error_before_any_effect_leaves_every_promise: BLOWS[0], RestoreMode::Copy;
+    r_3_s_2_d_1_an_error_after_any_effect_leaves_every_promise: BLOWS[1], RestoreMode::Copy;
+    r_3_s_2_d_1_death_before_any_effect_leaves_every_promise: BLOWS[2], RestoreMode::Copy;
+    r_3_s_2_d_1_death_after_any_effect_leaves_every_promise: BLOWS[3], RestoreMode::Copy;
+    r_3_s_2_d_1_an_error_before_any_effect_of_a_clone_leaves_every_promise: BLOWS[0], RestoreMode::Clone;
+    r_3_s_2_d_1_an_error_after_any_effect_of_a_clone_leaves_every_promise: BLOWS[1], RestoreMode::Clone;
+    r_3_s_2_d_1_death_before_any_effect_of_a_clone_leaves_every_promise: BLOWS[2], RestoreMode::Clone;
+    r_3_s_2_d_1_death_after_any_effect_of_a_clone_leaves_every_promise: BLOWS[3], RestoreMode::Clone;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn r_3_s_2_d_1_an_error_after_any_effect_leaves_every_promise() {
-    strike_everywhere(BLOWS[1]).await;
-}
+async fn a_clone_asks_nothing_of_the_object_store_and_a_copy_shows_what_it_did() {
+    let mut world = World::new();
+    let mut process = world.start(Effects::none()).await.unwrap();
+    scenario(&mut process, RestoreMode::Clone, &mut Acknowledged::default()).await.unwrap();
+    let requests = world.requests();
+    process.until_settled(&world.clock).await;
+    assert_eq!(world.requests(), requests, "R-2");
+    let job = process.job("target").await.unwrap();
+    assert_eq!((job.mode.as_str(), job.state.as_str(), job.files_total), ("clone", "completed", job.files_done));
+    assert!(job.files_total > 0);
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn r_3_s_2_d_1_death_before_any_effect_leaves_every_promise() {
-    strike_everywhere(BLOWS[2]).await;
-}
+    process.restore("source", "before", "copied", RestoreMode::Copy).await.unwrap();
+    process.until_settled(&world.clock).await;
+    let copied = process.job("copied").await.unwrap();
+    assert_eq!((copied.mode.as_str(), copied.files_total), ("copy", job.files_total));
+    assert_eq!(process.rows("copied").await, process.rows("target").await);
+    assert!(world.requests() > requests);
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn r_3_s_2_d_1_death_after_any_effect_leaves_every_promise() {
-    strike_everywhere(BLOWS[3]).await;
+    let of = |job_id| pb::JobRef { job_id };
+    let lines = process.coord.list_job_history(of(copied.job_id)).await.unwrap().into_inner().lines;
+    assert!(lines.iter().any(|line| line.task_id != 0 && line.to_state == "completed"), "{lines:?}");
+    assert_eq!(lines.first().map(|line| (line.task_id, line.event.as_str())), Some((0, "submit")));
+    assert!(process.coord.list_job_errors(of(copied.job_id)).await.unwrap().into_inner().errors.is_empty());
+    for unknown in [
+        process.coord.list_job_history(of(4711)).await.map(drop),
+        process.coord.list_job_errors(of(4711)).await.map(drop),
+    ] {
+        assert_eq!(failure_from_grpc(unknown.unwrap_err()).code.number(), 2101);
+    }
+    process.end().await;
 }

@@ -3,7 +3,9 @@
 mod ctl;
 mod standalone;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Parser, Subcommand};
+use elanus_types::RestoreMode;
 use std::process::ExitCode;
 
 const ABOUT: &str = "\
@@ -26,6 +28,12 @@ struct Cli {
 enum Command {
     Standalone(standalone::StandaloneArgs),
     Ctl(ctl::CtlArgs),
+}
+
+/// `clone` or `copy`, as a value of a flag.
+fn restore_mode() -> impl TypedValueParser<Value = RestoreMode> {
+    PossibleValuesParser::new(RestoreMode::ALL.map(RestoreMode::label))
+        .try_map(|label| RestoreMode::parse(&label).map_err(|failure| failure.message))
 }
 
 #[tokio::main]

@@ -70,7 +70,8 @@ pub enum Reason {
 pub enum Event {
     /// checker: the same transaction inserts all copy tasks and the totals of the progress.
     Planned,
-    /// checker: the same transaction inserted memberships of the source's file sets; nothing is to be copied.
+    /// checker: the same transaction inserted memberships of the source's file sets, each of them live, and goes on to
+    /// `Verified`: nobody ever sees a clone that is being published.
     Cloned,
     /// checker: no copy task is left.
     AllTasksCompleted,

@@ -250,9 +250,14 @@ CREATE TABLE restore_jobs (
     target_collection_id BIGINT NOT NULL,
     target_name          TEXT   NOT NULL,
     target_database      TEXT   NOT NULL,
+    mode                 TEXT   NOT NULL CHECK (mode IN ('clone', 'copy')),
+    -- Names of the partitions whose rows are restored, as JSON; an empty list: all.
+    partitions_json      TEXT   NOT NULL,
+    with_indexes         BIGINT NOT NULL,
     state                TEXT   NOT NULL,
     reason               TEXT,
     message              TEXT,
+    -- Copied or shared.
     files_total          BIGINT NOT NULL DEFAULT 0,
     bytes_total          BIGINT NOT NULL DEFAULT 0,
     -- Highest progress ever shown: what users see never falls.
@@ -319,6 +324,20 @@ CREATE TABLE copy_items (
     PRIMARY KEY (task_id, source_file_set_id, source_segment_id)
 );
 CREATE INDEX copy_items_job ON copy_items (job_id);
+
+-- What went wrong in claims of copy tasks, also in those that were tried again; a line a file.
+CREATE TABLE copy_errors (
+    error_id   BIGINT PRIMARY KEY,
+    job_id     BIGINT NOT NULL REFERENCES restore_jobs,
+    task_id    BIGINT NOT NULL REFERENCES copy_tasks,
+    generation BIGINT NOT NULL,
+    at_ms      BIGINT NOT NULL,
+    -- NULL: no file in particular, as with a worker that fell silent.
+    object_key TEXT,
+    reason     TEXT   NOT NULL
+);
+CREATE INDEX copy_errors_job ON copy_errors (job_id, error_id);
+CREATE INDEX copy_errors_task ON copy_errors (task_id);
 
 -- What happened to each thing, for people: written by the one function that moves a state machine.
 CREATE TABLE history (

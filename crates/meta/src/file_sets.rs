@@ -308,6 +308,40 @@ pub(crate) async fn reference_added(tx: &mut Tx, collection: CollectionId, ts: T
     Err(MetaError::Corrupt(format!("{changed} of {sets} file sets that collection {collection} names again are live")))
 }
 
+/// One reference more for every membership of a new collection, set-based; how many file sets were raised. What is not
+/// live is left alone: the caller compares the number.
+pub(crate) async fn reference_members(tx: &mut Tx, collection: CollectionId) -> Result<u64> {
+    let raised = reference_step()?;
+    tx.execute(
+        "UPDATE file_sets SET refs = refs + $2 * c.members_num \
+         FROM (SELECT m.file_set_id, COUNT(*) AS members_num FROM memberships m WHERE m.collection_id = $1 \
+         GROUP BY m.file_set_id) c WHERE c.file_set_id = file_sets.file_set_id AND file_sets.state = $3",
+        args![collection.0, raised.by, raised.state],
+    )
+    .await
+}
+
+/// What a reference more does to a live file set, whatever their number.
+struct Raised {
+    state: String,
+    by: i64,
+}
+
+fn reference_step() -> Result<Raised> {
+    let by = NodeId(String::new());
+    let step = |set: &FileSet, event: &Event| match set.step(event) {
+        Step::Move(after, _) => Ok(after),
+        other => Err(MetaError::Corrupt(format!("a file set answers {other:?} to {}", event.name()))),
+    };
+    let live = step(&FileSet::intent(by.clone(), 0), &Event::Commit { by })?;
+    let (before, after) = (live.columns(), step(&live, &Event::Reference)?.columns());
+    let by = after.refs - before.refs;
+    if (Columns { refs: before.refs, ..after }) != before {
+        return Err(MetaError::Corrupt("a reference changes more than the number of references".into()));
+    }
+    Ok(Raised { state: before.state, by })
+}
+
 /// The leases of the intents that are registered for a snapshot.
 pub(crate) async fn renew_of_snapshot(tx: &mut Tx, snapshot: i64, by: &NodeId, lease_until_ms: i64) -> Result<u64> {
     let event = Event::Renew { by: by.clone(), lease_until_ms };

@@ -5,6 +5,7 @@ use crate::Meta;
 use crate::db::{Tx, args};
 use crate::error::Result;
 use sqlx::Row;
+use sqlx::any::AnyRow;
 
 /// One line of the history of a thing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,16 +94,18 @@ impl Meta {
                 args![machine.to_owned(), id],
             )
             .await?;
-        rows.iter()
-            .map(|row| {
-                Ok(HistoryRecord {
-                    at_ms: row.try_get("at_ms")?,
-                    event: row.try_get("event")?,
-                    from_state: row.try_get("from_state")?,
-                    to_state: row.try_get("to_state")?,
-                    detail: row.try_get("detail")?,
-                })
-            })
-            .collect()
+        rows.iter().map(HistoryRecord::read).collect()
+    }
+}
+
+impl HistoryRecord {
+    pub(crate) fn read(row: &AnyRow) -> Result<Self> {
+        Ok(Self {
+            at_ms: row.try_get("at_ms")?,
+            event: row.try_get("event")?,
+            from_state: row.try_get("from_state")?,
+            to_state: row.try_get("to_state")?,
+            detail: row.try_get("detail")?,
+        })
     }
 }

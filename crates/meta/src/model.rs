@@ -2,8 +2,8 @@
 
 use elanus_types::schema::{CollectionDefinition, CollectionSchema};
 use elanus_types::{
-    Checksum, CollectionId, DatabaseId, FileSetId, Generation, JobId, NodeId, ObjectKey, PartitionId, PinId, SegmentId,
-    Shard, SnapshotId, TaskId, Timestamp,
+    Checksum, CollectionId, DatabaseId, FileSetId, Generation, JobId, NodeId, ObjectKey, PartitionId, PinId,
+    RestoreMode, SegmentId, Shard, SnapshotId, TaskId, Timestamp,
 };
 
 /// How a caller names a collection.
@@ -351,8 +351,36 @@ pub struct NewRestore {
     pub target_database: String,
     /// Name of the target, checked by the caller.
     pub target_name: String,
+    /// What of it, and how.
+    pub options: RestoreOptions,
     /// When the job gives up.
     pub deadline_ms: i64,
+}
+
+/// What of a snapshot is restored, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RestoreOptions {
+    /// Whether files are shared or copied.
+    pub mode: RestoreMode,
+    /// Names of the partitions whose rows are restored; empty: all. The default partition is always there, without rows
+    /// when it is not named.
+    pub partitions: Vec<String>,
+    /// The target has the indexes of the source.
+    pub with_indexes: bool,
+}
+
+impl RestoreOptions {
+    /// The whole snapshot.
+    #[must_use]
+    pub fn whole(mode: RestoreMode) -> Self {
+        Self { mode, partitions: Vec::new(), with_indexes: true }
+    }
+
+    /// True when the rows of this partition are restored.
+    #[must_use]
+    pub fn wants(&self, partition: &str) -> bool {
+        self.partitions.is_empty() || self.partitions.iter().any(|name| name == partition)
+    }
 }
 
 /// A restore job.
@@ -376,17 +404,19 @@ pub struct JobRecord {
     pub target_name: String,
     /// Its database.
     pub target_database: String,
+    /// What of the snapshot, and how. The partitions are in the order of the source.
+    pub options: RestoreOptions,
     /// Label of the state, see `elanus_lifecycle::restore_job`.
     pub state: &'static str,
     /// Why it is failing or failed.
     pub reason: Option<String>,
-    /// Files to copy.
+    /// Files to copy or to share.
     pub files_total: u64,
-    /// Copied and verified; never falls.
+    /// Copied and verified, or shared; never falls.
     pub files_done: u64,
-    /// Bytes to copy.
+    /// Bytes to copy or to share.
     pub bytes_total: u64,
-    /// Copied and verified; never falls.
+    /// Copied and verified, or shared; never falls.
     pub bytes_done: u64,
     /// 0 to 100; 100 only when completed.
     pub percent: u8,
@@ -477,12 +507,42 @@ pub enum TaskMessage {
     FailedTransient {
         /// Why.
         reason: String,
+        /// Which files, as far as it was a matter of files.
+        files: Vec<FileError>,
     },
     /// Will not succeed: source missing or damaged, access denied.
     FailedPermanent {
-        /// Which file and why.
+        /// Why.
         reason: String,
+        /// Which files, as far as it was a matter of files.
+        files: Vec<FileError>,
     },
+}
+
+/// Why a file was not copied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileError {
+    /// The key that the worker named.
+    pub key: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// One thing that went wrong in a claim of a copy task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobError {
+    /// When it was reported.
+    pub at_ms: i64,
+    /// The task.
+    pub task: TaskId,
+    /// Which claim of it.
+    pub generation: Generation,
+    /// Label of the task's state now, see `elanus_lifecycle::copy_task`.
+    pub task_state: String,
+    /// The file; `None` when no file in particular was the matter.
+    pub key: Option<String>,
+    /// Why.
+    pub reason: String,
 }
 
 /// What became of a worker's message.

@@ -2,42 +2,93 @@
 //! `elanus_lifecycle::restore_job`, written by [`move_job`].
 //!
 //! R-1  The target is a collection in the state `restoring`, which no reader selects, until the one transaction of
-//!      [`publish`] makes it live with everything in it.
+//!      [`publish`] or [`clone`] makes it live with everything in it.
 //! R-2  `failed` is written only when nothing of the target is left: see [`fail`].
 //! R-3  Every call reads where the job is and does what comes next, so that it may be repeated from anywhere.
 //!
 //! Where both are locked, the job's row comes before those of its tasks.
 
+mod clone;
 mod fail;
 mod plan;
 mod publish;
 mod submit;
+mod told;
 
 use crate::Meta;
 use crate::db::{Tx, args};
 use crate::error::{MetaError, Result};
 use crate::history::{Told, tell};
 use crate::machines::readable;
-use crate::model::{JobRecord, TaskCounts};
-use crate::rows::{bigint, count};
+use crate::model::{JobRecord, RestoreOptions, TaskCounts};
+use crate::rows::{bigint, count, from_json};
 use elanus_lifecycle::copy_task::Reason as TaskReason;
 use elanus_lifecycle::restore_job::{Columns, Effect, Event, MACHINE, Progress, Reason, State};
 use elanus_lifecycle::{RestoreJob, Step};
-use elanus_types::{Code, CollectionId, Failure, JobId, SnapshotId, TaskId, Timestamp};
+use elanus_types::schema::DEFAULT_PARTITION;
+use elanus_types::{Code, CollectionId, Failure, JobId, RestoreMode, SnapshotId, TaskId, Timestamp};
 use sqlx::Row;
-use sqlx::any::AnyRow;
+use sqlx::any::{AnyArguments, AnyRow};
 
 /// Jobs with what [`JobRow`] holds.
 macro_rules! select_jobs {
     ($rest:literal) => {
         concat!(
             "SELECT j.job_id, j.snapshot_id, j.snapshot_name, j.source_collection_id, j.source_name, \
-             j.source_database, j.target_collection_id, j.target_name, j.target_database, j.state, j.reason, \
-             j.message, j.files_total, j.bytes_total, j.files_done, j.bytes_done, j.started_ms, j.deadline_ms, \
+             j.source_database, j.target_collection_id, j.target_name, j.target_database, j.mode, j.partitions_json, \
+             j.with_indexes, j.state, j.reason, j.message, j.files_total, j.bytes_total, j.files_done, j.bytes_done, j.started_ms, j.deadline_ms, \
              j.ended_ms, s.create_ts FROM restore_jobs j JOIN snapshots s ON s.snapshot_id = j.snapshot_id WHERE ",
             $rest
         )
     };
+}
+
+/// A statement over `members`: what a job restores of its snapshot, with the partition of the target that each goes to.
+/// Arguments from [`of_members`]; the caller's begin at `$6`.
+macro_rules! with_members {
+    ($head:literal, $tail:literal) => {
+        concat!(
+            $head,
+            "WITH parts AS (\
+               SELECT s.partition_id AS source_id, t.partition_id AS target_id FROM partitions s \
+               JOIN partitions t ON t.collection_id = $2 AND t.name = s.name \
+               WHERE s.collection_id = $1 AND s.added_ts <= $3 AND $3 < s.removed_ts AND s.name <> $4 \
+               UNION ALL SELECT -1, -1), \
+             members AS (\
+               SELECT m.segment_id, m.file_set_id, p.target_id, m.shard, s.level, m.kind, m.base_ts, m.rows_num, \
+               m.bytes FROM memberships m JOIN parts p ON p.source_id = m.partition_id \
+               JOIN segments s ON s.segment_id = m.segment_id \
+               WHERE m.collection_id = $1 AND m.added_ts <= $3 AND $3 < m.removed_ts AND m.kind <> $5) ",
+            $tail
+        )
+    };
+}
+use with_members;
+
+/// The arguments of [`with_members`]: `$4` and `$5` name the partition and the kind that stay out, as empty names where
+/// none does.
+fn of_members(job: &JobRow) -> AnyArguments {
+    let JobRecord { source, target, options, .. } = &job.record;
+    let partition = if options.wants(DEFAULT_PARTITION) { "" } else { DEFAULT_PARTITION };
+    let kind = if options.with_indexes { "" } else { "index" };
+    args![source.0, target.0, job.create_ts.0, partition.to_owned(), kind.to_owned()]
+}
+
+/// Every member of the snapshot belongs to a partition that was there at its time.
+async fn require_homes(tx: &mut Tx, job: &JobRow) -> Result<()> {
+    let row = tx
+        .one(
+            "SELECT COUNT(*) AS homeless FROM memberships m \
+             WHERE m.collection_id = $1 AND m.added_ts <= $2 AND $2 < m.removed_ts AND m.partition_id <> -1 \
+             AND NOT EXISTS (SELECT 1 FROM partitions s WHERE s.partition_id = m.partition_id \
+             AND s.collection_id = $1 AND s.added_ts <= $2 AND $2 < s.removed_ts)",
+            args![job.record.source.0, job.create_ts.0],
+        )
+        .await?;
+    match count(&row, "homeless")? {
+        0 => Ok(()),
+        n => Err(MetaError::Corrupt(format!("{n} files belong to partitions that were not there at their time"))),
+    }
 }
 
 /// A job as its row says.
@@ -209,6 +260,10 @@ async fn counts(tx: &mut Tx, id: JobId) -> Result<TaskCounts> {
     Ok(counts)
 }
 
+fn mode(label: &str) -> Result<RestoreMode> {
+    RestoreMode::parse(label).map_err(|failure| MetaError::Corrupt(failure.message))
+}
+
 fn reason_of(state: &State) -> Option<String> {
     let (State::Failing { reason } | State::Failed { reason }) = state else { return None };
     Some(match reason {
@@ -243,6 +298,11 @@ impl JobRow {
             target: CollectionId(row.try_get("target_collection_id")?),
             target_name: row.try_get("target_name")?,
             target_database: row.try_get("target_database")?,
+            options: RestoreOptions {
+                mode: mode(row.try_get("mode")?)?,
+                partitions: from_json(row, "partitions_json")?,
+                with_indexes: row.try_get::<i64, _>("with_indexes")? != 0,
+            },
             state: machine.label(),
             reason: reason_of(machine.state()),
             files_total: progress.files_total,

@@ -68,6 +68,7 @@ pub struct NewRollback {
 
 /// How a rollback begins.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "one lives at a time, for a moment")]
 pub enum Begun {
     /// `safety` is pending: its manifests are to be written, then the rollback is to be committed.
     New {

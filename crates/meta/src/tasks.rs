@@ -12,7 +12,7 @@ use crate::error::Result;
 use crate::file_sets::{self, Abandon};
 use crate::history::{Told, tell};
 use crate::machines::{concerns_one, readable, refused};
-use crate::model::{Answer, Revoked, TaskMessage, TaskRecord};
+use crate::model::{Answer, FileError, Revoked, TaskMessage, TaskRecord};
 use crate::rows::bigint;
 use crate::{Coordinator, Meta, restore};
 use elanus_lifecycle::Step;
@@ -104,8 +104,8 @@ impl Coordinator {
         let event = match &message {
             TaskMessage::Heartbeat { lease_until_ms, .. } => Event::Heartbeat { lease_until_ms: *lease_until_ms },
             TaskMessage::Finished => Event::Finish,
-            TaskMessage::FailedTransient { reason } => Event::FailTransient { now_ms, message: reason.clone() },
-            TaskMessage::FailedPermanent { reason } => Event::FailPermanent { message: reason.clone() },
+            TaskMessage::FailedTransient { reason, .. } => Event::FailTransient { now_ms, message: reason.clone() },
+            TaskMessage::FailedPermanent { reason, .. } => Event::FailPermanent { message: reason.clone() },
         };
         match move_task(&mut tx, &row, generation, &event).await? {
             Step::Move(..) => {}
@@ -118,7 +118,9 @@ impl Coordinator {
                 advance(&mut tx, id, files_done, bytes_done).await?;
             }
             TaskMessage::Finished => finish(&mut tx, id).await?,
-            TaskMessage::FailedTransient { .. } | TaskMessage::FailedPermanent { .. } => {}
+            TaskMessage::FailedTransient { reason, files } | TaskMessage::FailedPermanent { reason, files } => {
+                record_errors(&mut tx, &row, &reason, files).await?;
+            }
         }
         restore::advance(&mut tx, &job).await?;
         tx.commit().await?;
@@ -165,6 +167,7 @@ impl Coordinator {
             Step::Repeat | Step::Fenced => return Ok(None),
             Step::Refuse(refusal) => return Err(refused(&refusal)),
         }
+        record_errors(&mut tx, &row, "the worker fell silent or was lost", Vec::new()).await?;
         tx.commit().await?;
         Ok(row.revoked())
     }
@@ -274,6 +277,32 @@ async fn move_task(tx: &mut Tx, row: &TaskRow, stamp: Generation, event: &Event)
         tx.announce(subject, dedup_key, "{}".to_owned()).await?;
     }
     Ok(step)
+}
+
+/// Keeps what went wrong in the claim that `row` had: a line a file, or one line where no file is named.
+async fn record_errors(tx: &mut Tx, row: &TaskRow, reason: &str, files: Vec<FileError>) -> Result<()> {
+    let mut lines: Vec<(Option<String>, String)> =
+        files.into_iter().map(|file| (Some(file.key), file.reason)).collect();
+    if lines.is_empty() {
+        lines.push((None, reason.to_owned()));
+    }
+    let first = tx.allocate_ids(u32::try_from(lines.len()).unwrap_or(u32::MAX)).await?;
+    let (now_ms, generation) = (tx.now_ms, row.machine.generation());
+    tx.insert_many(
+        "INSERT INTO copy_errors (error_id, job_id, task_id, generation, at_ms, object_key, reason)",
+        7,
+        (first..).zip(lines),
+        |arguments, (id, (key, reason))| {
+            add(arguments, id);
+            add(arguments, row.job.0);
+            add(arguments, row.id.0);
+            add(arguments, generation.0);
+            add(arguments, now_ms);
+            add(arguments, key);
+            add(arguments, reason);
+        },
+    )
+    .await
 }
 
 fn detail(before: &TaskRow, after: &CopyTask) -> String {

@@ -3,6 +3,7 @@
 //! * [`milvus`], [`schema`], [`common`]: the Milvus API, as far as Elanus serves it.
 //! * [`datacoord`], [`datanode`], [`querynode`], [`admin`]: calls between the services, and for operators.
 //! * [`convert`]: statuses, schemas and states to and from the words of `elanus-types`.
+//! * [`restore_headers`]: metadata keys of a restore.
 //! * [`transport`]: one channel type for services in the same process and behind a socket.
 //!
 //! No decisions here: a value that the types of Elanus cannot hold is refused, nothing else.
@@ -13,6 +14,7 @@ mod generated {
 }
 
 pub mod convert;
+pub mod restore_headers;
 pub mod transport;
 
 pub use generated::elanus::{

@@ -48,6 +48,8 @@ pass_on! {
     get_job -> get_restore_job(dc::JobRef) -> dc::RestoreJob;
     list_jobs -> list_restore_jobs(dc::ListRestoreJobsRequest) -> dc::ListRestoreJobsResponse;
     cancel_job -> cancel_restore_job(dc::JobRef) -> dc::RestoreJob;
+    list_job_errors -> list_job_errors(dc::JobRef) -> dc::ListJobErrorsResponse;
+    list_job_history -> list_job_history(dc::JobRef) -> dc::ListJobHistoryResponse;
     scrub -> scrub(a::ScrubRequest) -> a::ScrubReport;
     rollback_collection -> rollback_collection(dc::SnapshotRef) -> dc::Rollback;
     list_trash -> list_trash(dc::ListCollectionsRequest) -> dc::ListTrashResponse;

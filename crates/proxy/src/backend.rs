@@ -1,7 +1,7 @@
 //! The other services as the proxy's topics see them: clients to clone, a collection to look at, one way to read failures.
 
 use crate::Proxy;
-use elanus_proto::{convert, datacoord as dc, datanode as dn, querynode as qn, transport::Channel};
+use elanus_proto::{convert, datacoord as dc, datanode as dn, querynode as qn, restore_headers, transport::Channel};
 use elanus_types::{
     Code, Failure,
     schema::{CollectionSchema, DEFAULT_DATABASE, DEFAULT_PARTITION, FieldSchema},
@@ -16,6 +16,16 @@ pub(crate) struct Call {
     /// What the client calls this request, in all its repeats; empty when it does not say.
     pub(crate) request_id: String,
     snapshot: Option<String>,
+    /// What a restore is asked for beyond the Milvus API, as it was sent.
+    pub(crate) restore: RestoreHeaders,
+}
+
+/// Values of the metadata keys of a restore; `None` where the key is absent, and what is not text is told as it is.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct RestoreHeaders {
+    pub(crate) mode: Option<String>,
+    pub(crate) partitions: Option<String>,
+    pub(crate) indexes: Option<String>,
 }
 
 /// Metadata of a read: the name of the snapshot to read inside of.
@@ -26,12 +36,21 @@ impl Call {
     pub(crate) fn of<T>(request: &Request<T>) -> Self {
         let text = |key| request.metadata().get(key).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let db = text("dbname");
+        let given = |key: &str| {
+            let value = request.metadata().get(key)?;
+            Some(String::from_utf8_lossy(value.as_encoded_bytes()).into_owned())
+        };
         // A name that is not text is no name, but it must not be passed over either.
         let name = |value: &MetadataValue<Ascii>| value.to_str().unwrap_or("\u{fffd}").to_owned();
         Self {
             db: if db.is_empty() { DEFAULT_DATABASE.to_owned() } else { db.to_owned() },
             request_id: text("client-request-id").to_owned(),
             snapshot: request.metadata().get(SNAPSHOT).map(name),
+            restore: RestoreHeaders {
+                mode: given(restore_headers::MODE),
+                partitions: given(restore_headers::PARTITIONS),
+                indexes: given(restore_headers::INDEXES),
+            },
         }
     }
 

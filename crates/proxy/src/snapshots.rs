@@ -3,11 +3,11 @@
 
 use crate::{
     Proxy,
-    backend::{Call, Collection, answer},
+    backend::{Call, Collection, RestoreHeaders, answer},
     names,
 };
-use elanus_proto::{convert, datacoord as dc, milvus as m};
-use elanus_types::{Code, Failure, schema::DEFAULT_DATABASE};
+use elanus_proto::{convert, datacoord as dc, milvus as m, restore_headers};
+use elanus_types::{Code, Failure, RestoreMode, schema::DEFAULT_DATABASE};
 
 fn required(value: &str, text: &str) -> Result<(), Failure> {
     if value.is_empty() { Err(Failure::missing(text)) } else { Ok(()) }
@@ -105,6 +105,7 @@ pub(crate) async fn restore_snapshot(
         names::collection(&request.target_collection_name)?;
     }
     indexes_stay(request.skip_index)?;
+    let wish = wish(&call.restore)?;
     let collection = proxy.collection(call, &request.db_name, &request.collection_name).await?;
     if wildcard {
         // The wildcard passes the check of names, as in Milvus, but a collection of that name could not be addressed.
@@ -119,9 +120,32 @@ pub(crate) async fn restore_snapshot(
         source: snapshot_ref(&collection, request.name),
         target_db_name,
         target_collection_name: request.target_collection_name,
+        ..wish
     };
     let job_id = answer(proxy.datacoord().restore_snapshot(restore)).await?.job_id;
     Ok(m::RestoreSnapshotResponse { job_id, ..Default::default() })
+}
+
+/// What the metadata of the call asks for, in a request that says nothing else.
+fn wish(headers: &RestoreHeaders) -> Result<dc::RestoreSnapshotRequest, Failure> {
+    let bad = |key: &str, why: String| Failure::invalid(format!("metadata {key}: {why}"));
+    if let Some(mode) = &headers.mode {
+        RestoreMode::parse(mode).map_err(|failure| bad(restore_headers::MODE, failure.message))?;
+    }
+    let partition_names: Vec<String> = match &headers.partitions {
+        Some(list) => list.split(',').map(|name| name.trim().to_owned()).collect(),
+        None => Vec::new(),
+    };
+    if partition_names.iter().any(String::is_empty) {
+        return Err(bad(restore_headers::PARTITIONS, "a partition name is empty, give a,b".to_owned()));
+    }
+    let without_indexes = match headers.indexes.as_deref() {
+        None | Some("true") => false,
+        Some("false") => true,
+        Some(other) => return Err(bad(restore_headers::INDEXES, format!("{other:?} is neither true nor false"))),
+    };
+    let mode = headers.mode.clone().unwrap_or_default();
+    Ok(dc::RestoreSnapshotRequest { mode, partition_names, without_indexes, ..Default::default() })
 }
 
 pub(crate) async fn get_restore_snapshot_state(

@@ -237,6 +237,36 @@ async fn snapshot_calls_check_names_then_what_is_missing_then_ranges_then_what_e
 }
 
 #[tokio::test]
+async fn a_restore_is_asked_for_mode_partitions_and_indexes_in_the_metadata() {
+    let fakes = Fakes::default();
+    let mut client = fakes.client();
+    let mut send = async |headers: &[(&'static str, &'static str)]| {
+        let mut request = Request::new(m::RestoreSnapshotRequest {
+            name: "s".into(),
+            collection_name: "things".into(),
+            target_collection_name: "copy".into(),
+            ..Default::default()
+        });
+        for (key, value) in headers {
+            request.metadata_mut().insert(*key, value.parse().unwrap());
+        }
+        let status = client.restore_snapshot(request).await.unwrap().into_inner().status.unwrap();
+        let asked = fakes.seen().restores.pop();
+        (status.code, status.reason, asked.map(|asked| (asked.mode, asked.partition_names, asked.without_indexes)))
+    };
+    let (mode, partitions, indexes) = ("elanus-restore-mode", "elanus-restore-partitions", "elanus-restore-indexes");
+    assert_eq!(send(&[]).await.2, Some((String::new(), vec![], false)), "the coordinator decides");
+    let all = send(&[(mode, "copy"), (partitions, "a, b"), (indexes, "false")]).await;
+    assert_eq!(all.2, Some(("copy".into(), vec!["a".into(), "b".into()], true)));
+    assert_eq!(send(&[(mode, "clone"), (indexes, "true")]).await.2, Some(("clone".into(), vec![], false)));
+    for (key, value) in [(mode, "move"), (mode, ""), (partitions, "a,,b"), (partitions, ""), (indexes, "no")] {
+        let (code, reason, asked) = send(&[(key, value)]).await;
+        assert_eq!((code, asked), (1100, None), "{key}: {value}");
+        assert!(reason.contains(key), "{reason}");
+    }
+}
+
+#[tokio::test]
 async fn the_database_is_the_messages_then_the_metadatas_then_the_default() {
     let fakes = Fakes::default();
     let mut client = fakes.client();

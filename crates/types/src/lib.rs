@@ -4,12 +4,14 @@
 //! * [`time`]: Milvus hybrid timestamps, intervals, and the clock that every service is given.
 //! * [`key`]: the one type that names an object in the store.
 //! * [`schema`]: collections, fields and indexes as users define them.
+//! * [`restore`]: how a restore makes its target.
 //! * [`failure`]: what a caller is told when something could not be done, with the Milvus code.
 
 pub mod checksum;
 pub mod failure;
 pub mod ids;
 pub mod key;
+pub mod restore;
 pub mod schema;
 pub mod time;
 
@@ -17,4 +19,5 @@ pub use checksum::Checksum;
 pub use failure::{Code, Failure};
 pub use ids::*;
 pub use key::ObjectKey;
+pub use restore::RestoreMode;
 pub use time::{Clock, ManualClock, SystemClock, Timestamp};

@@ -1,4 +1,4 @@
-//! The checker: plans jobs into tasks, publishes what is copied and verified, fails what cannot succeed, cleans up.
+//! The checker: clones, or plans jobs into tasks, publishes what is copied and verified, fails what cannot succeed, cleans up.
 
 use crate::Parts;
 use crate::background::{RESTORE_SCHEDULE, SWEEP};
@@ -6,7 +6,7 @@ use crate::restore::revoke::Settled;
 use elanus_meta::MetaError;
 use elanus_meta::model::{CleanUp, JobRecord, TaskBounds};
 use elanus_runtime::background::Report;
-use elanus_types::Failure;
+use elanus_types::{Failure, RestoreMode};
 
 /// Reasons of failed tasks that a job's reason names.
 const REASONS_MAX: u32 = 5;
@@ -37,6 +37,7 @@ async fn advance(parts: &Parts, job: &JobRecord) -> Result<bool, Failure> {
             let reason = "the deadline passed; restore again, with a longer deadline if the collection is large";
             return fail(parts, job, reason).await.map(|()| true);
         }
+        "pending" if job.options.mode == RestoreMode::Clone => parts.coordinator.clone_job(job.id).await.map(|()| true),
         "pending" => plan(parts, job).await,
         "copying" => count(parts, job).await,
         "publishing" => parts.coordinator.publish_job(job.id).await.map(|()| true),

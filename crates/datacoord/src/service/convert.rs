@@ -1,10 +1,13 @@
 //! Records of the metadata as messages.
 
-use elanus_meta::model::{CollectionRecord, JobRecord, PartitionRecord, PinRecord, SnapshotRecord, SnapshotStatus};
+use elanus_meta::HistoryRecord;
+use elanus_meta::model::{
+    CollectionRecord, JobError, JobRecord, PartitionRecord, PinRecord, SnapshotRecord, SnapshotStatus,
+};
 use elanus_proto::convert::schema_to_proto;
 use elanus_proto::datacoord as pb;
-use elanus_types::Timestamp;
 use elanus_types::schema::IndexInfo;
+use elanus_types::{TaskId, Timestamp};
 
 pub(super) fn ts(ts: Timestamp) -> u64 {
     ts.0.cast_unsigned()
@@ -76,7 +79,7 @@ pub(super) fn pin(record: PinRecord) -> pb::Pin {
     }
 }
 
-pub(super) fn job(record: JobRecord) -> pb::RestoreJob {
+pub(super) fn job(record: JobRecord, now_ms: i64) -> pb::RestoreJob {
     pb::RestoreJob {
         job_id: record.id.0,
         snapshot_name: record.snapshot_name,
@@ -94,5 +97,31 @@ pub(super) fn job(record: JobRecord) -> pb::RestoreJob {
         bytes_done: int(record.bytes_done),
         started_ms: record.started_ms,
         ended_ms: record.ended_ms.unwrap_or_default(),
+        mode: record.options.mode.label().to_owned(),
+        partition_names: record.options.partitions,
+        without_indexes: !record.options.with_indexes,
+        elapsed_ms: (record.ended_ms.unwrap_or(now_ms) - record.started_ms).max(0),
+    }
+}
+
+pub(super) fn job_error(error: JobError) -> pb::JobError {
+    pb::JobError {
+        at_ms: error.at_ms,
+        task_id: error.task.0,
+        generation: error.generation.0,
+        task_state: error.task_state,
+        key: error.key.unwrap_or_default(),
+        reason: error.reason,
+    }
+}
+
+pub(super) fn history_line((task, line): (Option<TaskId>, HistoryRecord)) -> pb::JobHistoryLine {
+    pb::JobHistoryLine {
+        at_ms: line.at_ms,
+        task_id: task.map(|task| task.0).unwrap_or_default(),
+        event: line.event,
+        from_state: line.from_state,
+        to_state: line.to_state,
+        detail: line.detail,
     }
 }

@@ -59,6 +59,8 @@ impl Calls for DataCoord {
     async fn get_restore_job(&self, r: Request<pb::JobRef>) -> Result<Response<pb::RestoreJob>, Status> { answer(restore::get(&self.parts, r.into_inner()).await) }
     async fn list_restore_jobs(&self, r: Request<pb::ListRestoreJobsRequest>) -> Result<Response<pb::ListRestoreJobsResponse>, Status> { answer(restore::list(&self.parts, r.into_inner()).await) }
     async fn cancel_restore_job(&self, r: Request<pb::JobRef>) -> Result<Response<pb::RestoreJob>, Status> { answer(restore::cancel(&self.parts, r.into_inner()).await) }
+    async fn list_job_errors(&self, r: Request<pb::JobRef>) -> Result<Response<pb::ListJobErrorsResponse>, Status> { answer(restore::errors(&self.parts, r.into_inner()).await) }
+    async fn list_job_history(&self, r: Request<pb::JobRef>) -> Result<Response<pb::ListJobHistoryResponse>, Status> { answer(restore::history(&self.parts, r.into_inner()).await) }
     async fn report_task(&self, r: Request<pb::TaskReport>) -> Result<Response<pb::TaskReportReply>, Status> { answer(restore::report(&self.parts, r.into_inner()).await) }
 
     async fn scrub(&self, r: Request<admin::ScrubRequest>) -> Result<Response<admin::ScrubReport>, Status> { answer(crate::gc::scrub(&self.parts, r.into_inner().checksums).await) }

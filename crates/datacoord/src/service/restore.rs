@@ -4,29 +4,57 @@ use super::catalog::{database, resolve};
 use super::convert;
 use crate::Parts;
 use crate::background::{RESTORE_CHECK, RESTORE_SCHEDULE};
-use elanus_meta::model::{Answer, Created, NewRestore, TaskMessage};
+use elanus_meta::model::{Answer, Created, FileError, NewRestore, RestoreOptions, TaskMessage};
 use elanus_proto::datacoord as pb;
-use elanus_types::{Code, Failure, Generation, JobId, NodeId, TaskId};
+use elanus_types::{Code, Failure, Generation, JobId, NodeId, RestoreMode, TaskId};
+
+/// Errors, and lines of a history, that one answer has.
+const LINES_MAX: u32 = 1_000;
 
 pub(super) async fn submit(parts: &Parts, request: pb::RestoreSnapshotRequest) -> Result<pb::RestoreJob, Failure> {
     let source = request.source.ok_or_else(|| Failure::missing("no snapshot is named"))?;
     let collection = resolve(parts, source.collection).await?;
+    let mode = match request.mode.as_str() {
+        "" => parts.config.restore_mode,
+        named => RestoreMode::parse(named)?,
+    };
+    let options = RestoreOptions { mode, partitions: request.partition_names, with_indexes: !request.without_indexes };
     let new = NewRestore {
         source: collection.id,
         snapshot_name: source.snapshot_name,
         target_database: database(request.target_db_name),
         target_name: request.target_collection_name,
+        options,
         deadline_ms: parts.now_ms() + parts.config.restore_deadline_ms,
     };
     let (Created::New(job) | Created::Joined(job)) = parts.coordinator.submit_restore(new).await?;
     parts.background.activate(RESTORE_CHECK);
-    Ok(convert::job(job))
+    Ok(convert::job(job, parts.now_ms()))
 }
 
 pub(super) async fn get(parts: &Parts, of: pb::JobRef) -> Result<pb::RestoreJob, Failure> {
     let job = parts.meta().job(JobId(of.job_id)).await?;
-    job.map(convert::job)
-        .ok_or_else(|| Failure::new(Code::JobFailed, format!("restore job not found: jobID={}", of.job_id)))
+    job.map(|job| convert::job(job, parts.now_ms())).ok_or_else(|| not_found(&of))
+}
+
+fn not_found(of: &pb::JobRef) -> Failure {
+    Failure::new(Code::JobFailed, format!("restore job not found: jobID={}", of.job_id))
+}
+
+pub(super) async fn errors(parts: &Parts, of: pb::JobRef) -> Result<pb::ListJobErrorsResponse, Failure> {
+    let id = JobId(of.job_id);
+    parts.meta().job(id).await?.ok_or_else(|| not_found(&of))?;
+    let errors = parts.meta().job_errors(id, LINES_MAX).await?;
+    Ok(pb::ListJobErrorsResponse { errors: errors.into_iter().map(convert::job_error).collect() })
+}
+
+/// Also of a job that was forgotten: its own lines stay.
+pub(super) async fn history(parts: &Parts, of: pb::JobRef) -> Result<pb::ListJobHistoryResponse, Failure> {
+    let lines = parts.meta().job_history(JobId(of.job_id), LINES_MAX).await?;
+    if lines.is_empty() {
+        return Err(not_found(&of));
+    }
+    Ok(pb::ListJobHistoryResponse { lines: lines.into_iter().map(convert::history_line).collect() })
 }
 
 pub(super) async fn list(
@@ -36,14 +64,15 @@ pub(super) async fn list(
     let given = |text: &'_ String| -> Option<String> { (!text.is_empty()).then(|| text.clone()) };
     let (database, name) = (given(&request.db_name), given(&request.collection_name));
     let jobs = parts.meta().jobs(database.as_deref(), name.as_deref()).await?;
-    Ok(pb::ListRestoreJobsResponse { jobs: jobs.into_iter().map(convert::job).collect() })
+    let now_ms = parts.now_ms();
+    Ok(pb::ListRestoreJobsResponse { jobs: jobs.into_iter().map(|job| convert::job(job, now_ms)).collect() })
 }
 
 pub(super) async fn cancel(parts: &Parts, of: pb::JobRef) -> Result<pb::RestoreJob, Failure> {
     let (job, revoked) = parts.coordinator.cancel_job(JobId(of.job_id)).await?;
     parts.revocations.add(job.id, revoked);
     parts.background.activate(RESTORE_CHECK);
-    Ok(convert::job(job))
+    Ok(convert::job(job, parts.now_ms()))
 }
 
 pub(super) async fn report(parts: &Parts, report: pb::TaskReport) -> Result<pb::TaskReportReply, Failure> {
@@ -58,13 +87,14 @@ pub(super) async fn report(parts: &Parts, report: pb::TaskReport) -> Result<pb::
         },
         Verdict::Finished(_) => TaskMessage::Finished,
         Verdict::Failed(failed) => {
-            let reasons: Vec<String> =
-                failed.errors.into_iter().map(|error| format!("{}: {}", error.key, error.reason)).collect();
+            let files: Vec<FileError> =
+                failed.errors.into_iter().map(|pb::FileError { key, reason }| FileError { key, reason }).collect();
+            let reasons: Vec<String> = files.iter().map(|file| format!("{}: {}", file.key, file.reason)).collect();
             let reason = reasons.join("; ");
             if failed.permanent {
-                TaskMessage::FailedPermanent { reason }
+                TaskMessage::FailedPermanent { reason, files }
             } else {
-                TaskMessage::FailedTransient { reason }
+                TaskMessage::FailedTransient { reason, files }
             }
         }
     };

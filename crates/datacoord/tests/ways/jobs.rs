@@ -4,6 +4,7 @@ use crate::world::World;
 use crate::world::effects::Effects;
 use elanus_datacoord::background::RESTORE_RETENTION;
 use elanus_types::Clock as _;
+use elanus_types::RestoreMode;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_job_that_does_not_end_before_its_deadline_fails_and_leaves_nothing() {
@@ -15,7 +16,7 @@ async fn a_job_that_does_not_end_before_its_deadline_fails_and_leaves_nothing() 
     process.create_collection("source").await.unwrap();
     process.upsert("source", &[1, 2, 3]).await.unwrap();
     process.snapshot("source", "s").await.unwrap();
-    process.restore("source", "s", "target").await.unwrap();
+    process.restore("source", "s", "target", RestoreMode::Copy).await.unwrap();
 
     process.background.run_until_quiet(50).await.unwrap();
     world.clock.advance_ms(59_999);
@@ -45,7 +46,7 @@ async fn a_job_that_ended_is_listed_until_its_retention_is_over() {
     process.create_collection("source").await.unwrap();
     process.upsert("source", &[1, 2, 3]).await.unwrap();
     process.snapshot("source", "s").await.unwrap();
-    process.restore("source", "s", "target").await.unwrap();
+    process.restore("source", "s", "target", RestoreMode::Copy).await.unwrap();
     process.until_settled(&world.clock).await;
     let job = process.job("target").await.unwrap();
     assert_eq!(job.state, "completed");
@@ -71,7 +72,7 @@ async fn a_job_that_runs_is_kept_however_old_it_is() {
     process.create_collection("source").await.unwrap();
     process.upsert("source", &[1]).await.unwrap();
     process.snapshot("source", "s").await.unwrap();
-    process.restore("source", "s", "target").await.unwrap();
+    process.restore("source", "s", "target", RestoreMode::Copy).await.unwrap();
     world.clock.advance_ms(9_000_000);
     process.background.run_until_quiet(50).await.unwrap();
     assert_eq!(process.job("target").await.unwrap().state, "copying");

@@ -6,6 +6,7 @@ use elanus_proto::convert::failure_from_grpc;
 use elanus_proto::datacoord as pb;
 use elanus_proto::datacoord::data_coord_client::DataCoordClient;
 use elanus_proto::transport::Channel;
+use elanus_types::RestoreMode;
 
 /// Effects that one scenario has at most: a bound for the loop, far above what is needed.
 const EFFECTS_MAX: u64 = 200;
@@ -27,7 +28,7 @@ async fn a_rollback_keeps_what_it_takes_away_in_a_complete_snapshot() {
     process.upsert("docs", &[1, 2, 3]).await.unwrap();
     process.snapshot("docs", "s").await.unwrap();
     process.upsert("docs", &[3, 4, 5, 6]).await.unwrap();
-    process.restore("docs", "s", "running").await.unwrap();
+    process.restore("docs", "s", "running", RestoreMode::Copy).await.unwrap();
 
     let done = roll_back(&process.coord, "docs", "s").await.unwrap();
     assert_eq!(process.rows("docs").await, (3, 3));
@@ -41,7 +42,7 @@ async fn a_rollback_keeps_what_it_takes_away_in_a_complete_snapshot() {
     process.upsert("docs", &[7]).await.unwrap();
     assert_eq!(process.rows("docs").await, (4, 4));
 
-    process.restore("docs", &done.safety_snapshot_name, "undone").await.unwrap();
+    process.restore("docs", &done.safety_snapshot_name, "undone", RestoreMode::Copy).await.unwrap();
     process.until_settled(&world.clock).await;
     assert_eq!((process.rows("undone").await, process.rows("running").await), ((7, 7), (3, 3)));
     assert_eq!(roll_back(&process.coord, "docs", "nothing").await.unwrap_err().code.number(), 2600);
@@ -112,7 +113,7 @@ async fn strike(n: u64, blow: Blow) -> bool {
     assert_eq!(process.rows("docs").await, (3, 3));
     process.upsert("docs", &[9]).await.unwrap();
     assert_eq!(process.rows("docs").await, (4, 4));
-    process.restore("docs", &done.safety_snapshot_name, "undone").await.unwrap();
+    process.restore("docs", &done.safety_snapshot_name, "undone", RestoreMode::Copy).await.unwrap();
     process.until_settled(&world.clock).await;
     assert_eq!(process.rows("undone").await, (5, 5));
     process.scrub().await;

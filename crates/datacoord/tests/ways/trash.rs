@@ -4,6 +4,7 @@ use crate::world::effects::Effects;
 use crate::world::{Answer, Process, World, by_name};
 use elanus_proto::convert::failure_from_grpc;
 use elanus_proto::datacoord as pb;
+use elanus_types::RestoreMode;
 
 const RETENTION_MS: i64 = 24 * 3_600_000;
 
@@ -46,7 +47,7 @@ async fn a_dropped_collection_comes_back_until_its_retention_ends() {
     assert_eq!((back.id, back.name.as_str()), (one.id, "docs"));
     assert_eq!(process.rows("docs").await, (3, 3));
     assert_eq!(restore(&mut process, by_id(back.id), "").await.unwrap(), back, "a repeat by id finds it");
-    process.restore("docs", "s", "copy").await.unwrap();
+    process.restore("docs", "s", "copy", RestoreMode::Copy).await.unwrap();
     process.until_settled(&world.clock).await;
     assert_eq!(process.rows("copy").await, (3, 3), "its snapshots are whole");
 

@@ -115,6 +115,11 @@ impl Requests {
     pub(crate) fn take(&self) -> (u64, u64) {
         (self.puts.swap(0, Ordering::SeqCst), self.others.swap(0, Ordering::SeqCst))
     }
+
+    /// All since the last call of [`Requests::take`].
+    pub(crate) fn total(&self) -> u64 {
+        self.puts.load(Ordering::SeqCst) + self.others.load(Ordering::SeqCst)
+    }
 }
 
 /// Writes in the object store pass through here. Reads of a dead process do no harm.

@@ -22,7 +22,7 @@ use elanus_runtime::background::Background;
 use elanus_runtime::late::LateChannel;
 use elanus_segment::to_ipc;
 use elanus_types::schema::CollectionSchema;
-use elanus_types::{Clock as _, Failure, ManualClock, NodeId};
+use elanus_types::{Clock as _, Failure, ManualClock, NodeId, RestoreMode};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -68,6 +68,11 @@ impl World {
 
     pub(crate) fn meta_url(&self) -> String {
         format!("sqlite://{}", self.folder.path().join("meta.db").display())
+    }
+
+    /// Requests that the object store got so far, of every kind.
+    pub(crate) fn requests(&self) -> u64 {
+        self.requests.total()
     }
 
     /// Starts the one process of the world, as a standalone program does.
@@ -167,10 +172,17 @@ impl Process {
         self.coord.create_snapshot(request).await.map(tonic::Response::into_inner).map_err(failure_from_grpc)
     }
 
-    pub(crate) async fn restore(&mut self, name: &str, snapshot: &str, target: &str) -> Answer<pb::RestoreJob> {
+    pub(crate) async fn restore(
+        &mut self,
+        name: &str,
+        snapshot: &str,
+        target: &str,
+        mode: RestoreMode,
+    ) -> Answer<pb::RestoreJob> {
         let request = pb::RestoreSnapshotRequest {
             source: Some(pb::SnapshotRef { collection: Some(by_name(name)), snapshot_name: snapshot.to_owned() }),
             target_collection_name: target.to_owned(),
+            mode: mode.label().to_owned(),
             ..pb::RestoreSnapshotRequest::default()
         };
         self.coord.restore_snapshot(request).await.map(tonic::Response::into_inner).map_err(failure_from_grpc)

@@ -206,6 +206,8 @@ mod tests {
         for line in [
             "snapshot create docs",
             "snapshot restore docs a",
+            "snapshot restore docs a b --mode move",
+            "snapshot restore docs a b --partition",
             "job describe seven",
             "job cancel 0",
             "snapshot unpin -1",

@@ -6,7 +6,7 @@ use super::{
     rows, wait,
 };
 use clap::Subcommand;
-use elanus_client::{Client, Pin, Snapshot};
+use elanus_client::{Client, Pin, RestoreMode, Snapshot};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -76,8 +76,11 @@ pub(super) enum Command {
     /// Restore a snapshot into a new collection
     ///
     /// The new collection becomes visible at once and complete, or not at all. The job goes on in the server when this
-    /// command ends; `--wait` only watches it.
-    #[command(after_long_help = "Example:\n  elanus ctl snapshot restore docs before-v2 docs_v1 --wait")]
+    /// command ends; `--wait` only watches it. A clone shares the files of the snapshot, moves no byte and takes moments;
+    /// a copy has files of its own.
+    #[command(
+        after_long_help = "Examples:\n  elanus ctl snapshot restore docs before-v2 docs_v1 --wait\n  elanus ctl snapshot restore docs before-v2 docs_2024 --mode copy --partition y2024 --no-indexes"
+    )]
     Restore {
         collection: String,
         name: String,
@@ -86,6 +89,15 @@ pub(super) enum Command {
         /// Database of the new collection [default: the one of --db]
         #[arg(long, value_name = "NAME")]
         target_db: Option<String>,
+        /// How it gets its files [default: what the server is set to]
+        #[arg(long, value_name = "MODE", value_parser = crate::restore_mode())]
+        mode: Option<RestoreMode>,
+        /// Only the rows of this partition; may be given more than once [default: all]
+        #[arg(long = "partition", value_name = "NAME")]
+        partitions: Vec<String>,
+        /// Without the indexes of the snapshot
+        #[arg(long)]
+        no_indexes: bool,
         /// Watch the job until it ended
         #[arg(long)]
         wait: bool,
@@ -141,8 +153,14 @@ pub(super) async fn execute(client: &Client, command: Command) -> Result<Rendere
             let count = query.count().await?;
             Rendered { text: count.to_string(), json: json!({"count": count}) }
         }
-        Command::Restore { collection, name, target, target_db, wait } => {
-            let mut restore = snapshots.restore(&collection, &name, &target);
+        Command::Restore { collection, name, target, target_db, mode, partitions, no_indexes, wait } => {
+            let mut restore = snapshots.restore(&collection, &name, &target).partitions(&partitions);
+            if let Some(mode) = mode {
+                restore = restore.mode(mode);
+            }
+            if no_indexes {
+                restore = restore.without_indexes();
+            }
             if let Some(database) = target_db {
                 restore = restore.target_database(database);
             }

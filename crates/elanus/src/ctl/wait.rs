@@ -1,6 +1,6 @@
 //! Watching a restore job: a progress bar on a terminal, a line now and then elsewhere. Both on stderr.
 
-use super::{Stop, job::copied};
+use super::{Stop, job::moved};
 use elanus_client::{Client, RestoreJob};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::{
@@ -106,7 +106,7 @@ impl Lines {
         }
         self.last = Some((job.state.clone(), job.progress, now));
         let RestoreJob { job_id, progress, .. } = job;
-        Some(format!("restore job {job_id}: {}, {progress} %, copied {}", doing(&job.state), copied(job)))
+        Some(format!("restore job {job_id}: {}, {progress} %, {}", doing(&job.state), moved(job)))
     }
 }
 

@@ -7,6 +7,7 @@ use elanus_events::EventBus;
 use elanus_objects::OpenError;
 use elanus_proto::transport::MESSAGE_BYTES_MAX;
 use elanus_runtime::telemetry::{self, Filter};
+use elanus_types::RestoreMode;
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -61,6 +62,9 @@ pub(crate) struct StandaloneArgs {
     /// A dropped collection can be brought back for so long: elanus ctl trash. 0: it cannot
     #[arg(long, value_name = "TIME", env = "ELANUS_TRASH_RETENTION", default_value = "24h", value_parser = retention)]
     trash_retention: Duration,
+    /// How a restore gets its files when it is not said: clone shares those of the snapshot, copy makes new ones
+    #[arg(long, value_name = "MODE", env = "ELANUS_RESTORE_MODE", default_value = "clone", value_parser = crate::restore_mode())]
+    restore_mode: RestoreMode,
     /// What is logged: a level, or directives such as info,elanus_meta=debug
     #[arg(long, value_name = "LEVEL", env = "ELANUS_LOG", default_value = "info")]
     pub(super) log: Filter,
@@ -95,6 +99,7 @@ pub(super) struct Plan {
     pub(super) bus: Arc<dyn EventBus>,
     pub(super) message_bytes_max: usize,
     pub(super) trash_retention: Duration,
+    pub(super) restore_mode: RestoreMode,
 }
 
 impl StandaloneArgs {
@@ -118,6 +123,7 @@ impl StandaloneArgs {
             bus,
             message_bytes_max: self.message_bytes_max,
             trash_retention: self.trash_retention,
+            restore_mode: self.restore_mode,
         })
     }
 }
@@ -201,6 +207,9 @@ mod tests {
             ("sqlite:///d/meta.db", Path::new("/d"))
         );
         assert_eq!((default.meta_dir, default.message_bytes_max), (None, 512 << 20));
+        assert_eq!(default.restore_mode, RestoreMode::Clone);
+        assert_eq!(plan(&["--restore-mode", "copy"]).unwrap().restore_mode, RestoreMode::Copy);
+        assert!(plan(&["--restore-mode", "move"]).unwrap_err().contains("possible values: clone, copy"));
 
         let elsewhere = plan(&["--data", "/d", "--objects", "file:///no/such%20dir"]).unwrap();
         assert_eq!(elsewhere.objects_dir, Path::new("/no/such dir"));

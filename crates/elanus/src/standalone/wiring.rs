@@ -68,6 +68,7 @@ impl Services {
             datanode_client(to_datanode.clone()),
             node,
             DataCoordConfig {
+                restore_mode: plan.restore_mode,
                 trash_retention_ms: i64::try_from(plan.trash_retention.as_millis()).unwrap_or(i64::MAX),
                 ..DataCoordConfig::default()
             },

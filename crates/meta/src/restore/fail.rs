@@ -106,6 +106,7 @@ impl Coordinator {
         for row in &rows {
             let id: i64 = row.try_get("job_id")?;
             tx.execute("DELETE FROM copy_items WHERE job_id = $1", args![id]).await?;
+            tx.execute("DELETE FROM copy_errors WHERE job_id = $1", args![id]).await?;
             tx.execute("DELETE FROM copy_tasks WHERE job_id = $1", args![id]).await?;
             tx.execute("DELETE FROM restore_jobs WHERE job_id = $1", args![id]).await?;
         }

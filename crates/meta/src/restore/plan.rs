@@ -1,17 +1,17 @@
 //! From a pending job to copy tasks. What is to be copied is read and cut before the transaction that stores the plan:
 //! the snapshot is pinned, so what it holds does not change.
 
-use super::{JobRow, job_not_found, lock, locked, move_job};
+use super::{JobRow, job_not_found, lock, locked, move_job, of_members, require_homes, with_members};
 use crate::Coordinator;
 use crate::db::{Tx, add, args};
-use crate::error::{MetaError, Result};
+use crate::error::Result;
 use crate::machines::refused;
 use crate::model::TaskBounds;
 use crate::rows::{bigint, count};
 use crate::tasks::{self, NewTask};
 use elanus_lifecycle::restore_job::{Event, State};
 use elanus_lifecycle::{Segment, Step};
-use elanus_types::{JobId, PartitionId, SegmentId, TaskId};
+use elanus_types::{JobId, PartitionId, RestoreMode, SegmentId, TaskId};
 use sqlx::Row;
 use sqlx::any::AnyRow;
 use std::collections::BTreeMap;
@@ -38,7 +38,7 @@ struct Plan {
 }
 
 impl Coordinator {
-    /// Cuts a pending job into tasks; a snapshot without files is ready to be published at once. A job that is planned,
+    /// Cuts a pending job that copies into tasks; a snapshot without files is ready to be published at once. A job that is planned,
     /// failing or over is left alone.
     ///
     /// # Errors
@@ -46,7 +46,7 @@ impl Coordinator {
     pub async fn plan_job(&self, id: JobId, bounds: TaskBounds) -> Result<()> {
         let mut read = self.meta().db.read().await?;
         let job = locked(&mut read, id).await?.ok_or_else(|| job_not_found(id))?;
-        if *job.machine.state() != State::Pending {
+        if *job.machine.state() != State::Pending || job.record.options.mode != RestoreMode::Copy {
             return Ok(());
         }
         let members = members(&mut read, &job).await?;
@@ -89,44 +89,28 @@ fn bundle(sizes: impl Iterator<Item = u64>, bounds: TaskBounds) -> Vec<Range<usi
     runs
 }
 
-/// What the snapshot holds, and in which partition of the target each file will be.
+/// What the job copies, in the order of the segments.
 async fn members(tx: &mut Tx, job: &JobRow) -> Result<Vec<Member>> {
-    let (source, target, create_ts) = (job.record.source.0, job.record.target.0, job.create_ts.0);
+    require_homes(tx, job).await?;
     let rows = tx
         .all(
-            "SELECT s.partition_id AS source_id, t.partition_id AS target_id FROM partitions s \
-             JOIN partitions t ON t.collection_id = $2 AND t.name = s.name \
-             WHERE s.collection_id = $1 AND s.added_ts <= $3 AND $3 < s.removed_ts",
-            args![source, target, create_ts],
+            with_members!(
+                "",
+                "SELECT m.*, (SELECT COUNT(*) FROM objects o WHERE o.file_set_id = m.file_set_id) AS objects_num \
+                 FROM members m ORDER BY m.segment_id, m.file_set_id"
+            ),
+            of_members(job),
         )
         .await?;
-    let mut partitions = BTreeMap::from([(PartitionId::ALL, PartitionId::ALL)]);
-    for row in &rows {
-        partitions.insert(PartitionId(row.try_get("source_id")?), PartitionId(row.try_get("target_id")?));
-    }
-    let rows = tx
-        .all(
-            "SELECT m.segment_id, m.file_set_id, m.partition_id, m.shard, m.kind, m.base_ts, m.rows_num, m.bytes, \
-             s.level, (SELECT COUNT(*) FROM objects o WHERE o.file_set_id = m.file_set_id) AS objects_num \
-             FROM memberships m JOIN segments s ON s.segment_id = m.segment_id \
-             WHERE m.collection_id = $1 AND m.added_ts <= $2 AND $2 < m.removed_ts \
-             ORDER BY m.segment_id, m.file_set_id",
-            args![source, create_ts],
-        )
-        .await?;
-    rows.iter().map(|row| Member::read(row, &partitions)).collect()
+    rows.iter().map(Member::read).collect()
 }
 
 impl Member {
-    fn read(row: &AnyRow, partitions: &BTreeMap<PartitionId, PartitionId>) -> Result<Self> {
-        let partition = PartitionId(row.try_get("partition_id")?);
-        let target_partition = partitions.get(&partition).ok_or_else(|| {
-            MetaError::Corrupt(format!("a file belongs to partition {partition}, which was not there at its time"))
-        })?;
+    fn read(row: &AnyRow) -> Result<Self> {
         Ok(Self {
             segment: SegmentId(row.try_get("segment_id")?),
             file_set: row.try_get("file_set_id")?,
-            target_partition: *target_partition,
+            target_partition: PartitionId(row.try_get("target_id")?),
             shard: row.try_get("shard")?,
             level: row.try_get("level")?,
             kind: row.try_get("kind")?,

@@ -100,22 +100,7 @@ async fn verify(tx: &mut Tx, job: &JobRow) -> Result<Verdict> {
 /// Everything at once: file sets live, memberships, the definition, the collection itself, the pin.
 async fn publish(tx: &mut Tx, job: &JobRow, sets: u64) -> Result<()> {
     let (id, target) = (job.record.id, job.record.target);
-    match move_job(tx, job, &Event::Verified).await? {
-        Step::Move(..) => {}
-        other => return Err(MetaError::Corrupt(format!("a job that is published answers {other:?}"))),
-    }
-    let row = tx
-        .optional(
-            "SELECT last_ts FROM collections WHERE collection_id = $1 AND job_id = $2 AND state = 'restoring' \
-             /*FOR UPDATE*/",
-            args![target.0, id.0],
-        )
-        .await?
-        .ok_or_else(|| MetaError::Corrupt(format!("the target {target} of restore job {id} is gone")))?;
-    // Rows keep their timestamps, so the target's clock begins after the snapshot's.
-    let after_rows = Timestamp(job.create_ts.0 + 1);
-    let ts = Timestamp(row.try_get("last_ts")?).tick(tx.now_ms).max(after_rows);
-
+    let ts = publish_ts(tx, job).await?;
     file_sets::commit_job(tx, id, sets).await?;
     tx.execute_exactly(
         sets,
@@ -127,6 +112,32 @@ async fn publish(tx: &mut Tx, job: &JobRow, sets: u64) -> Result<()> {
         args![id.0, target.0, ts.0, Timestamp::NEVER.0],
     )
     .await?;
+    reveal(tx, job, ts).await
+}
+
+/// When the hidden target, which is locked now, becomes visible.
+pub(super) async fn publish_ts(tx: &mut Tx, job: &JobRow) -> Result<Timestamp> {
+    let (id, target) = (job.record.id, job.record.target);
+    let row = tx
+        .optional(
+            "SELECT last_ts FROM collections WHERE collection_id = $1 AND job_id = $2 AND state = 'restoring' \
+             /*FOR UPDATE*/",
+            args![target.0, id.0],
+        )
+        .await?
+        .ok_or_else(|| MetaError::Corrupt(format!("the target {target} of restore job {id} is gone")))?;
+    // Rows keep their timestamps, so the target's clock begins after the snapshot's.
+    let after_rows = Timestamp(job.create_ts.0 + 1);
+    Ok(Timestamp(row.try_get("last_ts")?).tick(tx.now_ms).max(after_rows))
+}
+
+/// The target with all its members becomes visible at `ts`; the job, which is being published, is completed.
+pub(super) async fn reveal(tx: &mut Tx, job: &JobRow, ts: Timestamp) -> Result<()> {
+    let (id, target) = (job.record.id, job.record.target);
+    match move_job(tx, job, &Event::Verified).await? {
+        Step::Move(..) => {}
+        other => return Err(MetaError::Corrupt(format!("a job that is published answers {other:?}"))),
+    }
     for sql in [
         "UPDATE segments SET created_ts = $2 WHERE collection_id = $1",
         "UPDATE collection_versions SET added_ts = $2 WHERE collection_id = $1",

@@ -6,18 +6,19 @@ use crate::Coordinator;
 use crate::db::{Tx, add, args, name_was_taken};
 use crate::error::Result;
 use crate::history::{Told, tell};
-use crate::model::{Created, JobRecord, NewRestore};
+use crate::model::{Created, JobRecord, NewRestore, RestoreOptions};
 use crate::pins;
 use crate::reads::PARTITIONS_AT;
-use crate::rows::collection_not_found;
+use crate::rows::{collection_not_found, to_json};
 use elanus_lifecycle::RestoreJob;
 use elanus_lifecycle::pin::{Expiry, Pin};
 use elanus_lifecycle::restore_job::State;
+use elanus_types::schema::DEFAULT_PARTITION;
 use elanus_types::{Code, CollectionId, Failure, JobId, SnapshotId, Timestamp};
 use sqlx::Row;
 
 /// The hidden target and where its definition comes from.
-struct Target {
+struct Target<'o> {
     job: JobId,
     collection: CollectionId,
     source: CollectionId,
@@ -25,13 +26,14 @@ struct Target {
     create_ts: Timestamp,
     /// What its facts carry until they are published.
     hidden_ts: Timestamp,
+    options: &'o RestoreOptions,
 }
 
 impl Coordinator {
-    /// Submits a restore. The same snapshot to the same target again, while the first is under way, joins it.
+    /// Submits a restore. The same request again, while the first is under way, joins it.
     ///
     /// # Errors
-    /// 100 when the source is not live; 2600 when it has no committed snapshot of this name; 800 for an unknown target
+    /// 100 when the source is not live; 200 for a partition that the snapshot does not have; 2600 when it has no committed snapshot of this name; 800 for an unknown target
     /// database; 1100 when the target's name is taken.
     pub async fn submit_restore(&self, new: NewRestore) -> Result<Created<JobRecord>> {
         loop {
@@ -42,7 +44,7 @@ impl Coordinator {
         }
     }
 
-    async fn submit_restore_once(&self, new: NewRestore) -> Result<Created<JobRecord>> {
+    async fn submit_restore_once(&self, mut new: NewRestore) -> Result<Created<JobRecord>> {
         let mut tx = self.write().await?;
         let source = tx
             .optional(
@@ -62,6 +64,7 @@ impl Coordinator {
                 Failure::new(Code::DatabaseNotFound, text)
             })?;
         let database_id: i64 = database.try_get("database_id")?;
+        new.options.partitions = known_partitions(&mut tx, &new, snapshot.create_ts).await?;
         if let Some(job) = holder_of_name(&mut tx, database_id, &new, snapshot.id).await? {
             return Ok(Created::Joined(job));
         }
@@ -73,6 +76,7 @@ impl Coordinator {
             source: new.source,
             create_ts: snapshot.create_ts,
             hidden_ts: snapshot.create_ts.tick(tx.now_ms),
+            options: &new.options,
         };
         tx.execute(
             "INSERT INTO collections (collection_id, database_id, name, state, last_ts, created_ts, updated_ts, job_id) \
@@ -94,8 +98,9 @@ impl Coordinator {
         let started_ms = tx.now_ms;
         tx.execute(
             "INSERT INTO restore_jobs (job_id, snapshot_id, snapshot_name, source_collection_id, source_name, \
-             source_database, target_collection_id, target_name, target_database, state, started_ms, deadline_ms) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+             source_database, target_collection_id, target_name, target_database, mode, partitions_json, \
+             with_indexes, state, started_ms, deadline_ms) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
             args![
                 target.job.0,
                 snapshot.id.0,
@@ -106,19 +111,44 @@ impl Coordinator {
                 target.collection.0,
                 new.target_name.clone(),
                 new.target_database,
+                new.options.mode.label().to_owned(),
+                to_json(&new.options.partitions),
+                i64::from(new.options.with_indexes),
                 machine.label().to_owned(),
                 started_ms,
                 new.deadline_ms
             ],
         )
         .await?;
-        let detail = format!("snapshot {}, target {} ({})", snapshot.id, target.collection, new.target_name);
+        let detail = format!(
+            "{} snapshot {}, target {} ({})",
+            new.options.mode, snapshot.id, target.collection, new.target_name
+        );
         let told = Told { machine: MACHINE, id: target.job.0, event: "submit", from: "", to: machine.label(), detail };
         tell(&mut tx, "restore", &told).await?;
         let job = locked(&mut tx, target.job).await?.ok_or_else(|| job_not_found(target.job))?;
         tx.commit().await?;
         Ok(Created::New(job.record))
     }
+}
+
+/// The partitions that are asked for, in the order of the snapshot and each once; 200 for one that it does not have.
+async fn known_partitions(tx: &mut Tx, new: &NewRestore, create_ts: Timestamp) -> Result<Vec<String>> {
+    let wanted = &new.options.partitions;
+    if wanted.is_empty() {
+        return Ok(Vec::new());
+    }
+    let there = partition_names(tx, new.source, create_ts).await?;
+    if let Some(unknown) = wanted.iter().find(|name| !there.contains(name)) {
+        let text = format!("partition not found[partition={unknown}]: the snapshot has {}", there.join(", "));
+        return Err(Failure::new(Code::PartitionNotFound, text).into());
+    }
+    Ok(there.into_iter().filter(|name| wanted.contains(name)).collect())
+}
+
+async fn partition_names(tx: &mut Tx, collection: CollectionId, at: Timestamp) -> Result<Vec<String>> {
+    let rows = tx.all(PARTITIONS_AT, args![collection.0, at.0]).await?;
+    rows.iter().map(|row| Ok(row.try_get("name")?)).collect()
 }
 
 /// The job that holds the target's name, when it is the one that `new` asks for; 1100 when the name is held otherwise.
@@ -139,6 +169,7 @@ async fn holder_of_name(
     if let Some(job) = holder.try_get::<Option<i64>, _>("job_id")?
         && let Some(job) = locked(tx, JobId(job)).await?
         && job.record.snapshot == snapshot
+        && job.record.options == new.options
         && matches!(job.machine.state(), State::Pending | State::Copying | State::Publishing)
     {
         return Ok(Some(job.record));
@@ -147,9 +178,9 @@ async fn holder_of_name(
     Err(Failure::invalid(text).into())
 }
 
-/// Schema, properties, partitions and indexes as of the snapshot (R-4): field ids stay, partitions and indexes get new
+/// Schema, properties, and of partitions and indexes what is asked for, as of the snapshot (R-4): field ids stay, partitions and indexes get new
 /// ids in the old order.
-async fn copy_definition(tx: &mut Tx, target: &Target) -> Result<()> {
+async fn copy_definition(tx: &mut Tx, target: &Target<'_>) -> Result<()> {
     tx.execute_exactly(
         1,
         "the definition of the source",
@@ -162,8 +193,8 @@ async fn copy_definition(tx: &mut Tx, target: &Target) -> Result<()> {
     )
     .await?;
 
-    let partitions = tx.all(PARTITIONS_AT, args![target.source.0, target.create_ts.0]).await?;
-    let names: Vec<String> = partitions.iter().map(|row| Ok(row.try_get("name")?)).collect::<Result<_>>()?;
+    let mut names = partition_names(tx, target.source, target.create_ts).await?;
+    names.retain(|name| name == DEFAULT_PARTITION || target.options.wants(name));
     let first = tx.allocate_ids(u32::try_from(names.len()).unwrap_or(u32::MAX)).await?;
     tx.insert_many(
         "INSERT INTO partitions (partition_id, collection_id, name, added_ts, removed_ts)",
@@ -179,6 +210,9 @@ async fn copy_definition(tx: &mut Tx, target: &Target) -> Result<()> {
     )
     .await?;
 
+    if !target.options.with_indexes {
+        return Ok(());
+    }
     let indexes = tx
         .all(
             "SELECT field_id, name, params_json FROM indexes \

@@ -28,6 +28,7 @@ macro_rules! on_every_store {
 }
 
 mod catalog;
+mod clones;
 mod concurrency;
 mod crash;
 mod history;
@@ -39,6 +40,7 @@ mod restore_failures;
 mod restore_tasks;
 mod restoring;
 mod rollback;
+mod scale;
 mod server;
 mod sharing;
 mod snapshots;

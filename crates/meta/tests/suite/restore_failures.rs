@@ -5,9 +5,10 @@ use crate::restoring::{
     filled, finish_all, job, new_restore, new_snapshot, number, round, run, submit, sweep,
 };
 use crate::store::{CLUSTER, Copied, LATER_MS, START_MS, Store, assert_fenced, new_collection, node};
-use elanus_meta::model::{CleanUp, Created, TaskMessage, Totals};
-use elanus_meta::{Coordinator, Meta, MetaError, Result};
-use elanus_types::{CollectionId, FileSetId, Generation, JobId, ManualClock, PinId, Timestamp};
+use elanus_meta::model::{CleanUp, Created, NewRestore, RestoreOptions, TaskMessage, Totals};
+use elanus_meta::{CommitHook, Coordinator, Meta, MetaError, Result};
+use elanus_types::{CollectionId, FileSetId, Generation, JobId, ManualClock, PinId, RestoreMode, Timestamp};
+use std::path::Path;
 use std::sync::Arc;
 
 async fn r_2_a_job_that_is_cancelled_at_any_stage_leaves_nothing(store: Store) {
@@ -192,6 +193,7 @@ async fn a_coordinator_that_was_replaced_is_fenced_in_everything_it_does(store: 
     assert_fenced(old.create_collection(new_collection("other")).await);
     let unplanned = submit(&new, books, "copy2").await.id;
     assert_fenced(old.plan_job(unplanned, BOUNDS).await);
+    assert_fenced(old.clone_job(unplanned).await);
 
     assert_eq!(store.meta.snapshot_by_id(record.id).await.unwrap(), Some(record_with_pins(&store, record, 2).await));
     assert_eq!(job(&store.meta, id).await.state, "copying");
@@ -212,12 +214,12 @@ async fn record_with_pins(
 }
 
 /// One life of all processes: submits as a client does that got no answer, then rounds until the job is over.
-async fn live(meta: &Meta, clock: &ManualClock, source: CollectionId, worker: &str, cancel: bool) -> Result<JobId> {
+async fn live(meta: &Meta, clock: &ManualClock, wish: &NewRestore, worker: &str, cancel: bool) -> Result<JobId> {
     let coordinator = meta.take_over(&node("coordinator")).await?;
     let known = meta.jobs(None, Some("copy")).await?.pop();
     let id = match known {
         Some(job) if job.state != "pending" => job.id,
-        _ => match coordinator.submit_restore(new_restore(source, "copy")).await? {
+        _ => match coordinator.submit_restore(wish.clone()).await? {
             Created::New(job) | Created::Joined(job) => job.id,
         },
     };
@@ -243,7 +245,7 @@ async fn live(meta: &Meta, clock: &ManualClock, source: CollectionId, worker: &s
 /// A restore in a copy of `template`, whose process dies around commit `n` and is started again; whether it died.
 async fn dies_and_goes_on(
     template: &Store,
-    source: (CollectionId, Timestamp),
+    (wish, at): (&NewRestore, Timestamp),
     dies: Arc<DiesAt>,
     (same_worker, cancel): (bool, bool),
 ) -> bool {
@@ -251,12 +253,12 @@ async fn dies_and_goes_on(
     let clock = Arc::new(ManualClock::at_ms(START_MS + 1_000));
     let meta = Meta::open(url, CLUSTER, clock.clone()).await.unwrap();
     let mortal = meta.clone().with_commit_hook(dies.clone());
-    let first = live(&mortal, &clock, source.0, "n1", cancel).await;
+    let first = live(&mortal, &clock, wish, "n1", cancel).await;
     let died = first.is_err();
     if !same_worker {
         clock.advance_ms(2 * LEASE_MS);
     }
-    let id = live(&meta, &clock, source.0, "n2", cancel).await.unwrap();
+    let id = live(&meta, &clock, wish, "n2", cancel).await.unwrap();
     let last = job(&meta, id).await;
     let case = format!("{dies:?}, same worker {same_worker}, cancel {cancel}: {last:?}");
     if cancel {
@@ -266,7 +268,7 @@ async fn dies_and_goes_on(
     } else {
         assert_eq!((last.state, last.percent), ("completed", 100), "{case}");
         let copied = content(&meta, by_name(&meta, "copy").await.unwrap(), None).await;
-        assert_eq!(copied, content(&meta, source.0, Some(source.1)).await, "{case}");
+        assert_eq!(copied, content(&meta, wish.source, Some(at)).await, "{case}");
         assert_eq!(number(url, "SELECT COUNT(*) FROM collections").await, 2, "{case}");
     }
     assert_quiet(url).await;
@@ -274,28 +276,34 @@ async fn dies_and_goes_on(
     died
 }
 
-async fn dies_at_every_commit(store: Store, cancel: bool) {
+async fn dies_at_every_commit(store: Store, mode: RestoreMode, cancel: bool) {
     let (books, record) = filled(&store).await;
     store.meta.close().await;
+    let wish = NewRestore { options: RestoreOptions::whole(mode), ..new_restore(books, "copy") };
+    // Taking over, submitting, and what follows.
+    let commits_min = if mode == RestoreMode::Clone { 2 } else { 10 };
     for applied in [false, true] {
         for same_worker in [false, true] {
             let mut n = 0;
-            while dies_and_goes_on(&store, (books, record.create_ts), DiesAt::commit(n, applied), (same_worker, cancel))
-                .await
-            {
+            let dies = |n| DiesAt::commit(n, applied);
+            while dies_and_goes_on(&store, (&wish, record.create_ts), dies(n), (same_worker, cancel)).await {
                 n += 1;
             }
-            assert!(n > 10, "{n} commits");
+            assert!(n > commits_min, "{n} commits");
         }
     }
 }
 
 async fn r_3_a_restore_that_dies_around_any_commit_ends_as_if_it_had_not(store: Store) {
-    dies_at_every_commit(store, false).await;
+    dies_at_every_commit(store, RestoreMode::Copy, false).await;
+}
+
+async fn r_3_a_clone_that_dies_around_any_commit_ends_as_if_it_had_not(store: Store) {
+    dies_at_every_commit(store, RestoreMode::Clone, false).await;
 }
 
 async fn r_2_a_cancelled_restore_that_dies_around_any_commit_leaves_nothing(store: Store) {
-    dies_at_every_commit(store, true).await;
+    dies_at_every_commit(store, RestoreMode::Copy, true).await;
 }
 
 async fn an_unknown_job_or_task_is_told_so(store: Store) {
@@ -304,6 +312,7 @@ async fn an_unknown_job_or_task_is_told_so(store: Store) {
     for code in [
         code(coordinator.plan_job(id, BOUNDS).await),
         code(coordinator.publish_job(id).await),
+        code(coordinator.clone_job(id).await),
         code(coordinator.fail_job(id, "no").await),
         code(coordinator.cancel_job(id).await),
         code(coordinator.clean_up_job(id).await),
@@ -323,6 +332,7 @@ on_every_store!(
     the_intents_of_a_lost_writer_are_deleted_and_no_others,
     a_coordinator_that_was_replaced_is_fenced_in_everything_it_does,
     r_3_a_restore_that_dies_around_any_commit_ends_as_if_it_had_not,
+    r_3_a_clone_that_dies_around_any_commit_ends_as_if_it_had_not,
     r_2_a_cancelled_restore_that_dies_around_any_commit_leaves_nothing,
     an_unknown_job_or_task_is_told_so,
 );

@@ -4,7 +4,7 @@ use crate::restoring::{
     BOUNDS, LEASE_MS, assert_quiet, claim_all, content, damage, filled, finish_all, job, round, run, submit, sweep,
 };
 use crate::store::{Store, node};
-use elanus_meta::model::{Answer, TaskMessage};
+use elanus_meta::model::{Answer, FileError, TaskMessage};
 use elanus_types::Generation;
 
 /// A job of which one worker has every task.
@@ -53,8 +53,11 @@ async fn a_message_of_an_older_claim_changes_nothing(store: Store) {
     let revoked = coordinator.expire_tasks().await.unwrap();
     assert_eq!(revoked.len(), given.len());
     assert!(revoked.iter().any(|one| (one.task, one.generation) == (task.task, task.generation)));
-    for message in [heartbeat(i64::MAX), TaskMessage::Finished, TaskMessage::FailedPermanent { reason: String::new() }]
-    {
+    for message in [
+        heartbeat(i64::MAX),
+        TaskMessage::Finished,
+        TaskMessage::FailedPermanent { reason: String::new(), files: vec![] },
+    ] {
         assert_eq!(say(task.generation, "n1", message).await, Answer::Fenced);
     }
     assert_eq!(store.meta.task_counts(id).await.unwrap().pending, 4);
@@ -117,7 +120,7 @@ async fn progress_never_falls_and_is_whole_only_at_the_end(store: Store) {
         let message = TaskMessage::Heartbeat { files_done: 99, bytes_done, lease_until_ms };
         coordinator.report_task(task.task, task.generation, &worker, message).await.unwrap();
         shown.push(job(&store.meta, id).await.percent);
-        let failed = TaskMessage::FailedTransient { reason: "store overloaded".to_owned() };
+        let failed = TaskMessage::FailedTransient { reason: "store overloaded".to_owned(), files: vec![] };
         coordinator.report_task(task.task, task.generation, &worker, failed).await.unwrap();
         shown.push(job(&store.meta, id).await.percent);
     }
@@ -135,12 +138,12 @@ async fn a_task_that_fails_again_and_again_fails_with_its_last_reason(store: Sto
     let (id, given) = copying(&store, "n1").await;
     let coordinator = &store.coordinator;
     let mut attempts = 0;
-    let permanent = TaskMessage::FailedPermanent { reason: "checksum differs".to_owned() };
+    let permanent = TaskMessage::FailedPermanent { reason: "checksum differs".to_owned(), files: vec![] };
     coordinator.report_task(given[1].task, given[1].generation, &node("n1"), permanent).await.unwrap();
     while store.meta.task_counts(id).await.unwrap().failed < 2 {
         let task = coordinator.assignment(given[0].task).await.unwrap().unwrap();
         attempts += 1;
-        let failed = TaskMessage::FailedTransient { reason: format!("time-out {attempts}") };
+        let failed = TaskMessage::FailedTransient { reason: format!("time-out {attempts}"), files: vec![] };
         coordinator.report_task(task.task, task.generation, &node("n1"), failed).await.unwrap();
         assert_eq!(coordinator.assignment(task.task).await.unwrap().map(|task| task.task), None);
         store.clock.advance_ms(60_000);
@@ -152,6 +155,51 @@ async fn a_task_that_fails_again_and_again_fails_with_its_last_reason(store: Sto
     assert_eq!(failing.len(), 2, "the others are stopped");
     assert_eq!(store.meta.failed_task_reasons(id, 10).await.unwrap().len(), 2, "being stopped is no failure");
     assert_eq!(job(&store.meta, id).await.reason.as_deref(), Some(reasons[0].as_str()));
+}
+
+async fn what_went_wrong_is_kept_by_file_also_when_it_was_tried_again(store: Store) {
+    let (id, given) = copying(&store, "n1").await;
+    let coordinator = &store.coordinator;
+    let file = |key: &str| FileError { key: key.to_owned(), reason: "checksum differs".to_owned() };
+    for (task, message) in given.iter().zip([
+        TaskMessage::FailedTransient { reason: "both".to_owned(), files: vec![file("a"), file("b")] },
+        TaskMessage::FailedPermanent { reason: "access denied".to_owned(), files: vec![] },
+    ]) {
+        coordinator.report_task(task.task, task.generation, &node("n1"), message).await.unwrap();
+    }
+    store.clock.advance_ms(LEASE_MS);
+    coordinator.expire_tasks().await.unwrap();
+    let errors = store.meta.job_errors(id, 100).await.unwrap();
+    let told: Vec<_> = errors
+        .iter()
+        .map(|e| (e.task, e.generation, e.task_state.as_str(), e.key.as_deref(), e.reason.as_str()))
+        .collect();
+    let silent = "the worker fell silent or was lost";
+    let first = given[0].generation;
+    assert_eq!(
+        told,
+        [
+            (given[0].task, first, "pending", Some("a"), "checksum differs"),
+            (given[0].task, first, "pending", Some("b"), "checksum differs"),
+            (given[1].task, first, "failed", None, "access denied"),
+            (given[2].task, first, "pending", None, silent),
+            (given[3].task, first, "pending", None, silent),
+        ]
+    );
+    assert_eq!(store.meta.job_errors(id, 2).await.unwrap(), errors[3..], "the newest");
+
+    let history = store.meta.job_history(id, 100).await.unwrap();
+    let of =
+        |task| history.iter().filter(|line| line.0 == task).map(|line| line.1.to_state.as_str()).collect::<Vec<_>>();
+    assert_eq!(of(None), ["pending", "copying"]);
+    assert_eq!(of(Some(given[1].task)), ["in_progress", "failed"]);
+    assert_eq!(store.meta.job_history(id, 3).await.unwrap(), history[history.len() - 3..], "the newest");
+    coordinator.cancel_job(id).await.unwrap();
+    store.clock.advance_ms(LEASE_MS);
+    run(coordinator, id).await;
+    coordinator.remove_finished_jobs(i64::MAX, 10).await.unwrap();
+    assert_eq!(store.meta.job_errors(id, 100).await.unwrap(), []);
+    assert_eq!(store.meta.job_history(id, 100).await.unwrap().len(), 4, "the job's own lines stay");
 }
 
 async fn o_1_a_large_job_does_not_keep_a_small_one_waiting(store: Store) {
@@ -197,6 +245,7 @@ on_every_store!(
     a_report_that_comes_twice_is_accepted_twice,
     progress_never_falls_and_is_whole_only_at_the_end,
     a_task_that_fails_again_and_again_fails_with_its_last_reason,
+    what_went_wrong_is_kept_by_file_also_when_it_was_tried_again,
     o_1_a_large_job_does_not_keep_a_small_one_waiting,
     what_a_dead_process_had_is_free_at_the_next_start,
 );

@@ -3,12 +3,14 @@
 use crate::store::{LATER_MS, Store, deletes_of, node, rows_of, written};
 use elanus_meta::model::{
     Assignment, CleanUp, CollectionKey, Created, FilePlace, JobRecord, ManifestRecord, NewRestore, NewSnapshot,
-    SnapshotFiles, SnapshotRecord, StoredObject, TaskBounds, TaskMessage, Totals,
+    RestoreOptions, SnapshotFiles, SnapshotRecord, StoredObject, TaskBounds, TaskMessage, Totals,
 };
 use elanus_meta::{CommitHook, Coordinator, Meta, MetaError, Result, SnapshotFilesPlan};
 use elanus_types::schema::{CollectionDefinition, IndexInfo, PartitionInfo};
-use elanus_types::{Checksum, CollectionId, FieldId, FileSetId, IndexId, JobId, PartitionId, Shard, Timestamp};
-use sqlx::{AnyConnection, Connection, Row};
+use elanus_types::{
+    Checksum, CollectionId, FieldId, FileSetId, IndexId, JobId, PartitionId, RestoreMode, Shard, Timestamp,
+};
+use sqlx::{AnyConnection, Connection, Row, SqliteConnection};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -99,13 +101,24 @@ pub(crate) fn new_restore(source: CollectionId, target: &str) -> NewRestore {
         snapshot_name: "s".to_owned(),
         target_database: "default".to_owned(),
         target_name: target.to_owned(),
+        options: RestoreOptions::whole(RestoreMode::Copy),
         deadline_ms: LATER_MS,
     }
 }
 
-/// A new job, not yet planned.
+/// As [`new_restore`], sharing the files.
+pub(crate) fn clone_of(source: CollectionId, target: &str) -> NewRestore {
+    NewRestore { options: RestoreOptions::whole(RestoreMode::Clone), ..new_restore(source, target) }
+}
+
+/// A new job that copies, not yet planned.
 pub(crate) async fn submit(coordinator: &Coordinator, source: CollectionId, target: &str) -> JobRecord {
-    match coordinator.submit_restore(new_restore(source, target)).await.unwrap() {
+    submit_new(coordinator, new_restore(source, target)).await
+}
+
+/// A new job, nothing of which is done yet.
+pub(crate) async fn submit_new(coordinator: &Coordinator, new: NewRestore) -> JobRecord {
+    match coordinator.submit_restore(new).await.unwrap() {
         Created::New(job) => job,
         Created::Joined(job) => panic!("joined {job:?}"),
     }
@@ -165,6 +178,7 @@ pub(crate) async fn round(coordinator: &Coordinator, id: JobId, worker: &str) ->
     coordinator.expire_tasks().await?;
     let Some(job) = coordinator.meta().job(id).await? else { return Ok(true) };
     match job.state {
+        "pending" if job.options.mode == RestoreMode::Clone => coordinator.clone_job(id).await?,
         "pending" => coordinator.plan_job(id, BOUNDS).await?,
         "copying" => {
             claim_all(coordinator, worker).await?;
@@ -200,6 +214,20 @@ pub(crate) struct Content {
     definition: CollectionDefinition,
     /// Partition, shard, kind, base timestamp, rows, sizes and checksums of each file, sorted.
     files: Vec<String>,
+}
+
+impl Content {
+    /// The part that has rows of these partitions, in a collection that has those.
+    pub(crate) fn only(&self, rows_of: &[&str], has: &[&str], with_indexes: bool) -> Self {
+        let mut definition = self.definition.clone();
+        definition.partitions.retain(|partition| has.contains(&partition.name.as_str()));
+        definition.indexes.retain(|_| with_indexes);
+        let in_part = |file: &&String| {
+            let partition = file.split(' ').next().unwrap_or_default();
+            partition == "every" || rows_of.contains(&partition)
+        };
+        Self { definition, files: self.files.iter().filter(in_part).cloned().collect() }
+    }
 }
 
 /// What a collection holds at a time, or now.

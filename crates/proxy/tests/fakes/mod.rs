@@ -208,6 +208,8 @@ datacoord! {
     get_restore_job(dc::JobRef) -> dc::RestoreJob;
     list_restore_jobs(dc::ListRestoreJobsRequest) -> dc::ListRestoreJobsResponse;
     cancel_restore_job(dc::JobRef) -> dc::RestoreJob;
+    list_job_errors(dc::JobRef) -> dc::ListJobErrorsResponse;
+    list_job_history(dc::JobRef) -> dc::ListJobHistoryResponse;
     scrub(elanus_proto::admin::ScrubRequest) -> elanus_proto::admin::ScrubReport;
     report_task(dc::TaskReport) -> dc::TaskReportReply;
 }
