@@ -32,9 +32,9 @@ Everything that was acknowledged survives any end of the process, also kill -9."
 
 /// Start everything in one process
 ///
-/// Metadata in SQLite, objects in a directory, events in the process. Listens on this machine only, because there is no
-/// authentication in this build: whoever can connect can read and change everything. Give --listen 0.0.0.0:19530 where
-/// the network is trusted.
+/// Metadata in SQLite or PostgreSQL, objects in a directory, events in the process. Listens on this machine only, because
+/// there is no authentication in this build: whoever can connect can read and change everything. Give --listen
+/// 0.0.0.0:19530 where the network is trusted.
 #[derive(Debug, Args)]
 #[command(after_long_help = HELP)]
 pub(crate) struct StandaloneArgs {
@@ -47,7 +47,7 @@ pub(crate) struct StandaloneArgs {
     /// Address of /healthz, /readyz, /tasks and /version
     #[arg(long, value_name = "IP:PORT", env = "ELANUS_MANAGEMENT", default_value = "127.0.0.1:9091")]
     pub(super) management: SocketAddr,
-    /// Metadata store: sqlite:///PATH [default: meta.db in the data directory]
+    /// Metadata store: sqlite:///PATH or postgres://USER:PASSWORD@HOST/DATABASE [default: meta.db in the data directory]
     #[arg(long, value_name = "URL", env = "ELANUS_META", hide_env_values = true)]
     meta: Option<String>,
     /// Object store: file:///DIR [default: the data directory]

@@ -5,10 +5,11 @@ use crate::restoring::{BOUNDS, claim_all, filled, new_snapshot, submit};
 use crate::store::{LATER_MS, Store, deletes_of, node, rows_of, written};
 use elanus_meta::model::{CollectionKey, TaskMessage};
 use sqlx::{AnyConnection, AssertSqlSafe, Connection, Row};
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Once;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Metadata, Subscriber, span};
 
@@ -18,9 +19,29 @@ const LARGE: [&str; 7] = ["memberships", "objects", "file_sets", "segments", "hi
 /// Collections that share the memberships of a filled store.
 const SHELVES: i64 = 50;
 
-/// Statements that this thread sent, as the store's own trace tells them.
-#[derive(Clone, Default)]
-struct Sent(Arc<Mutex<Vec<String>>>);
+thread_local! {
+    /// Statements that this thread sent; `None` while nobody asks.
+    static SENT: RefCell<Option<Vec<String>>> = const { RefCell::new(None) };
+}
+
+/// Listens to the store's own trace of its statements. One for the process: what a thread alone listens to may be taken
+/// for unheard by the others.
+struct Sent;
+
+impl Sent {
+    fn begin() {
+        static LISTENING: Once = Once::new();
+        LISTENING.call_once(|| {
+            tracing::subscriber::set_global_default(Self).unwrap();
+            tracing::callsite::rebuild_interest_cache();
+        });
+        SENT.set(Some(vec![]));
+    }
+
+    fn end() -> Vec<String> {
+        SENT.take().unwrap()
+    }
+}
 
 impl Subscriber for Sent {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
@@ -36,17 +57,21 @@ impl Subscriber for Sent {
     fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
 
     fn event(&self, event: &Event<'_>) {
-        struct Sql<'s>(&'s Sent);
+        struct Sql<'s>(&'s mut Vec<String>);
         impl Visit for Sql<'_> {
             fn record_str(&mut self, field: &Field, value: &str) {
                 if field.name() == "sql" {
-                    self.0.0.lock().unwrap().push(in_one_line(value));
+                    self.0.push(in_one_line(value));
                 }
             }
 
             fn record_debug(&mut self, _: &Field, _: &dyn std::fmt::Debug) {}
         }
-        event.record(&mut Sql(self));
+        SENT.with_borrow_mut(|sent| {
+            if let Some(sent) = sent {
+                event.record(&mut Sql(sent));
+            }
+        });
     }
 
     fn enter(&self, _: &span::Id) {}
@@ -143,14 +168,12 @@ async fn frequent(store: &Store) -> Vec<(&'static str, Vec<String>)> {
     let second = coordinator.create_snapshot(new_snapshot(books, "pending", LATER_MS)).await.unwrap();
     let elanus_meta::model::Created::New(second) = second else { panic!("{second:?}") };
 
-    let sent = Sent::default();
-    let _here = tracing::subscriber::set_default(sent.clone());
     let mut calls = vec![];
     macro_rules! call {
         ($name:literal, $call:expr) => {{
-            sent.0.lock().unwrap().clear();
+            Sent::begin();
             let _ = $call.await.unwrap();
-            calls.push(($name, sent.0.lock().unwrap().clone()));
+            calls.push(($name, Sent::end()));
         }};
     }
     call!("last_ts", meta.last_ts(books));
@@ -196,7 +219,6 @@ async fn frequent(store: &Store) -> Vec<(&'static str, Vec<String>)> {
     call!("cancel_job", coordinator.cancel_job(job));
     call!("clean_up_job", coordinator.clean_up_job(job));
     call!("history", meta.history("snapshot", snapshot.id.0));
-    drop(_here);
     calls
 }
 
