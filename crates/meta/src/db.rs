@@ -14,8 +14,9 @@ use std::time::Duration;
 
 /// Readers beside the one writer.
 const READERS_MAX: u32 = 4;
-/// SQLite takes 32,766 parameters a statement.
-const PARAMETERS_MAX: usize = 30_000;
+/// Parameters of one statement. SQLite would take 32,766, but looks each `$n` up among those before it: large statements
+/// are slow.
+const PARAMETERS_MAX: usize = 1_000;
 /// Inserts of more rows are prepared anew each time.
 const KEPT_ROWS_MAX: usize = 4;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);

@@ -63,8 +63,7 @@ impl Coordinator {
     pub async fn expire_pins(&self) -> Result<u64> {
         let mut tx = self.write().await?;
         let now_ms = tx.now_ms;
-        let removed =
-            tx.execute("DELETE FROM pins WHERE expires_ms <= $1 AND job_id IS NULL", args![now_ms]).await?;
+        let removed = tx.execute("DELETE FROM pins WHERE expires_ms <= $1 AND job_id IS NULL", args![now_ms]).await?;
         if removed > 0 {
             tx.commit().await?;
         }

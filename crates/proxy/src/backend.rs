@@ -12,6 +12,8 @@ use tonic::{Request, Response, Status};
 #[derive(Clone, Debug)]
 pub(crate) struct Call {
     db: String,
+    /// What the client calls this request, in all its repeats; empty when it does not say.
+    pub(crate) request_id: String,
     /// What a restore is asked for beyond the Milvus API, as it was sent.
     pub(crate) restore: RestoreHeaders,
 }
@@ -27,13 +29,15 @@ pub(crate) struct RestoreHeaders {
 impl Call {
     /// Reads the metadata of a request.
     pub(crate) fn of<T>(request: &Request<T>) -> Self {
-        let db = request.metadata().get("dbname").and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let text = |key| request.metadata().get(key).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let db = text("dbname");
         let given = |key: &str| {
             let value = request.metadata().get(key)?;
             Some(String::from_utf8_lossy(value.as_encoded_bytes()).into_owned())
         };
         Self {
             db: if db.is_empty() { DEFAULT_DATABASE.to_owned() } else { db.to_owned() },
+            request_id: text("client-request-id").to_owned(),
             restore: RestoreHeaders {
                 mode: given(restore_headers::MODE),
                 partitions: given(restore_headers::PARTITIONS),

@@ -82,7 +82,7 @@ impl View {
     pub(crate) fn logs_to_read_again(&self, removed: &[Member]) -> Vec<FileRecord> {
         let reset = self.places_without(removed);
         let stays = |record: &&Arc<FileRecord>| !removed.contains(&member(record)) && reset.contains(&place(record));
-        let again = self.logs.values().filter(|_| !reset.is_empty()).filter(stays).take(0);
+        let again = self.logs.values().filter(|_| !reset.is_empty()).filter(stays);
         again.map(|record| FileRecord::clone(record)).collect()
     }
 

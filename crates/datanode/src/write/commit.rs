@@ -18,6 +18,8 @@ use std::time::Duration;
 /// How long an intent lives without renewal, in milliseconds.
 const LEASE_MS: i64 = 60_000;
 const RENEW_EVERY: Duration = Duration::from_secs(20);
+/// Times that a commit is asked for when the answer is lost.
+const COMMITS_MAX: u32 = 3;
 /// Files of one group that are encoded and written at the same time.
 const FILES_AT_ONCE: usize = 8;
 
@@ -76,7 +78,7 @@ impl Committer {
         let committed = match written {
             Ok(written) => {
                 let requests = u32::try_from(writes.len()).expect("a group is bounded");
-                self.meta.commit_write(collection, &self.node, requests, &written).await
+                self.commit_facts(collection, requests, &written).await
             }
             Err(failure) => Err(MetaError::Refused(failure)),
         };
@@ -92,6 +94,22 @@ impl Committer {
                 Err(failure)
             }
         }
+    }
+
+    /// Asked again when it is not known whether it was done: the same files are committed once, with one timestamp.
+    async fn commit_facts(
+        &self,
+        collection: CollectionId,
+        requests: u32,
+        written: &[WrittenFile],
+    ) -> Result<Timestamp, MetaError> {
+        for _ in 1..COMMITS_MAX {
+            match self.meta.commit_write(collection, &self.node, requests, written).await {
+                Err(MetaError::CommitUnknown(error)) => tracing::warn!(%error, "a commit is asked for again"),
+                known => return known,
+            }
+        }
+        self.meta.commit_write(collection, &self.node, requests, written).await
     }
 
     async fn write_files(

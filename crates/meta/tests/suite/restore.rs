@@ -154,6 +154,20 @@ async fn a_plan_keeps_its_bounds_and_is_made_once(store: Store) {
     assert_eq!(tasks.iter().map(|task| task.files.len()).collect::<Vec<_>>(), [4, 4, 2]);
 }
 
+async fn a_restore_of_more_files_than_a_statement_holds_is_complete(store: Store) {
+    let books = store.collection("books").await;
+    let files = store.begin(books.id, &vec![rows_of(books.partitions[0].id); 700]).await;
+    store.commit(books.id, &files).await.unwrap();
+    let snapshot = snapshot(&store.coordinator, books.id, "s").await;
+    let id = submit(&store.coordinator, books.id, "copy").await.id;
+    store.coordinator.plan_job(id, TaskBounds { files_max: 600, bytes_max: u64::MAX }).await.unwrap();
+    assert_eq!(store.meta.task_counts(id).await.unwrap().pending, 2);
+    let done = run(&store.coordinator, id).await;
+    assert_eq!((done.state, done.files_done), ("completed", 700));
+    let source = content(&store.meta, books.id, Some(snapshot.create_ts)).await;
+    assert_eq!(content(&store.meta, done.target, None).await, source);
+}
+
 async fn nothing_is_published_before_the_last_task_is_done(store: Store) {
     let (books, _) = filled(&store).await;
     let coordinator = &store.coordinator;
@@ -210,6 +224,7 @@ on_every_store!(
     a_submit_that_cannot_be_served_says_why_and_changes_nothing,
     a_job_goes_on_when_its_source_is_dropped,
     a_plan_keeps_its_bounds_and_is_made_once,
+    a_restore_of_more_files_than_a_statement_holds_is_complete,
     nothing_is_published_before_the_last_task_is_done,
     jobs_are_listed_by_target_and_removed_when_they_are_old,
 );
