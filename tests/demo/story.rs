@@ -273,8 +273,8 @@ impl Story<'_> {
         let took = started.elapsed();
         ensure!(highest == 100, "the restore is complete at {highest} %");
         let job = self.client.jobs().describe(job).await?;
-        let text =
-            format!("into {target}: {} files, {} KiB copied and verified", job.files_done, job.bytes_done / 1024);
+        let how = if job.mode == "clone" { "shared, no byte moved" } else { "copied and verified" };
+        let text = format!("into {target}: {} files, {} KiB {how}", job.files_done, job.bytes_done / 1024);
         self.screen.step("restore", &text, took);
         Ok(took)
     }

@@ -12,10 +12,11 @@ use elanus_proto::{
         LoadCollectionRequest, MutationResult, QueryRequest, RestoreSnapshotInfo, RestoreSnapshotRequest,
         RestoreSnapshotState, UpsertRequest, milvus_service_client::MilvusServiceClient,
     },
+    restore_headers,
     schema::CollectionSchema,
     transport::{Channel, milvus_client},
 };
-use elanus_types::Failure;
+use elanus_types::{Failure, RestoreMode};
 use prost::Message as _;
 use std::time::Duration;
 use tonic::{Response, transport::Endpoint};
@@ -238,17 +239,19 @@ impl Milvus {
         u64::try_from(answer.create_ts).map_err(|error| CallError::Wrong(error.to_string()))
     }
 
-    /// Starts a restore; its job.
+    /// Starts a restore in a mode; its job.
     ///
     /// # Errors
     /// When the server refuses or does not answer.
-    pub async fn restore(&self, collection: &str, name: &str, target: &str) -> Result<i64> {
-        let request = RestoreSnapshotRequest {
+    pub async fn restore(&self, collection: &str, name: &str, target: &str, mode: RestoreMode) -> Result<i64> {
+        let mut request = tonic::Request::new(RestoreSnapshotRequest {
             name: name.to_owned(),
             collection_name: collection.to_owned(),
             target_collection_name: target.to_owned(),
             ..Default::default()
-        };
+        });
+        let value = tonic::metadata::MetadataValue::from_static(mode.label());
+        request.metadata_mut().insert(restore_headers::MODE, value);
         let answer = arrived(self.raw().restore_snapshot(request).await)?;
         check(answer.status)?;
         Ok(answer.job_id)

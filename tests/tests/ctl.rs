@@ -109,10 +109,11 @@ async fn snapshots_are_taken_looked_at_kept_and_dropped() {
 async fn a_restore_is_started_watched_and_listed() {
     let operator = Operator::start().await;
     operator.text("snapshot create docs first").await;
-    let watched = operator.run("snapshot restore docs first docs_v1 --wait").await;
+    let watched = operator.run("snapshot restore docs first docs_v1 --mode copy --wait").await;
     assert_eq!(watched.code, Some(0), "{watched:?}");
     assert_eq!(fact(&watched.stdout, "state"), "completed, 100 %");
     assert_eq!(fact(&watched.stdout, "snapshot"), "default.docs@first");
+    assert_eq!(fact(&watched.stdout, "mode"), "copy");
     assert!(watched.stderr.contains("restore job ") && watched.stderr.contains("completed, 100 %"), "{watched:?}");
 
     let started = operator.json("snapshot restore docs first docs_v2").await;
@@ -121,13 +122,18 @@ async fn a_restore_is_started_watched_and_listed() {
     assert_eq!((&job["state"], &job["progress"], &job["job_id"]), (&json!("completed"), &json!(100), id));
     assert_eq!((&job["files_done"], &job["bytes_done"]), (&job["files_total"], &job["bytes_total"]));
     assert!(job["ended_ms"].as_i64() >= job["started_ms"].as_i64() && job["bytes_total"].as_i64() > Some(0), "{job}");
+    assert_eq!((&job["mode"], &job["with_indexes"]), (&json!("clone"), &json!(true)), "the default");
+    let history = operator.json(&format!("job history {id}")).await;
+    let states: Vec<_> = history.as_array().unwrap().iter().map(|line| line["to_state"].as_str().unwrap()).collect();
+    assert_eq!(states, ["pending", "publishing", "completed"]);
+    assert_eq!(operator.json(&format!("job errors {id}")).await, json!([]));
     let text = operator.text(&format!("job describe {id}")).await;
     assert!(fact(&text, "target").starts_with("default.docs_v2 (id "), "{text}");
 
     let listed = operator.text("job list").await;
     let listed = table(&listed);
-    assert_eq!(listed[0][..5], ["ID", "STATE", "PROGRESS", "SNAPSHOT", "TARGET"]);
-    assert_eq!((listed[1][5], listed[2][5], listed.len()), ("default.docs_v1", "default.docs_v2", 3));
+    assert_eq!(listed[0][..6], ["ID", "STATE", "MODE", "PROGRESS", "SNAPSHOT", "TARGET"]);
+    assert_eq!((listed[1][6], listed[2][6], listed.len()), ("default.docs_v1", "default.docs_v2", 3));
     let only = operator.json("jobs ls --target docs_v2 --target-db default").await;
     assert_eq!((only.as_array().unwrap().len(), &only[0]["job_id"]), (1, id));
     assert_eq!(operator.json("job list --target nothing").await, json!([]));
@@ -175,6 +181,9 @@ async fn what_is_wrong_is_told_by_exit_code_and_text() {
         ("snapshot restore docs first target --target-db nowhere", 4, "(code 800)"),
         ("collection describe nothing", 4, "(code 100)"),
         ("job describe 4711", 4, "restore job not found: jobID=4711"),
+        ("job errors 4711", 4, "restore job not found: jobID=4711"),
+        ("job history 4711", 4, "restore job not found: jobID=4711"),
+        ("snapshot restore docs first target --partition absent", 4, "the snapshot has _default"),
         ("job cancel 4711", 4, "restore job not found: jobID=4711"),
         ("snapshot create docs first", 5, "already exists"),
         ("snapshot restore docs first docs", 5, "duplicate collection"),
@@ -248,11 +257,15 @@ async fn r_2_a_restore_of_a_damaged_file_fails_and_leaves_nothing_behind() {
     damaged[sound.len() / 2] ^= 1;
     fs::write(&file, damaged).unwrap();
 
-    let failed = operator.run("snapshot restore docs first target --wait").await;
+    let failed = operator.run("snapshot restore docs first target --mode copy --wait").await;
     assert_eq!((failed.code, failed.stdout.as_str()), (Some(6), ""), "{failed:?}");
     assert!(failed.stderr.contains("restore job ") && failed.stderr.contains(" failed: "), "{failed:?}");
     let jobs = operator.json("job list --target target").await;
     assert_eq!((&jobs[0]["state"], jobs[0]["reason"].as_str().unwrap().is_empty()), (&json!("failed"), false));
+    let errors = operator.json(&format!("job errors {}", jobs[0]["job_id"])).await;
+    let name = file.file_name().unwrap().to_str().unwrap();
+    assert!(errors[0]["key"].as_str().unwrap().ends_with(name), "{errors}");
+    assert_eq!(errors[0]["task_state"], "failed", "{errors}");
     operator.fails("collection describe target", 4, "(code 100)").await;
     assert_eq!(operator.json("snapshot pins docs first").await, json!([]));
 

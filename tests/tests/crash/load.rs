@@ -2,7 +2,7 @@
 
 use crate::history::{End, Op, State};
 use crate::world::{KEYS, Progress, Restore, Snapshot, World};
-use elanus_client::ErrorKind;
+use elanus_client::{ErrorKind, RestoreMode};
 use elanus_scenarios::{milvus::CallError, rows::Row};
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng, seq::IteratorRandom as _};
 use std::{collections::BTreeMap, rc::Rc};
@@ -163,7 +163,12 @@ async fn restore(world: &World, mut rng: StdRng, round: u64) -> CallError {
         let chosen = world.snapshots().iter().filter_map(committed).choose(&mut rng);
         let done = match chosen {
             None => after(world, 2).await,
-            Some(snapshot) => restore_one(world, snapshot, format!("r{round}_{number}"), rng.random_bool(0.25)).await,
+            Some(snapshot) => {
+                let cancel = rng.random_bool(0.25);
+                // Only a copy takes long enough to be cancelled.
+                let mode = if cancel || rng.random_bool(0.5) { RestoreMode::Copy } else { RestoreMode::Clone };
+                restore_one(world, snapshot, format!("r{round}_{number}"), mode, cancel).await
+            }
         };
         if let Err(error) = done {
             return error;
@@ -172,10 +177,16 @@ async fn restore(world: &World, mut rng: StdRng, round: u64) -> CallError {
     unreachable!("numbers do not end")
 }
 
-async fn restore_one(world: &World, snapshot: String, target: String, cancel: bool) -> Result<(), CallError> {
+async fn restore_one(
+    world: &World,
+    snapshot: String,
+    target: String,
+    mode: RestoreMode,
+    cancel: bool,
+) -> Result<(), CallError> {
     let asked = Restore { snapshot: snapshot.clone(), job: None, cancelled: false, dropping: false };
     world.restores().insert(target.clone(), asked);
-    let job = match world.milvus.restore(&world.collection, &snapshot, &target).await {
+    let job = match world.milvus.restore(&world.collection, &snapshot, &target, mode).await {
         Ok(job) => job,
         // Dropped meanwhile.
         Err(CallError::Refused(why)) if why.code.number() == 2600 => {

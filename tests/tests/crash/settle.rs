@@ -2,7 +2,7 @@
 //! what is there.
 
 use crate::world::{Restore, Snapshot, World};
-use elanus_client::ScrubReport;
+use elanus_client::{RestoreMode, ScrubReport};
 use elanus_testkit::wait_for;
 use std::{collections::BTreeSet, rc::Rc, time::Duration};
 use tokio::task::JoinSet;
@@ -91,18 +91,20 @@ async fn settle_restore(world: &World, target: &str, restore: &Restore) {
     }
 }
 
-/// Every snapshot that is left is restored once more and compared; several at the same time.
+/// Every snapshot that is left is restored once more in each mode and compared; several at the same time.
 pub(crate) async fn check_every_snapshot(world: &Rc<World>) {
     let names: Vec<String> = world.snapshots().keys().cloned().collect();
     let mut checks = JoinSet::new();
     for name in names {
         let world = Rc::clone(world);
         checks.spawn_local(async move {
-            let target = format!("check_{name}");
-            let job = world.milvus.restore(&world.collection, &name, &target).await.unwrap();
-            assert!(world.follow(&target, job).await.unwrap(), "the restore of {name} failed");
-            world.check_rows(&target, &name).await.unwrap();
-            world.milvus.drop_collection(&target).await.unwrap();
+            for mode in RestoreMode::ALL {
+                let target = format!("check_{mode}_{name}");
+                let job = world.milvus.restore(&world.collection, &name, &target, mode).await.unwrap();
+                assert!(world.follow(&target, job).await.unwrap(), "the restore ({mode}) of {name} failed");
+                world.check_rows(&target, &name).await.unwrap();
+                world.milvus.drop_collection(&target).await.unwrap();
+            }
         });
     }
     while let Some(checked) = checks.join_next().await {

@@ -33,8 +33,8 @@ impl Coordinator {
     /// Submits a restore. The same request again, while the first is under way, joins it.
     ///
     /// # Errors
-    /// 100 when the source is not live; 200 for a partition that the snapshot does not have; 2600 when it has no committed snapshot of this name; 800 for an unknown target
-    /// database; 1100 when the target's name is taken.
+    /// 100 when the source is not live; 2600 when it has no committed snapshot of this name; 200 for a partition that the
+    /// snapshot does not have; 800 for an unknown target database; 1100 when the target's name is taken.
     pub async fn submit_restore(&self, new: NewRestore) -> Result<Created<JobRecord>> {
         loop {
             match self.submit_restore_once(new.clone()).await {
@@ -178,8 +178,8 @@ async fn holder_of_name(
     Err(Failure::invalid(text).into())
 }
 
-/// Schema, properties, and of partitions and indexes what is asked for, as of the snapshot: field ids stay, partitions and indexes get new
-/// ids in the old order.
+/// Schema, properties, and of partitions and indexes what is asked for, as of the snapshot: field ids stay,
+/// partitions and indexes get new ids in the old order.
 async fn copy_definition(tx: &mut Tx, target: &Target<'_>) -> Result<()> {
     tx.execute_exactly(
         1,

@@ -6,9 +6,8 @@ use crate::restoring::{
 };
 use crate::store::{CLUSTER, Copied, LATER_MS, START_MS, Store, assert_fenced, new_collection, node};
 use elanus_meta::model::{CleanUp, Created, NewRestore, RestoreOptions, TaskMessage, Totals};
-use elanus_meta::{CommitHook, Coordinator, Meta, MetaError, Result};
+use elanus_meta::{Coordinator, Meta, MetaError, Result};
 use elanus_types::{CollectionId, FileSetId, Generation, JobId, ManualClock, PinId, RestoreMode, Timestamp};
-use std::path::Path;
 use std::sync::Arc;
 
 async fn r_2_a_job_that_is_cancelled_at_any_stage_leaves_nothing(store: Store) {
