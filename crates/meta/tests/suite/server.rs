@@ -63,6 +63,8 @@ impl Server {
             .args(["-c", "listen_addresses=", "-c", "fsync=off", "-c", "full_page_writes=off"])
             .args(["-c", "max_connections=400", "-c", "shared_buffers=64MB", "-c", "autovacuum=off"])
             .current_dir(&dir)
+            // Ctrl-C is for the tests: the keeper has to tidy up after them.
+            .process_group(0)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(log)
