@@ -1,6 +1,8 @@
 //! A blow after every effect: an error or the death of the process at effect *n*, for all *n*, of writing, creating a
 //! snapshot and restoring it. Whatever happened, afterwards every promise holds and nothing is left over.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test that panics has failed, and says how far it came")]
+
 mod world;
 
 use world::effects::{BLOWS, Blow, Effects};

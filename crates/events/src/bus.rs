@@ -72,9 +72,7 @@ pub fn open(url: &str) -> Result<Arc<dyn EventBus>, OpenError> {
     match parsed.scheme() {
         "local" if url.eq_ignore_ascii_case("local:") => Ok(Arc::new(LocalBus::new())),
         "local" => Err(OpenError::Invalid),
-        scheme => Err(OpenError::Unsupported {
-            scheme: scheme.to_owned(),
-        }),
+        scheme => Err(OpenError::Unsupported { scheme: scheme.to_owned() }),
     }
 }
 
@@ -86,10 +84,7 @@ mod tests {
     fn a_bus_that_cannot_be_opened_says_what_can() {
         open("local:").unwrap();
         let text = |url: &str| open(url).unwrap_err().to_string();
-        assert_eq!(
-            text("nats://user:secret@host"),
-            "nats:// event buses are not supported by this build; use local:"
-        );
+        assert_eq!(text("nats://user:secret@host"), "nats:// event buses are not supported by this build; use local:");
         for url in ["", "local", "local:x", "local://host"] {
             assert_eq!(text(url), "the event bus URL is not valid; use local:", "{url:?}");
         }

@@ -93,9 +93,7 @@ impl FromStr for Subject {
         });
         // One subject, one text: `+1` and `01` are numbers, too.
         let subject = subject.filter(|subject| subject.to_string() == text);
-        subject.ok_or_else(|| InvalidSubject {
-            text: text.chars().take(128).collect(),
-        })
+        subject.ok_or_else(|| InvalidSubject { text: text.chars().take(128).collect() })
     }
 }
 
@@ -137,22 +135,10 @@ mod tests {
             assert_eq!(subject.to_string(), format!("elanus.{}.7", kind.as_str()));
             assert_eq!(subject.to_string().parse(), Ok(subject));
         }
-        for bad in [
-            "",
-            "elanus",
-            "elanus.segment",
-            "elanus.segment.",
-            "elanus.segment.x",
-            "elanus.segment.+1",
-        ] {
+        for bad in ["", "elanus", "elanus.segment", "elanus.segment.", "elanus.segment.x", "elanus.segment.+1"] {
             assert!(bad.parse::<Subject>().is_err(), "{bad}");
         }
-        for bad in [
-            "elanus.segment.01",
-            "elanus.segment.1.2",
-            "elanus.Segment.1",
-            "milvus.segment.1",
-        ] {
+        for bad in ["elanus.segment.01", "elanus.segment.1.2", "elanus.Segment.1", "milvus.segment.1"] {
             assert!(bad.parse::<Subject>().is_err(), "{bad}");
         }
     }

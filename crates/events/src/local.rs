@@ -18,9 +18,7 @@ impl LocalBus {
     /// A bus without subscribers.
     #[must_use]
     pub fn new() -> Self {
-        Self {
-            sender: broadcast::Sender::new(BACKLOG_MAX),
-        }
+        Self { sender: broadcast::Sender::new(BACKLOG_MAX) }
     }
 }
 
@@ -41,9 +39,7 @@ impl EventBus for LocalBus {
     async fn subscribe(&self, kinds: &[Kind]) -> Result<Subscription, Error> {
         let kinds = kinds.to_vec();
         let items = BroadcastStream::new(self.sender.subscribe()).filter_map(move |received| match received {
-            Ok(envelope) => kinds
-                .contains(&envelope.subject.kind())
-                .then_some(Item::Event(envelope)),
+            Ok(envelope) => kinds.contains(&envelope.subject.kind()).then_some(Item::Event(envelope)),
             Err(_lagged) => Some(Item::Lagged),
         });
         Ok(Box::pin(items))
@@ -72,10 +68,7 @@ mod tests {
             bus.publish(suite::envelope(Subject::Task(TaskId(n)))).await.unwrap();
         }
         assert_eq!(items.next().await, Some(Item::Lagged));
-        assert_eq!(
-            items.next().await,
-            Some(Item::Event(suite::envelope(Subject::Task(TaskId(1)))))
-        );
+        assert_eq!(items.next().await, Some(Item::Event(suite::envelope(Subject::Task(TaskId(1))))));
     }
 
     #[tokio::test]

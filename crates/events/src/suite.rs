@@ -104,10 +104,7 @@ async fn ev_2_other_kinds_do_not_come(bus: Bus) {
     publish(&bus, &envelope(Subject::Collection(CollectionId(1)))).await;
     publish(&bus, &wanted).await;
     for item in until(&mut items, &wanted).await {
-        assert!(
-            !matches!(&item, Item::Event(other) if other.subject.kind() != Kind::Snapshot),
-            "{item:?}"
-        );
+        assert!(!matches!(&item, Item::Event(other) if other.subject.kind() != Kind::Snapshot), "{item:?}");
     }
     let none = tokio::time::timeout(Duration::ZERO, nothing.next()).await;
     assert!(!matches!(none, Ok(Some(Item::Event(_)))), "{none:?}");
@@ -127,10 +124,7 @@ async fn ev_4_who_does_not_read_holds_up_nobody(bus: Bus) {
     }
     let mut seen = 0;
     while seen < 5_000 {
-        match tokio::time::timeout(WAIT_MAX, slow.next())
-            .await
-            .expect("something comes")
-        {
+        match tokio::time::timeout(WAIT_MAX, slow.next()).await.expect("something comes") {
             Some(Item::Event(_)) => seen += 1,
             Some(Item::Lagged) => return,
             None => panic!("the bus is there, so is the subscription"),

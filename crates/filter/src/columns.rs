@@ -24,12 +24,7 @@ fn arrow_type(field: &FieldSchema) -> ArrowType {
 
 /// What compiled expressions are evaluated over: these fields, by position.
 pub(crate) fn input_schema(fields: &[FieldSchema]) -> Schema {
-    Schema::new(
-        fields
-            .iter()
-            .map(|field| Field::new(&field.name, arrow_type(field), true))
-            .collect::<Vec<_>>(),
-    )
+    Schema::new(fields.iter().map(|field| Field::new(&field.name, arrow_type(field), true)).collect::<Vec<_>>())
 }
 
 /// The columns of `schema`, found in the batch by name.
@@ -37,9 +32,7 @@ pub(crate) fn pick(schema: &SchemaRef, batch: &RecordBatch) -> Result<RecordBatc
     let mut columns = Vec::with_capacity(schema.fields().len());
     for field in schema.fields() {
         let name = field.name();
-        let column = batch
-            .column_by_name(name)
-            .ok_or_else(|| MaskError::NoColumn(name.clone()))?;
+        let column = batch.column_by_name(name).ok_or_else(|| MaskError::NoColumn(name.clone()))?;
         if column.data_type() != field.data_type() {
             return Err(MaskError::ColumnType {
                 name: name.clone(),

@@ -61,10 +61,7 @@ pub(crate) struct Compiler<'a> {
 
 impl<'a> Compiler<'a> {
     pub(crate) fn new(schema: &'a CollectionSchema) -> Self {
-        Self {
-            schema,
-            columns: Vec::new(),
-        }
+        Self { schema, columns: Vec::new() }
     }
 
     pub(crate) fn predicate(&mut self, node: &Node) -> Result<Predicate, Fault> {
@@ -80,15 +77,10 @@ impl<'a> Compiler<'a> {
                 compare(node.at, *comparison, left, right)
             }
             Kind::Range(three, [first, second]) => {
-                let [left, middle, right] = [
-                    self.operand(&three[0])?,
-                    self.operand(&three[1])?,
-                    self.operand(&three[2])?,
-                ];
-                let bounds = [
-                    compare(node.at, *first, left, middle.clone())?,
-                    compare(node.at, *second, middle, right)?,
-                ];
+                let [left, middle, right] =
+                    [self.operand(&three[0])?, self.operand(&three[1])?, self.operand(&three[2])?];
+                let bounds =
+                    [compare(node.at, *first, left, middle.clone())?, compare(node.at, *second, middle, right)?];
                 Ok(join(bounds.into(), Operator::And))
             }
             Kind::In { value, list, negated } => self.in_list(value, list, *negated),
@@ -96,29 +88,20 @@ impl<'a> Compiler<'a> {
             Kind::IsNull { value, negated } => self.is_null(value, *negated),
             Kind::Exists(value) => match self.operand(value)? {
                 Operand::Json { column, steps } => Ok(Predicate::Rows(functions::json(column, steps, Ask::Exists))),
-                _ => Err(Fault::new(
-                    value.at,
-                    "'exists' needs a key of a JSON field, as in exists meta[\"a\"]",
-                )),
+                _ => Err(Fault::new(value.at, "'exists' needs a key of a JSON field, as in exists meta[\"a\"]")),
             },
             Kind::Constant(_) | Kind::Path { .. } | Kind::Arithmetic(..) => match self.operand(node)? {
                 Operand::Constant(Value::Bool(value)) => Ok(Predicate::Known(value)),
-                Operand::Rows {
-                    expr, ty: Type::Bool, ..
-                } => Ok(Predicate::Rows(expr)),
-                other => Err(Fault::new(
-                    node.at,
-                    format!("predicate is not a boolean expression: it is {}", name(&other)),
-                )),
+                Operand::Rows { expr, ty: Type::Bool, .. } => Ok(Predicate::Rows(expr)),
+                other => {
+                    Err(Fault::new(node.at, format!("predicate is not a boolean expression: it is {}", name(&other))))
+                }
             },
         }
     }
 
     fn junction(&mut self, nodes: &[Node], operator: Operator) -> Result<Predicate, Fault> {
-        let parts = nodes
-            .iter()
-            .map(|node| self.predicate(node))
-            .collect::<Result<_, _>>()?;
+        let parts = nodes.iter().map(|node| self.predicate(node)).collect::<Result<_, _>>()?;
         Ok(join(parts, operator))
     }
 
@@ -134,11 +117,7 @@ impl<'a> Compiler<'a> {
             }
             _ => Ok(match self.predicate(node)? {
                 Predicate::Known(value) => Operand::Constant(Value::Bool(value)),
-                Predicate::Rows(expr) => Operand::Rows {
-                    expr,
-                    ty: Type::Bool,
-                    single: false,
-                },
+                Predicate::Rows(expr) => Operand::Rows { expr, ty: Type::Bool, single: false },
             }),
         }
     }
@@ -146,15 +125,10 @@ impl<'a> Compiler<'a> {
     fn path(&mut self, at: usize, name: &str, steps: &[Step]) -> Result<Operand, Fault> {
         let Some(field) = self.schema.field(name) else {
             // A name that is no field is a key of the dynamic field.
-            let dynamic = self
-                .schema
-                .dynamic_field()
-                .ok_or_else(|| Fault::new(at, format!("field {name} not exist")))?;
+            let dynamic =
+                self.schema.dynamic_field().ok_or_else(|| Fault::new(at, format!("field {name} not exist")))?;
             let steps = [&[Step::Key(name.to_owned())], steps].concat();
-            return Ok(Operand::Json {
-                column: self.column(dynamic),
-                steps,
-            });
+            return Ok(Operand::Json { column: self.column(dynamic), steps });
         };
         let ty = match field.data_type {
             DataType::Json if steps.is_empty() => {
@@ -162,10 +136,7 @@ impl<'a> Compiler<'a> {
                 return Err(Fault::new(at, hint));
             }
             DataType::Json => {
-                return Ok(Operand::Json {
-                    column: self.column(field),
-                    steps: steps.to_vec(),
-                });
+                return Ok(Operand::Json { column: self.column(field), steps: steps.to_vec() });
             }
             _ if !steps.is_empty() => return Err(Fault::new(at, format!("field {name} is no JSON field"))),
             DataType::Bool => Type::Bool,
@@ -173,10 +144,7 @@ impl<'a> Compiler<'a> {
             DataType::Float | DataType::Double => Type::Float,
             DataType::VarChar => Type::Text,
             _ => {
-                return Err(Fault::new(
-                    at,
-                    format!("field {name} is a vector, a filter cannot use it"),
-                ));
+                return Err(Fault::new(at, format!("field {name} is a vector, a filter cannot use it")));
             }
         };
         let column = self.column(field);
@@ -185,11 +153,7 @@ impl<'a> Compiler<'a> {
             DataType::Float | DataType::Double => functions::float(column),
             _ => column,
         };
-        Ok(Operand::Rows {
-            expr,
-            ty,
-            single: field.data_type == DataType::Float,
-        })
+        Ok(Operand::Rows { expr, ty, single: field.data_type == DataType::Float })
     }
 
     fn column(&mut self, field: &FieldSchema) -> Expr {
@@ -203,10 +167,7 @@ impl<'a> Compiler<'a> {
 
     fn in_list(&mut self, value: &Node, list: &[Value], negated: bool) -> Result<Predicate, Fault> {
         let operand = self.operand(value)?;
-        if list
-            .iter()
-            .any(|element| matches!(element, Value::Float(float) if float.is_nan()))
-        {
+        if list.iter().any(|element| matches!(element, Value::Float(float) if float.is_nan())) {
             return Err(Fault::new(value.at, "NaN is no constant"));
         }
         let (expr, ty, single) = match operand {
@@ -220,10 +181,7 @@ impl<'a> Compiler<'a> {
         };
         let common = list.iter().try_fold(ty, |ty, element| {
             common_type(ty, type_of(element)).ok_or_else(|| {
-                Fault::new(
-                    value.at,
-                    format!("{} cannot be in a list with {}", ty.name(), type_of(element).name()),
-                )
+                Fault::new(value.at, format!("{} cannot be in a list with {}", ty.name(), type_of(element).name()))
             })
         })?;
         let elements: ArrayRef = match common {
@@ -232,39 +190,23 @@ impl<'a> Compiler<'a> {
             Type::Float => Arc::new(list.iter().map(|v| Some(float_of(v, single))).collect::<Float64Array>()),
             Type::Text => Arc::new(list.iter().map(Value::text).collect::<StringArray>()),
         };
-        let expr = if common == ty {
-            expr
-        } else {
-            cast(expr, ArrowType::Float64)
-        };
+        let expr = if common == ty { expr } else { cast(expr, ArrowType::Float64) };
         let listed = InListExpr::try_new_from_array(expr, elements, negated, &columns::input_schema(&self.columns));
-        Ok(Predicate::Rows(Arc::new(
-            listed.map_err(|error| Fault::new(value.at, error.to_string()))?,
-        )))
+        Ok(Predicate::Rows(Arc::new(listed.map_err(|error| Fault::new(value.at, error.to_string()))?)))
     }
 
     fn like(&mut self, at: usize, value: &Node, pattern: &str) -> Result<Predicate, Fault> {
         let expr = match self.operand(value)? {
             Operand::Json { column, steps } => functions::json(column, steps, Ask::Text),
-            Operand::Rows {
-                expr, ty: Type::Text, ..
-            } => expr,
+            Operand::Rows { expr, ty: Type::Text, .. } => expr,
             other => {
-                return Err(Fault::new(
-                    value.at,
-                    format!("'like' needs a string, not {}", name(&other)),
-                ));
+                return Err(Fault::new(value.at, format!("'like' needs a string, not {}", name(&other))));
             }
         };
         // The pattern becomes an automaton of bounded size: it is tried here, where the user can be told.
         let tried = like(&StringArray::from(vec![""]), &StringArray::new_scalar(pattern));
         tried.map_err(|_| Fault::new(at, "the pattern of 'like' is too large"))?;
-        Ok(Predicate::Rows(Arc::new(LikeExpr::new(
-            false,
-            false,
-            expr,
-            literal(ScalarValue::from(pattern)),
-        ))))
+        Ok(Predicate::Rows(Arc::new(LikeExpr::new(false, false, expr, literal(ScalarValue::from(pattern))))))
     }
 
     fn is_null(&mut self, value: &Node, negated: bool) -> Result<Predicate, Fault> {
@@ -272,11 +214,7 @@ impl<'a> Compiler<'a> {
             return Err(Fault::new(value.at, "'is null' needs a field or a key of a JSON field"));
         };
         // A field by itself is asked as it is stored: NaN is a value, and a whole document may be null.
-        if let Some(field) = self
-            .schema
-            .field(name)
-            .filter(|f| steps.is_empty() && !f.data_type.is_vector())
-        {
+        if let Some(field) = self.schema.field(name).filter(|f| steps.is_empty() && !f.data_type.is_vector()) {
             let column = self.column(field);
             return Ok(Predicate::Rows(if negated {
                 Arc::new(IsNotNullExpr::new(column))
@@ -288,11 +226,7 @@ impl<'a> Compiler<'a> {
             return Err(Fault::new(value.at, "'is null' needs a field or a key of a JSON field"));
         };
         let exists = functions::json(column, steps, Ask::Exists);
-        Ok(Predicate::Rows(if negated {
-            exists
-        } else {
-            Arc::new(NotExpr::new(exists))
-        }))
+        Ok(Predicate::Rows(if negated { exists } else { Arc::new(NotExpr::new(exists)) }))
     }
 }
 
@@ -330,11 +264,7 @@ fn type_of(value: &Value) -> Type {
 }
 
 fn common_type(left: Type, right: Type) -> Option<Type> {
-    if left == right {
-        Some(left)
-    } else {
-        (left.is_number() && right.is_number()).then_some(Type::Float)
-    }
+    if left == right { Some(left) } else { (left.is_number() && right.is_number()).then_some(Type::Float) }
 }
 
 fn literal(value: ScalarValue) -> Expr {
@@ -387,21 +317,15 @@ fn widen(operand: Operand, ty: Type, single: bool) -> Expr {
             Value::Float(_) | Value::List(_) => ScalarValue::Null,
         }),
         Operand::Json { column, steps } => functions::json(column, steps, Ask::Number),
-        Operand::Rows {
-            expr, ty: Type::Int, ..
-        } if ty == Type::Float => cast(expr, ArrowType::Float64),
+        Operand::Rows { expr, ty: Type::Int, .. } if ty == Type::Float => cast(expr, ArrowType::Float64),
         Operand::Rows { expr, .. } => expr,
     }
 }
 
 fn compare(at: usize, comparison: Comparison, left: Operand, right: Operand) -> Result<Predicate, Fault> {
     let ordering = !matches!(comparison, Comparison::Equal | Comparison::NotEqual);
-    let boolean = |operand: &Operand| {
-        matches!(
-            operand,
-            Operand::Constant(Value::Bool(_)) | Operand::Rows { ty: Type::Bool, .. }
-        )
-    };
+    let boolean =
+        |operand: &Operand| matches!(operand, Operand::Constant(Value::Bool(_)) | Operand::Rows { ty: Type::Bool, .. });
     if ordering && (boolean(&left) || boolean(&right)) {
         return Err(Fault::new(at, "booleans have no order, compare them with == or !="));
     }
@@ -434,11 +358,7 @@ fn compare(at: usize, comparison: Comparison, left: Operand, right: Operand) -> 
         Comparison::Greater => Operator::Gt,
         Comparison::GreaterOrEqual => Operator::GtEq,
     };
-    Ok(Predicate::Rows(binary(
-        widen(left, common, single),
-        operator,
-        widen(right, common, single),
-    )))
+    Ok(Predicate::Rows(binary(widen(left, common, single), operator, widen(right, common, single))))
 }
 
 /// `a op b` as `b mirrored(op) a`.
@@ -460,10 +380,7 @@ fn arithmetic(at: usize, operator: Arithmetic, left: Operand, right: Operand) ->
             Operand::Rows { ty, .. } => ty.is_number(),
         };
         if !number {
-            return Err(Fault::new(
-                at,
-                format!("arithmetic needs numbers, not {}", name(operand)),
-            ));
+            return Err(Fault::new(at, format!("arithmetic needs numbers, not {}", name(operand))));
         }
     }
     let divides = matches!(operator, Arithmetic::Divide | Arithmetic::Modulo);
@@ -471,26 +388,17 @@ fn arithmetic(at: usize, operator: Arithmetic, left: Operand, right: Operand) ->
         return Err(Fault::new(at, "division or modulo by zero"));
     }
     let whole = operator != Arithmetic::Power
-        && [&left, &right].into_iter().all(|operand| {
-            matches!(
-                operand,
-                Operand::Constant(Value::Int(_)) | Operand::Rows { ty: Type::Int, .. }
-            )
-        });
+        && [&left, &right]
+            .into_iter()
+            .all(|operand| matches!(operand, Operand::Constant(Value::Int(_)) | Operand::Rows { ty: Type::Int, .. }));
     if let (Operand::Constant(a), Operand::Constant(b)) = (&left, &right) {
         let result = match (a, b) {
             (Value::Int(a), Value::Int(b)) if whole => functions::int(operator, *a, *b).map(Value::Int),
             _ => functions::double(operator, float_of(a, false), float_of(b, false)).map(Value::Float),
         };
-        return result
-            .map(Operand::Constant)
-            .ok_or_else(|| Fault::new(at, "the result is out of range"));
+        return result.map(Operand::Constant).ok_or_else(|| Fault::new(at, "the result is out of range"));
     }
     let ty = if whole { Type::Int } else { Type::Float };
     let expr = functions::arithmetic(operator, widen(left, ty, false), widen(right, ty, false), whole);
-    Ok(Operand::Rows {
-        expr,
-        ty,
-        single: false,
-    })
+    Ok(Operand::Rows { expr, ty, single: false })
 }

@@ -86,27 +86,18 @@ pub(crate) struct Fault {
 
 impl Fault {
     pub(crate) fn new(at: usize, message: impl Into<String>) -> Self {
-        Self {
-            at,
-            message: message.into(),
-        }
+        Self { at, message: message.into() }
     }
 
     pub(crate) fn place(self, text: &str) -> FilterError {
         let before = text.get(..self.at).unwrap_or(text);
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        let position = Position {
-            line: before.matches('\n').count() + 1,
-            column: before[line_start..].chars().count() + 1,
-        };
+        let position =
+            Position { line: before.matches('\n').count() + 1, column: before[line_start..].chars().count() + 1 };
         let expression = match text.char_indices().nth(QUOTED_CHARS_MAX) {
             Some((end, _)) => format!("{}…", &text[..end]),
             None => text.to_owned(),
         };
-        FilterError {
-            expression,
-            message: self.message,
-            position,
-        }
+        FilterError { expression, message: self.message, position }
     }
 }

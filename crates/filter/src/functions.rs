@@ -33,26 +33,12 @@ fn call(
     function: impl Fn(&[ArrayRef]) -> ArrayRef + Send + Sync + 'static,
 ) -> Expr {
     let over_columns = move |values: &[ColumnarValue]| -> Result<ColumnarValue> {
-        Ok(ColumnarValue::Array(function(&ColumnarValue::values_to_arrays(
-            values,
-        )?)))
+        Ok(ColumnarValue::Array(function(&ColumnarValue::values_to_arrays(values)?)))
     };
     // The argument types serve DataFusion's planner, which does not see this function.
-    let udf = create_udf(
-        name,
-        vec![],
-        returns.clone(),
-        Volatility::Immutable,
-        Arc::new(over_columns),
-    );
+    let udf = create_udf(name, vec![], returns.clone(), Volatility::Immutable, Arc::new(over_columns));
     let field = Arc::new(Field::new(name, returns, true));
-    Arc::new(ScalarFunctionExpr::new(
-        name,
-        Arc::new(udf),
-        arguments,
-        field,
-        Arc::new(ConfigOptions::default()),
-    ))
+    Arc::new(ScalarFunctionExpr::new(name, Arc::new(udf), arguments, field, Arc::new(ConfigOptions::default())))
 }
 
 /// A float column as doubles that Arrow's total order compares like IEEE 754: one zero, and null for NaN.
@@ -60,9 +46,7 @@ pub(crate) fn float(column: Expr) -> Expr {
     call("float", vec![column], DataType::Float64, |columns| {
         let tame = |value: f64| (!value.is_nan()).then_some(value + 0.0);
         let floats: Float64Array = match columns[0].data_type() {
-            DataType::Float32 => columns[0]
-                .as_primitive::<Float32Type>()
-                .unary_opt(|value| tame(value.into())),
+            DataType::Float32 => columns[0].as_primitive::<Float32Type>().unary_opt(|value| tame(value.into())),
             _ => columns[0].as_primitive::<Float64Type>().unary_opt(tame),
         };
         Arc::new(floats)
@@ -74,22 +58,12 @@ pub(crate) fn arithmetic(operator: Arithmetic, left: Expr, right: Expr, whole: b
     if whole {
         return call("arithmetic", vec![left, right], DataType::Int64, move |columns| {
             let [left, right] = [0, 1].map(|side: usize| columns[side].as_primitive::<Int64Type>());
-            Arc::new(
-                left.iter()
-                    .zip(right)
-                    .map(|(a, b)| int(operator, a?, b?))
-                    .collect::<Int64Array>(),
-            )
+            Arc::new(left.iter().zip(right).map(|(a, b)| int(operator, a?, b?)).collect::<Int64Array>())
         });
     }
     call("arithmetic", vec![left, right], DataType::Float64, move |columns| {
         let [left, right] = [0, 1].map(|side: usize| columns[side].as_primitive::<Float64Type>());
-        Arc::new(
-            left.iter()
-                .zip(right)
-                .map(|(a, b)| double(operator, a?, b?))
-                .collect::<Float64Array>(),
-        )
+        Arc::new(left.iter().zip(right).map(|(a, b)| double(operator, a?, b?)).collect::<Float64Array>())
     })
 }
 
@@ -142,11 +116,9 @@ pub(crate) fn json(column: Expr, steps: Vec<Step>, ask: Ask) -> Expr {
         let documents = columns[0].as_string::<i32>().iter();
         let found = documents.map(|document| find(document?, &steps));
         match &ask {
-            Ask::Number => Arc::new(
-                found
-                    .map(|v| Some(Scalar::from_json(&v?)?.number()? + 0.0))
-                    .collect::<Float64Array>(),
-            ),
+            Ask::Number => {
+                Arc::new(found.map(|v| Some(Scalar::from_json(&v?)?.number()? + 0.0)).collect::<Float64Array>())
+            }
             Ask::Text => Arc::new(found.map(|v| Some(v?.as_str()?.to_owned())).collect::<StringArray>()),
             Ask::Exists => Arc::new(found.map(|v| Some(v.is_some())).collect::<BooleanArray>()),
             Ask::Compare(comparison, value) => Arc::new(
@@ -154,11 +126,9 @@ pub(crate) fn json(column: Expr, steps: Vec<Step>, ask: Ask) -> Expr {
                     .map(|v| Some(holds(*comparison, Scalar::from_json(&v?)?.compare(value.scalar()?)?)))
                     .collect::<BooleanArray>(),
             ),
-            Ask::In(list, negated) => Arc::new(
-                found
-                    .map(|v| Some(among(&v?, list)? != *negated))
-                    .collect::<BooleanArray>(),
-            ),
+            Ask::In(list, negated) => {
+                Arc::new(found.map(|v| Some(among(&v?, list)? != *negated)).collect::<BooleanArray>())
+            }
         }
     })
 }

@@ -39,10 +39,7 @@ pub(crate) struct Lexer<'a> {
 
 impl<'a> Lexer<'a> {
     pub(crate) fn new(text: &'a str) -> Self {
-        Self {
-            rest: text,
-            length: text.len(),
-        }
+        Self { rest: text, length: text.len() }
     }
 
     /// The next token and the byte where it starts.
@@ -91,9 +88,7 @@ fn integer(input: &mut &str) -> Lexed<Token> {
             .verify(|digits: &str| digits == "0" || !digits.starts_with('0'))
             .verify_map(move |digits| radix(digits, 10)),
     ));
-    terminated(number, not(one_of(in_number)))
-        .map(Token::Int)
-        .parse_next(input)
+    terminated(number, not(one_of(in_number))).map(Token::Int).parse_next(input)
 }
 
 fn in_number(c: char) -> bool {
@@ -105,13 +100,7 @@ fn in_word(c: char) -> bool {
 }
 
 fn name<'a>(input: &mut &'a str) -> Lexed<&'a str> {
-    (
-        opt('$'),
-        one_of(|c: char| c == '_' || c.is_alphabetic()),
-        take_while(0.., in_word),
-    )
-        .take()
-        .parse_next(input)
+    (opt('$'), one_of(|c: char| c == '_' || c.is_alphabetic()), take_while(0.., in_word)).take().parse_next(input)
 }
 
 fn word(input: &mut &str) -> Lexed<Token> {
@@ -190,9 +179,7 @@ fn escape(input: &mut &str, text: &mut String) -> Lexed<()> {
         c @ ('\\' | '"' | '\'') => text.push(c),
         'u' => {
             let digits = take_while(4, |c: char| c.is_ascii_hexdigit());
-            let code = digits
-                .verify_map(|code: &str| u32::from_str_radix(code, 16).ok())
-                .parse_next(input)?;
+            let code = digits.verify_map(|code: &str| u32::from_str_radix(code, 16).ok()).parse_next(input)?;
             text.push(char::from_u32(code).ok_or(EmptyError)?);
         }
         other => text.extend(['\\', other]),

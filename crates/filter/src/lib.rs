@@ -78,10 +78,7 @@ impl Filter {
 
     fn build(text: &str, schema: &CollectionSchema, params: &Params) -> Result<Self, Fault> {
         if text.len() > EXPRESSION_BYTES_MAX {
-            return Err(Fault::new(
-                0,
-                format!("the expression is longer than {EXPRESSION_BYTES_MAX} bytes"),
-            ));
+            return Err(Fault::new(0, format!("the expression is longer than {EXPRESSION_BYTES_MAX} bytes")));
         }
         let mut compiler = Compiler::new(schema);
         let (predicate, primary_keys) = if text.trim().is_empty() {
@@ -91,12 +88,7 @@ impl Filter {
             (compiler.predicate(&node)?, primary_keys(&node, schema.primary_key()))
         };
         let input = Arc::new(columns::input_schema(&compiler.columns));
-        Ok(Self {
-            predicate,
-            columns: compiler.columns,
-            input,
-            primary_keys,
-        })
+        Ok(Self { predicate, columns: compiler.columns, input, primary_keys })
     }
 
     /// The fields that [`mask`](Self::mask) reads.
@@ -129,11 +121,7 @@ impl Filter {
         };
         let mask = expr.evaluate(&columns::pick(&self.input, batch)?)?.into_array(rows)?;
         let mask = mask.as_boolean();
-        Ok(if mask.nulls().is_some() {
-            prep_null_mask_filter(mask)
-        } else {
-            mask.clone()
-        })
+        Ok(if mask.nulls().is_some() { prep_null_mask_filter(mask) } else { mask.clone() })
     }
 }
 
@@ -141,36 +129,19 @@ fn primary_keys(node: &Node, field: &FieldSchema) -> Option<PkList> {
     let is_key =
         |node: &Node| matches!(&node.kind, Kind::Path { name, steps } if *name == field.name && steps.is_empty());
     let values = match &node.kind {
-        Kind::In {
-            value,
-            list,
-            negated: false,
-        } if is_key(value) => list.as_slice(),
+        Kind::In { value, list, negated: false } if is_key(value) => list.as_slice(),
         Kind::Compare(Comparison::Equal, pair) => match &pair[..] {
-            [
-                key,
-                Node {
-                    kind: Kind::Constant(value),
-                    ..
-                },
-            ]
-            | [
-                Node {
-                    kind: Kind::Constant(value),
-                    ..
-                },
-                key,
-            ] if is_key(key) => std::slice::from_ref(value),
+            [key, Node { kind: Kind::Constant(value), .. }] | [Node { kind: Kind::Constant(value), .. }, key]
+                if is_key(key) =>
+            {
+                std::slice::from_ref(value)
+            }
             _ => return None,
         },
         _ => return None,
     };
     match field.data_type {
-        DataType::VarChar => values
-            .iter()
-            .map(Value::text)
-            .collect::<Option<_>>()
-            .map(PkList::Strings),
+        DataType::VarChar => values.iter().map(Value::text).collect::<Option<_>>().map(PkList::Strings),
         _ => values.iter().map(Value::int).collect::<Option<_>>().map(PkList::Ints),
     }
 }

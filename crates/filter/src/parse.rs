@@ -62,26 +62,13 @@ pub(crate) struct Node {
 #[derive(Debug)]
 pub(crate) enum Kind {
     Constant(Value),
-    Path {
-        name: String,
-        steps: Vec<Step>,
-    },
+    Path { name: String, steps: Vec<Step> },
     Arithmetic(Arithmetic, Box<[Node; 2]>),
     Compare(Comparison, Box<[Node; 2]>),
     Range(Box<[Node; 3]>, [Comparison; 2]),
-    In {
-        value: Box<Node>,
-        list: Vec<Value>,
-        negated: bool,
-    },
-    Like {
-        value: Box<Node>,
-        pattern: String,
-    },
-    IsNull {
-        value: Box<Node>,
-        negated: bool,
-    },
+    In { value: Box<Node>, list: Vec<Value>, negated: bool },
+    Like { value: Box<Node>, pattern: String },
+    IsNull { value: Box<Node>, negated: bool },
     Exists(Box<Node>),
     Not(Box<Node>),
     All(Vec<Node>),
@@ -107,14 +94,7 @@ impl Kind {
 pub(crate) fn parse(text: &str, params: &Params) -> Result<Node, Fault> {
     let mut lexer = Lexer::new(text);
     let (at, next) = lexer.token()?;
-    let mut parser = Parser {
-        lexer,
-        at,
-        next,
-        params,
-        depth: 0,
-        nodes: 0,
-    };
+    let mut parser = Parser { lexer, at, next, params, depth: 0, nodes: 0 };
     let node = parser.expression(OR)?;
     match parser.next {
         Token::End => Ok(node),
@@ -148,11 +128,7 @@ impl Parser<'_> {
     }
 
     fn expect(&mut self, symbol: &'static str) -> Result<(), Fault> {
-        if self.accept(symbol)? {
-            Ok(())
-        } else {
-            Err(self.wanted(&format!("'{symbol}'")))
-        }
+        if self.accept(symbol)? { Ok(()) } else { Err(self.wanted(&format!("'{symbol}'"))) }
     }
 
     fn unexpected(&self) -> Fault {
@@ -170,10 +146,7 @@ impl Parser<'_> {
 
     fn wanted(&self, what: &str) -> Fault {
         let fault = self.unexpected();
-        Fault {
-            message: format!("{}, expected {what}", fault.message),
-            ..fault
-        }
+        Fault { message: format!("{}, expected {what}", fault.message), ..fault }
     }
 
     fn node(&mut self, at: usize, kind: Kind) -> Result<Node, Fault> {
@@ -182,11 +155,7 @@ impl Parser<'_> {
             return Err(Fault::new(at, format!("more than {NODES_MAX} operators and operands")));
         }
         let depth = kind.depth();
-        if depth > DEPTH_MAX {
-            Err(too_deep(at))
-        } else {
-            Ok(Node { at, depth, kind })
-        }
+        if depth > DEPTH_MAX { Err(too_deep(at)) } else { Ok(Node { at, depth, kind }) }
     }
 
     /// An expression of operators that bind at least as strongly as `weakest`.
@@ -302,22 +271,11 @@ impl Parser<'_> {
         let kind = match token {
             Token::Symbol("or") => Kind::Any(self.chain(left, "or", AND)?),
             Token::Symbol("and") => Kind::All(self.chain(left, "and", NOT)?),
-            Token::Symbol("like") => Kind::Like {
-                value: Box::new(left),
-                pattern: self.pattern()?,
-            },
-            Token::Symbol("in") => Kind::In {
-                value: Box::new(left),
-                list: self.list()?,
-                negated: false,
-            },
+            Token::Symbol("like") => Kind::Like { value: Box::new(left), pattern: self.pattern()? },
+            Token::Symbol("in") => Kind::In { value: Box::new(left), list: self.list()?, negated: false },
             Token::Symbol("not") => {
                 self.expect("in")?;
-                Kind::In {
-                    value: Box::new(left),
-                    list: self.list()?,
-                    negated: true,
-                }
+                Kind::In { value: Box::new(left), list: self.list()?, negated: true }
             }
             Token::Symbol("**") => {
                 // Binds to the right: 2 ** 3 ** 2 is 2 ** 9.
@@ -337,10 +295,7 @@ impl Parser<'_> {
                     return Err(self.wanted("'null'"));
                 }
                 self.advance()?;
-                Kind::IsNull {
-                    value: Box::new(left),
-                    negated,
-                }
+                Kind::IsNull { value: Box::new(left), negated }
             }
         };
         self.node(at, kind)
@@ -364,10 +319,7 @@ impl Parser<'_> {
             return Ok(Kind::Compare(first, Box::new([left, right])));
         };
         if first.direction() != second.direction() {
-            return Err(Fault::new(
-                self.at,
-                "a range must go in one direction, as in 1 < a <= 5",
-            ));
+            return Err(Fault::new(self.at, "a range must go in one direction, as in 1 < a <= 5"));
         }
         self.advance()?;
         let last = self.expression(RELATION + 1)?;
@@ -392,11 +344,7 @@ impl Parser<'_> {
                 return Err(Fault::new(at, "the value after 'in' must be a list"));
             };
             let nested = values.iter().any(|value| value.scalar().is_none());
-            return if nested {
-                Err(Fault::new(at, "a list may not hold lists"))
-            } else {
-                Ok(values)
-            };
+            return if nested { Err(Fault::new(at, "a list may not hold lists")) } else { Ok(values) };
         }
         self.expect("[")?;
         let mut values = Vec::new();

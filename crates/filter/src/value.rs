@@ -31,27 +31,15 @@ pub(crate) enum Scalar<'a> {
 
 impl Value {
     pub(crate) fn bool(&self) -> Option<bool> {
-        if let Self::Bool(value) = self {
-            Some(*value)
-        } else {
-            None
-        }
+        if let Self::Bool(value) = self { Some(*value) } else { None }
     }
 
     pub(crate) fn int(&self) -> Option<i64> {
-        if let Self::Int(value) = self {
-            Some(*value)
-        } else {
-            None
-        }
+        if let Self::Int(value) = self { Some(*value) } else { None }
     }
 
     pub(crate) fn text(&self) -> Option<String> {
-        if let Self::Text(value) = self {
-            Some(value.clone())
-        } else {
-            None
-        }
+        if let Self::Text(value) = self { Some(value.clone()) } else { None }
     }
 
     /// Nothing for a list.

@@ -33,10 +33,7 @@ pub fn schema() -> &'static Schema {
 /// When there are more entries than a manifest may have, or a number is above 2^63 - 1.
 pub fn encode_manifest(entries: &[ManifestEntry]) -> Result<Vec<u8>, Error> {
     if entries.len() > ENTRIES_MAX {
-        return Err(Error::write(
-            WHAT,
-            format!("{} entries where it may have {ENTRIES_MAX}", entries.len()),
-        ));
+        return Err(Error::write(WHAT, format!("{} entries where it may have {ENTRIES_MAX}", entries.len())));
     }
     write(entries).map_err(|e| Error::write(WHAT, e))
 }
@@ -98,26 +95,16 @@ fn read(bytes: &[u8]) -> Result<Vec<ManifestEntry>, Error> {
     apache_avro::util::max_allocation_bytes(ALLOCATION_BYTES_MAX);
     let reader = Reader::new(bytes).map_err(damaged)?;
     let number = |key: &str| {
-        let text = reader
-            .user_metadata()
-            .get(key)
-            .and_then(|text| std::str::from_utf8(text).ok());
-        text.and_then(|text| text.parse::<u32>().ok())
-            .ok_or_else(|| Error::damaged(WHAT, format!("no {key}")))
+        let text = reader.user_metadata().get(key).and_then(|text| std::str::from_utf8(text).ok());
+        text.and_then(|text| text.parse::<u32>().ok()).ok_or_else(|| Error::damaged(WHAT, format!("no {key}")))
     };
     let version = number(VERSION_KEY)?;
     if version > FORMAT_VERSION {
-        return Err(Error::TooNew {
-            what: WHAT,
-            found: version,
-        });
+        return Err(Error::TooNew { what: WHAT, found: version });
     }
     let entries_num = number(ENTRIES_KEY)? as usize;
     if entries_num > ENTRIES_MAX {
-        return Err(Error::damaged(
-            WHAT,
-            format!("{entries_num} entries where it may have {ENTRIES_MAX}"),
-        ));
+        return Err(Error::damaged(WHAT, format!("{entries_num} entries where it may have {ENTRIES_MAX}")));
     }
     if !is_finite(reader.writer_schema()) {
         return Err(Error::damaged(WHAT, "its schema names a type instead of spelling it"));
@@ -125,16 +112,12 @@ fn read(bytes: &[u8]) -> Result<Vec<ManifestEntry>, Error> {
     let is_own = reader.writer_schema() == schema();
     let mut entries = Vec::new();
     for value in reader.take(entries_num + 1) {
-        let value = value
-            .and_then(|value| if is_own { Ok(value) } else { value.resolve(schema()) })
-            .map_err(damaged)?;
+        let value =
+            value.and_then(|value| if is_own { Ok(value) } else { value.resolve(schema()) }).map_err(damaged)?;
         entries.push(from_value(&value).map_err(damaged)?);
     }
     if entries.len() != entries_num {
-        return Err(Error::damaged(
-            WHAT,
-            format!("it does not have the {entries_num} entries that its header says"),
-        ));
+        return Err(Error::damaged(WHAT, format!("it does not have the {entries_num} entries that its header says")));
     }
     Ok(entries)
 }

@@ -56,16 +56,10 @@ pub enum Error {
 
 impl Error {
     pub(crate) fn damaged(what: &'static str, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        Self::Damaged {
-            what,
-            source: source.into(),
-        }
+        Self::Damaged { what, source: source.into() }
     }
 
     pub(crate) fn write(what: &'static str, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        Self::Write {
-            what,
-            source: source.into(),
-        }
+        Self::Write { what, source: source.into() }
     }
 }

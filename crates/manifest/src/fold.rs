@@ -12,13 +12,7 @@ pub fn fold(manifests: impl Iterator<Item = Vec<ManifestEntry>>) -> Result<Vec<M
     let mut there = BTreeMap::new();
     for entry in manifests.flatten() {
         let (segment_id, file_set_id) = (entry.segment_id, entry.file_set_id);
-        let refuse = |what| {
-            Err(Error::Fold {
-                segment_id,
-                file_set_id,
-                what,
-            })
-        };
+        let refuse = |what| Err(Error::Fold { segment_id, file_set_id, what });
         match (entry.status, there.entry((segment_id, file_set_id))) {
             (Status::Added, Entry::Vacant(place)) => _ = place.insert(entry),
             (Status::Added, Entry::Occupied(_)) => return refuse("added twice"),

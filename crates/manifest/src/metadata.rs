@@ -103,10 +103,7 @@ impl Totals {
                 totals.rows = totals.rows.saturating_add(entry.rows);
             }
             totals.files = totals.files.saturating_add(entry.files.len() as u64);
-            totals.bytes = entry
-                .files
-                .iter()
-                .fold(totals.bytes, |sum, file| sum.saturating_add(file.size));
+            totals.bytes = entry.files.iter().fold(totals.bytes, |sum, file| sum.saturating_add(file.size));
         }
         totals.segments = segments.len() as u64;
         totals
@@ -117,12 +114,7 @@ impl ManifestRef {
     /// What the metadata says of a manifest with these bytes and these entries.
     #[must_use]
     pub fn describe(key: ObjectKey, bytes: &[u8], entries: &[ManifestEntry]) -> Self {
-        let Totals {
-            rows,
-            bytes: files_bytes,
-            files,
-            ..
-        } = Totals::of(entries);
+        let Totals { rows, bytes: files_bytes, files, .. } = Totals::of(entries);
         let added = entries.iter().filter(|entry| entry.status == Status::Added).count();
         Self {
             key,
@@ -148,13 +140,7 @@ fn checksum(bytes: &[u8]) -> Checksum {
 /// # Errors
 /// When their size or checksum is another.
 pub fn verify(bytes: &[u8], manifest: &ManifestRef) -> Result<(), Error> {
-    let mismatch = |found, wanted| {
-        Err(Error::Mismatch {
-            key: manifest.key.to_string(),
-            found,
-            wanted,
-        })
-    };
+    let mismatch = |found, wanted| Err(Error::Mismatch { key: manifest.key.to_string(), found, wanted });
     if bytes.len() as u64 != manifest.size {
         return mismatch(format!("{} bytes", bytes.len()), format!("{} bytes", manifest.size));
     }
@@ -201,10 +187,7 @@ pub fn decode_metadata(bytes: &[u8]) -> Result<SnapshotMetadata, Error> {
     // By itself first: what a newer format has may not be readable at all.
     let version: Version = serde_json::from_slice(bytes).map_err(|e| Error::damaged(WHAT, e))?;
     if version.format_version > FORMAT_VERSION {
-        return Err(Error::TooNew {
-            what: WHAT,
-            found: version.format_version,
-        });
+        return Err(Error::TooNew { what: WHAT, found: version.format_version });
     }
     serde_json::from_slice(bytes).map_err(|e| Error::damaged(WHAT, e))
 }

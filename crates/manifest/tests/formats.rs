@@ -20,9 +20,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 fn golden(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/golden")
-        .join(name)
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)
 }
 
 fn key(text: &str) -> ObjectKey {
@@ -30,10 +28,7 @@ fn key(text: &str) -> ObjectKey {
 }
 
 fn words(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
-    pairs
-        .iter()
-        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
-        .collect()
+    pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
 }
 
 /// An entry in which nothing is what a forgotten field would be.
@@ -50,18 +45,8 @@ fn entry() -> ManifestEntry {
         added_ts: Timestamp(16 << 18),
         rows: 17,
         files: vec![
-            FileEntry {
-                key: key("c/a.parquet"),
-                size: 18,
-                checksum: Checksum(0xabc),
-                kind: FileKind::Insert,
-            },
-            FileEntry {
-                key: key("c/b.idx"),
-                size: 1 << 40,
-                checksum: Checksum(u64::MAX),
-                kind: FileKind::Index,
-            },
+            FileEntry { key: key("c/a.parquet"), size: 18, checksum: Checksum(0xabc), kind: FileKind::Insert },
+            FileEntry { key: key("c/b.idx"), size: 1 << 40, checksum: Checksum(u64::MAX), kind: FileKind::Index },
         ],
         key_min: Some("-5".to_owned()),
         key_max: Some("ключ".to_owned()),
@@ -70,12 +55,7 @@ fn entry() -> ManifestEntry {
 
 /// Entries with every word that a manifest can say.
 fn entries() -> Vec<ManifestEntry> {
-    let delete = FileEntry {
-        key: key("d"),
-        size: 1,
-        checksum: Checksum(1),
-        kind: FileKind::Delete,
-    };
+    let delete = FileEntry { key: key("d"), size: 1, checksum: Checksum(1), kind: FileKind::Delete };
     vec![
         entry(),
         ManifestEntry {
@@ -91,13 +71,7 @@ fn entries() -> Vec<ManifestEntry> {
             key_max: Some(String::new()),
             ..entry()
         },
-        ManifestEntry {
-            file_set_id: FileSetId(99),
-            kind: FileKind::Index,
-            files: vec![],
-            key_max: None,
-            ..entry()
-        },
+        ManifestEntry { file_set_id: FileSetId(99), kind: FileKind::Index, files: vec![], key_max: None, ..entry() },
     ]
 }
 
@@ -137,14 +111,8 @@ fn metadata() -> SnapshotMetadata {
             consistency_level: ConsistencyLevel::Bounded,
             properties: words(&[("collection.ttl.seconds", "60")]),
             partitions: vec![
-                PartitionInfo {
-                    id: PartitionId(4),
-                    name: "_default".to_owned(),
-                },
-                PartitionInfo {
-                    id: PartitionId(5),
-                    name: "a part".to_owned(),
-                },
+                PartitionInfo { id: PartitionId(4), name: "_default".to_owned() },
+                PartitionInfo { id: PartitionId(5), name: "a part".to_owned() },
             ],
             indexes: vec![IndexInfo {
                 id: IndexId(6),
@@ -163,26 +131,17 @@ fn metadata() -> SnapshotMetadata {
             rows: 12,
             bytes: 13,
         }],
-        totals: Totals {
-            rows: 14,
-            bytes: 15,
-            files: 16,
-            segments: 17,
-        },
+        totals: Totals { rows: 14, bytes: 15, files: 16, segments: 17 },
     }
 }
 
 fn assert_nothing_is_default(at: &str, value: &Value) {
     match value {
         Value::Object(fields) if !fields.is_empty() => {
-            fields
-                .iter()
-                .for_each(|(name, value)| assert_nothing_is_default(&format!("{at}.{name}"), value));
+            fields.iter().for_each(|(name, value)| assert_nothing_is_default(&format!("{at}.{name}"), value));
         }
         Value::Array(items) if !items.is_empty() => {
-            items
-                .iter()
-                .for_each(|value| assert_nothing_is_default(&format!("{at}[]"), value));
+            items.iter().for_each(|value| assert_nothing_is_default(&format!("{at}[]"), value));
         }
         Value::Object(_) | Value::Array(_) | Value::Null | Value::Bool(false) => panic!("{at} is a default"),
         Value::Number(number) => assert_ne!(number.as_i64(), Some(0), "{at} is a default"),
@@ -201,10 +160,7 @@ fn r_4_every_field_of_the_metadata_comes_back() {
 #[test]
 fn r_4_every_field_of_a_manifest_comes_back() {
     assert_nothing_is_default("entry", &serde_json::to_value(entry()).unwrap());
-    assert_eq!(
-        decode_manifest(&encode_manifest(&entries()).unwrap()).unwrap(),
-        entries()
-    );
+    assert_eq!(decode_manifest(&encode_manifest(&entries()).unwrap()).unwrap(), entries());
     assert_eq!(decode_manifest(&encode_manifest(&[]).unwrap()).unwrap(), []);
     for kind in FileKind::ALL {
         let written = vec![ManifestEntry { kind: *kind, ..entry() }];
@@ -215,45 +171,30 @@ fn r_4_every_field_of_a_manifest_comes_back() {
 #[test]
 fn r_4_the_avro_schema_has_every_field_of_an_entry() {
     fn names(schema: &Schema) -> Vec<&str> {
-        let Schema::Record(record) = schema else {
-            panic!("{schema:?} is not a record")
-        };
+        let Schema::Record(record) = schema else { panic!("{schema:?} is not a record") };
         record.fields.iter().map(|field| field.name.as_str()).collect()
     }
     let json = serde_json::to_value(entry()).unwrap();
     let keys = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
     assert_eq!(names(avro::schema()), keys(&json));
 
-    let Schema::Record(record) = avro::schema() else {
-        panic!("not a record")
-    };
+    let Schema::Record(record) = avro::schema() else { panic!("not a record") };
     let files = record.fields.iter().find(|field| field.name == "files").unwrap();
-    let Schema::Array(files) = &files.schema else {
-        panic!("not an array")
-    };
+    let Schema::Array(files) = &files.schema else { panic!("not an array") };
     assert_eq!(names(&files.items), keys(&json["files"][0]));
 }
 
 #[test]
 fn the_same_entries_give_the_same_bytes() {
-    assert_eq!(
-        encode_manifest(&entries()).unwrap(),
-        encode_manifest(&entries()).unwrap()
-    );
+    assert_eq!(encode_manifest(&entries()).unwrap(), encode_manifest(&entries()).unwrap());
 }
 
 #[test]
 fn files_of_version_1_are_read_for_ever() {
     let json = std::fs::read(golden("metadata-v1.json")).unwrap();
     assert_eq!(decode_metadata(&json).unwrap(), metadata());
-    assert_eq!(
-        String::from_utf8(encode_metadata(&metadata()).unwrap()).unwrap(),
-        String::from_utf8(json).unwrap()
-    );
-    assert_eq!(
-        decode_manifest(&std::fs::read(golden("manifest-v1.avro")).unwrap()).unwrap(),
-        entries()
-    );
+    assert_eq!(String::from_utf8(encode_metadata(&metadata()).unwrap()).unwrap(), String::from_utf8(json).unwrap());
+    assert_eq!(decode_manifest(&std::fs::read(golden("manifest-v1.avro")).unwrap()).unwrap(), entries());
 }
 
 #[test]
@@ -276,10 +217,7 @@ fn the_format_version_comes_first_and_a_newer_one_is_refused_by_name() {
     let newer = br#"{"format_version": 2, "snapshot": "something else"}"#;
     let error = decode_metadata(newer).unwrap_err();
     assert!(matches!(error, Error::TooNew { found: 2, .. }), "{error:?}");
-    assert_eq!(
-        error.to_string(),
-        "snapshot metadata has format version 2, and this version of Elanus reads up to 1"
-    );
+    assert_eq!(error.to_string(), "snapshot metadata has format version 2, and this version of Elanus reads up to 1");
 
     let newer = container(&avro::schema().canonical_form(), "2", &[]);
     assert!(matches!(decode_manifest(&newer), Err(Error::TooNew { found: 2, .. })));
@@ -310,27 +248,15 @@ fn metadata_that_contradicts_itself_is_not_written() {
     let mut wrong = metadata();
     wrong.snapshot.created_at = "2020-01-01T00:00:00.000Z".to_owned();
     assert!(matches!(encode_metadata(&wrong), Err(Error::Write { .. })));
-    let wrong = SnapshotMetadata {
-        format_version: 2,
-        ..metadata()
-    };
+    let wrong = SnapshotMetadata { format_version: 2, ..metadata() };
     assert!(matches!(encode_metadata(&wrong), Err(Error::Write { .. })));
-    assert!(
-        encode_manifest(&[ManifestEntry {
-            rows: u64::MAX,
-            ..entry()
-        }])
-        .is_err()
-    );
+    assert!(encode_manifest(&[ManifestEntry { rows: u64::MAX, ..entry() }]).is_err());
 }
 
 #[test]
 fn created_at_is_rfc_3339() {
     assert_eq!(created_at(Timestamp::ZERO), "1970-01-01T00:00:00.000Z");
-    assert_eq!(
-        created_at(Timestamp((1_709_251_199_999 << 18) | 7)),
-        "2024-02-29T23:59:59.999Z"
-    );
+    assert_eq!(created_at(Timestamp((1_709_251_199_999 << 18) | 7)), "2024-02-29T23:59:59.999Z");
     assert_eq!(created_at(Timestamp(-1)), "1970-01-01T00:00:00.000Z");
     assert!(created_at(Timestamp::NEVER).starts_with("3084-"));
 }
@@ -340,13 +266,7 @@ fn a_manifest_is_described_and_verified() {
     let bytes = encode_manifest(&entries()).unwrap();
     let described = ManifestRef::describe(key("m"), &bytes, &entries());
     verify(&bytes, &described).unwrap();
-    let counts = (
-        described.entries_added,
-        described.entries_removed,
-        described.files,
-        described.rows,
-        described.bytes,
-    );
+    let counts = (described.entries_added, described.entries_removed, described.files, described.rows, described.bytes);
     assert_eq!(counts, (2, 1, 2, 17, (1 << 40) + 18));
     assert_eq!(Totals::of(&entries()).segments, 1);
 
@@ -365,32 +285,18 @@ fn folding_leaves_what_was_added_and_not_removed() {
         ..entry()
     };
     let ids = |manifests: Vec<Vec<ManifestEntry>>| {
-        fold(manifests.into_iter()).map(|entries| {
-            entries
-                .iter()
-                .map(|entry| (entry.segment_id.0, entry.file_set_id.0))
-                .collect::<Vec<_>>()
-        })
+        fold(manifests.into_iter())
+            .map(|entries| entries.iter().map(|entry| (entry.segment_id.0, entry.file_set_id.0)).collect::<Vec<_>>())
     };
     use Status::{Added, Removed};
     let first = vec![set(Added, 2, 5), set(Added, 1, 5), set(Added, 1, 6)];
     assert_eq!(ids(vec![first.clone()]).unwrap(), [(1, 5), (1, 6), (2, 5)]);
     let second = vec![set(Removed, 1, 5), set(Added, 3, 7)];
-    assert_eq!(
-        ids(vec![first.clone(), second.clone()]).unwrap(),
-        [(1, 6), (2, 5), (3, 7)]
-    );
+    assert_eq!(ids(vec![first.clone(), second.clone()]).unwrap(), [(1, 6), (2, 5), (3, 7)]);
     let third = vec![set(Added, 1, 5)];
-    assert_eq!(
-        ids(vec![first.clone(), second.clone(), third]).unwrap(),
-        [(1, 5), (1, 6), (2, 5), (3, 7)]
-    );
+    assert_eq!(ids(vec![first.clone(), second.clone(), third]).unwrap(), [(1, 5), (1, 6), (2, 5), (3, 7)]);
 
-    for contradiction in [
-        vec![second],
-        vec![first.clone(), first.clone()],
-        vec![first, vec![set(Removed, 2, 6)]],
-    ] {
+    for contradiction in [vec![second], vec![first.clone(), first.clone()], vec![first, vec![set(Removed, 2, 6)]]] {
         assert!(matches!(ids(contradiction), Err(Error::Fold { .. })));
     }
     assert_eq!(ids(vec![]).unwrap(), []);
@@ -400,12 +306,8 @@ fn folding_leaves_what_was_added_and_not_removed() {
 fn container(schema: &str, version: &str, entries: &[apache_avro::types::Value]) -> Vec<u8> {
     let schema = Schema::parse_str(schema).unwrap();
     let mut writer = Writer::new(&schema, Vec::new()).unwrap();
-    writer
-        .add_user_metadata("elanus.format_version".to_owned(), version)
-        .unwrap();
-    writer
-        .add_user_metadata("elanus.entries".to_owned(), entries.len().to_string())
-        .unwrap();
+    writer.add_user_metadata("elanus.format_version".to_owned(), version).unwrap();
+    writer.add_user_metadata("elanus.entries".to_owned(), entries.len().to_string()).unwrap();
     for entry in entries {
         writer.append_value_ref(entry).unwrap();
     }
@@ -423,10 +325,7 @@ fn a_manifest_with_unknown_fields_is_read_and_with_missing_ones_refused() {
     let Value::Record(mut fields) = apache_avro::to_value(entry()).unwrap().resolve(avro::schema()).unwrap() else {
         panic!("not a record")
     };
-    fields.push((
-        "future".to_owned(),
-        Value::Map([("a".to_owned(), Value::Int(1))].into()),
-    ));
+    fields.push(("future".to_owned(), Value::Map([("a".to_owned(), Value::Int(1))].into())));
     let newer = container(&schema.to_string(), "1", &[Value::Record(fields.clone())]);
     assert_eq!(decode_manifest(&newer).unwrap(), [entry()]);
 
@@ -441,19 +340,13 @@ fn a_schema_without_end_is_refused() {
     let endless = r#"{"type": "record", "name": "a", "fields": [{"name": "a", "type": "a"}]}"#;
     let mut bytes = container(endless, "1", &[]);
     bytes.splice(.., declare_entry(&bytes));
-    let Err(Error::Damaged { source, .. }) = decode_manifest(&bytes) else {
-        panic!("it was read")
-    };
+    let Err(Error::Damaged { source, .. }) = decode_manifest(&bytes) else { panic!("it was read") };
     assert_eq!(source.to_string(), "its schema names a type instead of spelling it");
 }
 
 /// The same file with "1" where it says how many entries it has, and a block of one entry without bytes.
 fn declare_entry(bytes: &[u8]) -> Vec<u8> {
-    let at = bytes
-        .windows(16)
-        .position(|window| window == b"\x1celanus.entries\x02")
-        .unwrap()
-        + 16;
+    let at = bytes.windows(16).position(|window| window == b"\x1celanus.entries\x02").unwrap() + 16;
     let marker = &bytes[bytes.len() - 16..];
     let mut bytes = bytes.to_vec();
     bytes[at] = b'1';
@@ -462,26 +355,16 @@ fn declare_entry(bytes: &[u8]) -> Vec<u8> {
 
 #[test]
 fn a_manifest_that_was_cut_is_refused_wherever_it_was_cut() {
-    let wide = |n| ManifestEntry {
-        file_set_id: FileSetId(n),
-        key_max: Some("x".repeat(1_000)),
-        ..entry()
-    };
+    let wide = |n| ManifestEntry { file_set_id: FileSetId(n), key_max: Some("x".repeat(1_000)), ..entry() };
     let many: Vec<ManifestEntry> = (0..100).map(wide).collect();
     let bytes = encode_manifest(&many).unwrap();
     assert_eq!(decode_manifest(&bytes).unwrap(), many);
 
     let marker = &bytes[bytes.len() - 16..];
-    let block_ends: Vec<usize> = (16..bytes.len())
-        .filter(|len| bytes[..*len].ends_with(marker))
-        .collect();
+    let block_ends: Vec<usize> = (16..bytes.len()).filter(|len| bytes[..*len].ends_with(marker)).collect();
     assert!(block_ends.len() > 3, "one header and several blocks");
     for len in block_ends.into_iter().chain((0..bytes.len()).step_by(41)) {
-        assert!(
-            decode_manifest(&bytes[..len]).is_err(),
-            "{len} of {} bytes",
-            bytes.len()
-        );
+        assert!(decode_manifest(&bytes[..len]).is_err(), "{len} of {} bytes", bytes.len());
     }
     assert!(decode_manifest(&[&bytes[..], b"\0"].concat()).is_err());
 }

@@ -181,6 +181,7 @@ CREATE TABLE snapshots (
     metadata_key   TEXT,
     checksum       TEXT,
     compaction_protected_until_ms BIGINT NOT NULL,
+    idempotency_key TEXT,
     rows_num       BIGINT,
     files_num      BIGINT,
     bytes          BIGINT,

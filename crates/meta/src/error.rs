@@ -61,10 +61,9 @@ impl From<MetaError> for Failure {
         match error {
             MetaError::Refused(failure) => failure,
             MetaError::Fenced { .. } | MetaError::Unavailable(_) => Failure::new(Code::NotReady, chain),
-            MetaError::CommitUnknown(_)
-            | MetaError::Corrupt(_)
-            | MetaError::Newer { .. }
-            | MetaError::BadUrl(_) => Failure::internal(chain),
+            MetaError::CommitUnknown(_) | MetaError::Corrupt(_) | MetaError::Newer { .. } | MetaError::BadUrl(_) => {
+                Failure::internal(chain)
+            }
         }
     }
 }

@@ -36,3 +36,28 @@ impl From<CorruptRow> for MetaError {
         Self::Corrupt(row.to_string())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use elanus_lifecycle::{copy_task, file_set, restore_job, segment, snapshot};
+
+    /// The labels of a table's state, in the order of its CHECK.
+    fn checked(constraint: &str) -> Vec<&'static str> {
+        let schema = include_str!("../migrations/0001_first.sql");
+        let (_, check) = schema.split_once(&format!("CONSTRAINT {constraint} CHECK (CASE state")).unwrap();
+        let (check, _) = check.split_once("END)").unwrap();
+        check.split("WHEN '").skip(1).map(|rest| rest.split_once('\'').unwrap().0).collect()
+    }
+
+    #[test]
+    fn the_schema_knows_every_state_of_every_machine() {
+        assert_eq!(checked("file_sets_state"), file_set::State::LABELS);
+        assert_eq!(checked("restore_jobs_state"), restore_job::State::LABELS);
+        assert_eq!(checked("copy_tasks_state"), copy_task::State::LABELS);
+        let with_row: Vec<_> = snapshot::State::LABELS.iter().filter(|label| **label != "gone").copied().collect();
+        assert_eq!(checked("snapshots_state"), with_row, "a snapshot that is gone has no row");
+        let schema = include_str!("../migrations/0001_first.sql");
+        assert_eq!(segment::State::LABELS, ["growing", "flushed", "dropped"]);
+        assert!(schema.contains("CHECK (state IN ('growing', 'flushed', 'dropped'))"));
+    }
+}

@@ -254,6 +254,8 @@ pub struct NewSnapshot {
     pub lease_until_ms: i64,
     /// 0: not.
     pub compaction_protected_until_ms: i64,
+    /// Names the request of a client that may repeat it.
+    pub idempotency_key: Option<String>,
 }
 
 /// Whether a create is the first of its kind.
@@ -476,12 +478,12 @@ pub struct OutboxEvent {
 pub struct KnownObject {
     /// Its key.
     pub key: ObjectKey,
-    /// Unknown while it is an intent.
+    /// Unknown until it is written.
     pub size: Option<u64>,
-    /// Unknown while it is an intent.
+    /// Unknown until it is written.
     pub checksum: Option<Checksum>,
     /// State of its file set: `intent`, `live`, `queued`, `deleting`, `gone`.
     pub file_set_state: String,
-    /// Its file set was never live.
+    /// Its file set never was live and never will be.
     pub abandoned: bool,
 }

@@ -133,6 +133,7 @@ impl Coordinator {
             owner: new.owner,
             lease_until_ms: new.lease_until_ms,
             compaction_protected_until_ms: 0,
+            idempotency_key: None,
         };
         let safety = Self::protect(&mut tx, &mut clock, &safety).await?;
         set_hold(&mut tx, new.collection, new.held_until_ms).await?;

@@ -34,7 +34,7 @@ macro_rules! select_snapshots {
     ($rest:literal) => {
         concat!(
             "SELECT s.snapshot_id, s.collection_id, s.name, s.description, s.create_ts, s.state, s.owner, \
-             s.lease_until_ms, s.metadata_key, s.checksum, s.compaction_protected_until_ms, \
+             s.lease_until_ms, s.metadata_key, s.checksum, s.idempotency_key, \
              COALESCE(s.rows_num, 0) AS rows_num, COALESCE(s.files_num, 0) AS files_num, \
              COALESCE(s.bytes, 0) AS bytes, \
              (SELECT COUNT(*) FROM pins p WHERE p.snapshot_id = s.snapshot_id \
@@ -49,12 +49,12 @@ macro_rules! select_snapshots {
 pub(crate) struct SnapshotRow {
     pub(crate) record: SnapshotRecord,
     pub(crate) machine: Snapshot,
-    protected_until_ms: i64,
+    idempotency_key: Option<String>,
 }
 
 impl Coordinator {
-    /// Takes the next timestamp of the collection and protects what it holds then. The same request again, while the
-    /// first is under way, joins it.
+    /// Takes the next timestamp of the collection and protects what it holds then. A request with the idempotency key of
+    /// an earlier one joins it, whether that one is still under way or committed.
     ///
     /// # Errors
     /// 100 when the collection is not live; 1100 when the name is taken.
@@ -62,8 +62,8 @@ impl Coordinator {
         let mut tx = self.write().await?;
         let mut clock = lock_live(&mut tx, new.collection).await?;
         if let Some(found) = find_by_name(&mut tx, new.collection, &new.name).await? {
-            if found.is_made_by(&new, tx.now_ms) {
-                return Ok(Created::Joined(found.record));
+            if new.idempotency_key.is_some() && found.idempotency_key == new.idempotency_key {
+                return Ok(Created::Joined(found.record)); // S-2
             }
             let text = format!("snapshot name {} already exists in collection {}", new.name, new.collection);
             return Err(Failure::invalid(text).into()); // S-3
@@ -81,7 +81,8 @@ impl Coordinator {
         let columns = machine.columns();
         tx.execute(
             "INSERT INTO snapshots (snapshot_id, collection_id, name, description, create_ts, state, owner, \
-             lease_until_ms, compaction_protected_until_ms) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+             lease_until_ms, compaction_protected_until_ms, idempotency_key) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
             args![
                 id.0,
                 new.collection.0,
@@ -91,7 +92,8 @@ impl Coordinator {
                 columns.state,
                 columns.owner,
                 columns.lease_until_ms,
-                new.compaction_protected_until_ms
+                new.compaction_protected_until_ms,
+                new.idempotency_key.clone()
             ],
         )
         .await?;
@@ -469,20 +471,6 @@ impl SnapshotRow {
             },
             live_pins: u32::try_from(row.try_get::<i64, _>("live_pins")?).unwrap_or(u32::MAX),
         };
-        Ok(Self { record, machine, protected_until_ms: row.try_get("compaction_protected_until_ms")? })
-    }
-
-    /// True when `new` is the request that made this pending snapshot, sent again at `now_ms`.
-    ///
-    /// A protection is compared by its length in whole seconds, as users give it: its end is counted from each attempt.
-    fn is_made_by(&self, new: &NewSnapshot, now_ms: i64) -> bool {
-        let length_s = |until_ms: i64, since_ms: i64| match until_ms {
-            0 => 0,
-            until_ms => (until_ms - since_ms + 999).div_euclid(1_000),
-        };
-        self.record.state == SnapshotStatus::Pending
-            && self.record.description == new.description
-            && length_s(self.protected_until_ms, self.record.create_ts.ms())
-                == length_s(new.compaction_protected_until_ms, now_ms)
+        Ok(Self { record, machine, idempotency_key: row.try_get("idempotency_key")? })
     }
 }

@@ -25,8 +25,5 @@ pub(crate) fn create_dirs(top: &Path, dir: &Path) -> io::Result<()> {
 
 /// The nearest directory at or above `path` that exists.
 pub(crate) fn nearest_existing(path: &Path) -> PathBuf {
-    path.ancestors()
-        .find(|above| above.exists())
-        .unwrap_or(path)
-        .to_path_buf()
+    path.ancestors().find(|above| above.exists()).unwrap_or(path).to_path_buf()
 }

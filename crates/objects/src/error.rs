@@ -93,17 +93,11 @@ impl Error {
     }
 
     pub(crate) fn transient(attempt: impl Into<String>, source: impl Into<Source>) -> Self {
-        Self::Transient {
-            attempt: attempt.into(),
-            source: source.into(),
-        }
+        Self::Transient { attempt: attempt.into(), source: source.into() }
     }
 
     pub(crate) fn refused(attempt: impl Into<String>, source: impl Into<Source>) -> Self {
-        Self::Refused {
-            attempt: attempt.into(),
-            source: source.into(),
-        }
+        Self::Refused { attempt: attempt.into(), source: source.into() }
     }
 
     /// An error of the `object_store` crate about `key`.
@@ -111,10 +105,7 @@ impl Error {
         use object_store::Error as E;
         match source {
             E::NotFound { .. } => Self::NotFound { key: key.clone() },
-            E::PermissionDenied { .. } | E::Unauthenticated { .. } => Self::Denied {
-                attempt,
-                source: source.into(),
-            },
+            E::PermissionDenied { .. } | E::Unauthenticated { .. } => Self::Denied { attempt, source: source.into() },
             E::InvalidPath { .. } | E::NotSupported { .. } | E::NotImplemented { .. } => Self::refused(attempt, source),
             _ => Self::from_chain(attempt, source.into()),
         }
@@ -188,10 +179,8 @@ mod tests {
 
     #[test]
     fn a_full_disk_is_recognised_below_other_errors() {
-        let error = object_store::Error::Generic {
-            store: "x",
-            source: Box::new(io::Error::from(io::ErrorKind::StorageFull)),
-        };
+        let error =
+            object_store::Error::Generic { store: "x", source: Box::new(io::Error::from(io::ErrorKind::StorageFull)) };
         let error = Error::from_store("put a".to_owned(), &ObjectKey::parse("a").unwrap(), error);
         assert!(matches!(error, Error::Full { .. }), "{error:?}");
     }

@@ -71,10 +71,7 @@ impl Plan {
     /// Faults by chance.
     #[must_use]
     pub fn seeded(chance: Chance) -> Self {
-        Self {
-            chance: Some(chance),
-            ..Self::default()
-        }
+        Self { chance: Some(chance), ..Self::default() }
     }
 
     /// In addition: this fault at the n-th effect, counted from 1.
@@ -110,10 +107,7 @@ struct State {
 
 impl fmt::Debug for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("State")
-            .field("plan", &self.plan)
-            .field("dead", &self.dead)
-            .finish_non_exhaustive()
+        f.debug_struct("State").field("plan", &self.plan).field("dead", &self.dead).finish_non_exhaustive()
     }
 }
 
@@ -146,10 +140,7 @@ impl FaultyStore {
             reads: AtomicU64::new(0),
             calls: Mutex::default(),
         };
-        Self {
-            inner,
-            state: Arc::new(state),
-        }
+        Self { inner, state: Arc::new(state) }
     }
 
     /// Number of effects so far.
@@ -265,9 +256,7 @@ impl ObjectStore for FaultyStore {
     }
 
     async fn get_range(&self, key: &ObjectKey, range: Range<u64>) -> Result<Bytes> {
-        self.state
-            .call(Op::Get, key.as_str(), self.inner.get_range(key, range))
-            .await
+        self.state.call(Op::Get, key.as_str(), self.inner.get_range(key, range)).await
     }
 
     async fn head(&self, key: &ObjectKey) -> Result<ObjectInfo> {
@@ -275,15 +264,11 @@ impl ObjectStore for FaultyStore {
     }
 
     async fn copy(&self, from: &ObjectKey, to: &ObjectKey, expected: Expected) -> Result<ObjectInfo> {
-        self.state
-            .call(Op::Copy, to.as_str(), self.inner.copy(from, to, expected))
-            .await
+        self.state.call(Op::Copy, to.as_str(), self.inner.copy(from, to, expected)).await
     }
 
     async fn checksum(&self, key: &ObjectKey) -> Result<Checksum> {
-        self.state
-            .call(Op::Checksum, key.as_str(), self.inner.checksum(key))
-            .await
+        self.state.call(Op::Checksum, key.as_str(), self.inner.checksum(key)).await
     }
 
     fn list(&self, folder: Option<&ObjectKey>) -> BoxStream<'static, Result<ObjectInfo>> {
@@ -298,10 +283,7 @@ impl ObjectStore for FaultyStore {
         let mut first_error = Ok(());
         for permit in permits {
             let target = permit.key().to_string();
-            let deleted = self
-                .state
-                .call(Op::Delete, &target, self.inner.delete(vec![permit]))
-                .await;
+            let deleted = self.state.call(Op::Delete, &target, self.inner.delete(vec![permit])).await;
             first_error = first_error.and(deleted);
         }
         first_error
@@ -331,9 +313,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_error_before_has_no_effect_and_an_error_after_has() {
-        let plan = Plan::none()
-            .at_effect(1, Fault::ErrorBefore)
-            .at_effect(2, Fault::ErrorAfter);
+        let plan = Plan::none().at_effect(1, Fault::ErrorBefore).at_effect(2, Fault::ErrorAfter);
         let inner = memory();
         let store = FaultyStore::new(Arc::clone(&inner), plan);
         let error = store.put(&key("a"), Bytes::from_static(b"1")).await.unwrap_err();
@@ -373,10 +353,7 @@ mod tests {
             inner.put(&key(name), Bytes::new()).await.unwrap();
         }
         let store = FaultyStore::new(Arc::clone(&inner), Plan::none().at_effect(2, Fault::ErrorBefore));
-        store
-            .delete(suite::permits(&[key("a"), key("b"), key("c")]))
-            .await
-            .unwrap_err();
+        store.delete(suite::permits(&[key("a"), key("b"), key("c")])).await.unwrap_err();
         let left: Vec<_> = inner.list(None).map(|info| info.unwrap().key).collect().await;
         assert_eq!(left, [key("b")]);
     }

@@ -41,20 +41,13 @@ impl LocalStore {
     /// # Errors
     /// When there is no such directory.
     pub fn open(root: &Path) -> Result<Self, OpenError> {
-        let unusable = |source| OpenError::Directory {
-            path: root.to_path_buf(),
-            source,
-        };
+        let unusable = |source| OpenError::Directory { path: root.to_path_buf(), source };
         let root = std::fs::canonicalize(root).map_err(unusable)?;
         if !root.is_dir() {
             return Err(unusable(io::ErrorKind::NotADirectory.into()));
         }
         let files = LocalFileSystem::new_with_prefix(&root).map_err(|source| unusable(io::Error::other(source)))?;
-        Ok(Self {
-            root,
-            files: files.with_fsync(true),
-            flushed_dirs: Arc::default(),
-        })
+        Ok(Self { root, files: files.with_fsync(true), flushed_dirs: Arc::default() })
     }
 
     fn path(&self, key: &ObjectKey) -> PathBuf {
@@ -131,11 +124,7 @@ impl ObjectStore for LocalStore {
     async fn put(&self, key: &ObjectKey, bytes: Bytes) -> Result<ObjectInfo> {
         let attempt = format!("put {key}");
         self.make_folder(&attempt, key).await?;
-        match self
-            .files
-            .put_opts(&store_path(key), bytes.clone().into(), PutMode::Create.into())
-            .await
-        {
+        match self.files.put_opts(&store_path(key), bytes.clone().into(), PutMode::Create.into()).await {
             Ok(_) => self.head(key).await,
             Err(object_store::Error::AlreadyExists { .. }) => self.accept_repeat(&attempt, key, &bytes).await,
             Err(source) => Err(Error::from_store(attempt, key, source)),
@@ -158,10 +147,7 @@ impl ObjectStore for LocalStore {
             return Err(Error::refused(attempt, format!("it has {size} bytes")));
         }
         let failed = |source| Error::from_store(attempt.clone(), key, source);
-        let options = GetOptions {
-            range: Some(GetRange::Bounded(range)),
-            ..GetOptions::default()
-        };
+        let options = GetOptions { range: Some(GetRange::Bounded(range)), ..GetOptions::default() };
         let answer = self.files.get_opts(&store_path(key), options).await.map_err(failed)?;
         answer.bytes().await.map_err(failed)
     }
@@ -290,11 +276,7 @@ fn own(meta: &ObjectMeta) -> Option<ObjectInfo> {
 }
 
 fn info(key: ObjectKey, meta: &ObjectMeta) -> ObjectInfo {
-    ObjectInfo {
-        key,
-        size: meta.size,
-        modified_ms: meta.last_modified.timestamp_millis(),
-    }
+    ObjectInfo { key, size: meta.size, modified_ms: meta.last_modified.timestamp_millis() }
 }
 
 #[cfg(test)]
@@ -334,10 +316,7 @@ mod tests {
         store.put(&key("a/b"), Bytes::from_static(b"1")).await.unwrap();
         store.put(&key("a/b"), Bytes::from_static(b"1")).await.unwrap();
         store.put(&key("a/b"), Bytes::from_static(b"2")).await.unwrap_err();
-        let names: Vec<_> = std::fs::read_dir(dir.path().join("a"))
-            .unwrap()
-            .map(|e| e.unwrap().file_name())
-            .collect();
+        let names: Vec<_> = std::fs::read_dir(dir.path().join("a")).unwrap().map(|e| e.unwrap().file_name()).collect();
         assert_eq!(names, ["b"]);
     }
 
@@ -377,14 +356,8 @@ mod tests {
         }
         store.copy(&key("a"), &key("b"), Expected::of(b"1")).await.unwrap();
         assert_eq!(store.get(&key("b")).await.unwrap(), "1");
-        store
-            .copy_bytes(&key("a"), &key("c"), Expected::of(b"1"))
-            .await
-            .unwrap();
-        let error = store
-            .copy_bytes(&key("a"), &key("d"), Expected::of(b"2"))
-            .await
-            .unwrap_err();
+        store.copy_bytes(&key("a"), &key("c"), Expected::of(b"1")).await.unwrap();
+        let error = store.copy_bytes(&key("a"), &key("d"), Expected::of(b"2")).await.unwrap_err();
         assert!(matches!(error, Error::Corrupt { .. }), "{error:?}");
     }
 

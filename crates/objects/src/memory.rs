@@ -32,10 +32,7 @@ impl MemoryStore {
     /// An empty store; `clock` gives the time of its objects.
     #[must_use]
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Self {
-            clock,
-            objects: Mutex::default(),
-        }
+        Self { clock, objects: Mutex::default() }
     }
 
     fn objects(&self) -> MutexGuard<'_, BTreeMap<ObjectKey, Object>> {
@@ -50,11 +47,7 @@ impl MemoryStore {
 
 impl Object {
     fn info(&self, key: &ObjectKey) -> ObjectInfo {
-        ObjectInfo {
-            key: key.clone(),
-            size: self.bytes.len() as u64,
-            modified_ms: self.modified_ms,
-        }
+        ObjectInfo { key: key.clone(), size: self.bytes.len() as u64, modified_ms: self.modified_ms }
     }
 }
 
@@ -96,18 +89,11 @@ impl ObjectStore for MemoryStore {
         let mut objects = self.objects();
         if let Some(there) = objects.get(to) {
             let info = there.info(to);
-            return if info.size == expected.size {
-                Ok(info)
-            } else {
-                Err(Error::Exists { key: to.clone() })
-            };
+            return if info.size == expected.size { Ok(info) } else { Err(Error::Exists { key: to.clone() }) };
         }
         let source = objects.get(from).ok_or_else(|| Error::NotFound { key: from.clone() })?;
         expected.verify_size(from, source.bytes.len() as u64)?;
-        let copy = Object {
-            bytes: source.bytes.clone(),
-            modified_ms: self.clock.now_ms(),
-        };
+        let copy = Object { bytes: source.bytes.clone(), modified_ms: self.clock.now_ms() };
         let info = copy.info(to);
         objects.insert(to.clone(), copy);
         Ok(info)
@@ -143,9 +129,7 @@ mod tests {
     #[tokio::test(flavor = "multi_thread")]
     async fn a_map_keeps_every_promise() {
         for promise in suite::PROMISES {
-            promise
-                .check(Arc::new(MemoryStore::new(Arc::new(ManualClock::at_ms(1_000)))))
-                .await;
+            promise.check(Arc::new(MemoryStore::new(Arc::new(ManualClock::at_ms(1_000))))).await;
         }
     }
 }

@@ -38,9 +38,7 @@ pub fn open(url: &str) -> Result<Arc<dyn ObjectStore>, OpenError> {
     let invalid = |why: &str| OpenError::Invalid { why: why.to_owned() };
     let parsed = Url::parse(url).map_err(|error| invalid(&error.to_string()))?;
     if parsed.scheme() != "file" {
-        return Err(OpenError::Unsupported {
-            scheme: parsed.scheme().to_owned(),
-        });
+        return Err(OpenError::Unsupported { scheme: parsed.scheme().to_owned() });
     }
     if !url.to_ascii_lowercase().starts_with("file:///") {
         return Err(invalid("a local directory has no host and an absolute path"));
@@ -62,10 +60,7 @@ mod tests {
     async fn a_file_url_opens_its_directory() {
         let dir = tempfile::tempdir().unwrap();
         let store = open(Url::from_directory_path(dir.path()).unwrap().as_str()).unwrap();
-        store
-            .put(&ObjectKey::parse("a/b").unwrap(), Bytes::from_static(b"1"))
-            .await
-            .unwrap();
+        store.put(&ObjectKey::parse("a/b").unwrap(), Bytes::from_static(b"1")).await.unwrap();
         assert_eq!(std::fs::read(dir.path().join("a/b")).unwrap(), b"1");
     }
 
@@ -77,11 +72,7 @@ mod tests {
             "s3:// object stores are not supported by this build; use file:///absolute/path"
         );
         for url in ["", "/data", "file://host/data", "file:data", "file:///data?x=1"] {
-            assert!(
-                text(url).contains("use file:///absolute/path"),
-                "{url:?}: {}",
-                text(url)
-            );
+            assert!(text(url).contains("use file:///absolute/path"), "{url:?}: {}", text(url));
         }
         assert!(text("file:///no/such/directory").contains("/no/such/directory"));
     }

@@ -118,18 +118,12 @@ impl LocalRoot {
             None => create_marker(&path).map_err(failed)?,
         };
         // The process that created the marker may have died before this.
-        durable::sync(&path.join(FOLDER))
-            .and_then(|()| durable::sync(&path))
-            .map_err(failed)?;
+        durable::sync(&path.join(FOLDER)).and_then(|()| durable::sync(&path)).map_err(failed)?;
         let swept = sweep_staging(&path.join(marker.cluster_id.to_string())).map_err(failed)?;
         if swept > 0 {
             tracing::info!(files = swept, "removed unfinished files of a process that was killed");
         }
-        Ok(Self {
-            path,
-            cluster_id: marker.cluster_id,
-            _lock: lock,
-        })
+        Ok(Self { path, cluster_id: marker.cluster_id, _lock: lock })
     }
 
     /// The directory, as an absolute path.
@@ -170,9 +164,7 @@ fn inspect(path: &Path) -> Result<Option<Marker>, RootError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(failed(error)),
     }
-    let foreign = || RootError::Foreign {
-        path: path.to_path_buf(),
-    };
+    let foreign = || RootError::Foreign { path: path.to_path_buf() };
     let mut names = names(path).map_err(failed)?;
     names.remove(LOST_AND_FOUND);
     if names.remove(FOLDER) {
@@ -195,19 +187,12 @@ fn names(dir: &Path) -> io::Result<BTreeSet<String>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeSet::new()),
         Err(error) => return Err(error),
     };
-    entries
-        .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
-        .collect()
+    entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
 }
 
 fn read_marker(path: &Path, marker: &Path, text: &[u8]) -> Result<Marker, RootError> {
-    let damaged = |source| RootError::Damaged {
-        path: marker.to_path_buf(),
-        source,
-    };
-    let found = serde_json::from_slice::<MarkerVersion>(text)
-        .map_err(damaged)?
-        .format_version;
+    let damaged = |source| RootError::Damaged { path: marker.to_path_buf(), source };
+    let found = serde_json::from_slice::<MarkerVersion>(text).map_err(damaged)?.format_version;
     if found > FORMAT_VERSION {
         let path = path.to_path_buf();
         return Err(RootError::Newer { path, found });
@@ -218,17 +203,10 @@ fn read_marker(path: &Path, marker: &Path, text: &[u8]) -> Result<Marker, RootEr
 fn lock(path: &Path) -> Result<File, RootError> {
     let failed = |source: io::Error| RootError::io(path, source);
     let mut options = OpenOptions::new();
-    let file = options
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(path.join(FOLDER).join(LOCK))
-        .map_err(failed)?;
+    let file = options.write(true).create(true).truncate(false).open(path.join(FOLDER).join(LOCK)).map_err(failed)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(RootError::InUse {
-            path: path.to_path_buf(),
-        }),
+        Err(TryLockError::WouldBlock) => Err(RootError::InUse { path: path.to_path_buf() }),
         Err(TryLockError::Error(source)) => Err(failed(source)),
     }
 }
@@ -357,18 +335,9 @@ mod tests {
             write(dir.path().join(foreign), b"mine");
             let error = refused_untouched(dir.path());
             let expected = foreign != "_elanus/lock/x";
-            assert_eq!(
-                matches!(error, RootError::Foreign { .. }),
-                expected,
-                "{foreign}: {error}"
-            );
+            assert_eq!(matches!(error, RootError::Foreign { .. }), expected, "{foreign}: {error}");
             if expected {
-                assert!(
-                    error
-                        .to_string()
-                        .ends_with("was not made by elanus; choose another directory"),
-                    "{error}"
-                );
+                assert!(error.to_string().ends_with("was not made by elanus; choose another directory"), "{error}");
             }
         }
     }
@@ -386,30 +355,18 @@ mod tests {
     #[test]
     fn lr_1_a_newer_format_is_refused_and_untouched() {
         let dir = tempfile::tempdir().unwrap();
-        write(
-            dir.path().join("_elanus/owner.json"),
-            br#"{"format_version": 2, "cluster": {"other": "fields"}}"#,
-        );
-        assert!(matches!(
-            refused_untouched(dir.path()),
-            RootError::Newer { found: 2, .. }
-        ));
+        write(dir.path().join("_elanus/owner.json"), br#"{"format_version": 2, "cluster": {"other": "fields"}}"#);
+        assert!(matches!(refused_untouched(dir.path()), RootError::Newer { found: 2, .. }));
     }
 
     #[test]
     fn lr_1_a_damaged_marker_is_refused_and_untouched() {
-        for text in [
-            "",
-            "{",
-            r#"{"format_version": 1}"#,
-            r#"{"format_version": 1, "cluster_id": "x", "created_by": ""}"#,
-        ] {
+        for text in
+            ["", "{", r#"{"format_version": 1}"#, r#"{"format_version": 1, "cluster_id": "x", "created_by": ""}"#]
+        {
             let dir = tempfile::tempdir().unwrap();
             write(dir.path().join("_elanus/owner.json"), text.as_bytes());
-            assert!(
-                matches!(refused_untouched(dir.path()), RootError::Damaged { .. }),
-                "{text}"
-            );
+            assert!(matches!(refused_untouched(dir.path()), RootError::Damaged { .. }), "{text}");
         }
     }
 

@@ -53,10 +53,7 @@ impl Expected {
     /// What the metadata should say about an object of these bytes.
     #[must_use]
     pub fn of(bytes: &[u8]) -> Self {
-        Self {
-            size: bytes.len() as u64,
-            checksum: checksum_of(bytes),
-        }
+        Self { size: bytes.len() as u64, checksum: checksum_of(bytes) }
     }
 
     /// Checks the bytes that were read from `key`.
@@ -72,10 +69,7 @@ impl Expected {
         Err(Error::Corrupt {
             key: key.clone(),
             expected: self,
-            found: Found {
-                size: self.size,
-                checksum: Some(checksum),
-            },
+            found: Found { size: self.size, checksum: Some(checksum) },
         })
     }
 
@@ -83,11 +77,7 @@ impl Expected {
         if size == self.size {
             return Ok(());
         }
-        Err(Error::Corrupt {
-            key: key.clone(),
-            expected: self,
-            found: Found { size, checksum: None },
-        })
+        Err(Error::Corrupt { key: key.clone(), expected: self, found: Found { size, checksum: None } })
     }
 }
 

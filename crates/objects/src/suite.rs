@@ -71,10 +71,7 @@ promises! {
 /// Permits for these objects, through the one way that gives them.
 #[must_use]
 pub fn permits(keys: &[ObjectKey]) -> Vec<DeletePermit> {
-    let claim = Event::Claim {
-        now_ms: 0,
-        policy: ClaimPolicy::AbandonedOnly,
-    };
+    let claim = Event::Claim { now_ms: 0, policy: ClaimPolicy::AbandonedOnly };
     let mut file_set = FileSet::intent(NodeId("suite".to_owned()), 0);
     for event in [Event::Abandon { not_before_ms: 0 }, claim] {
         file_set = match file_set.step(&event) {
@@ -102,37 +99,22 @@ async fn put(store: &Store, name: &str, bytes: &Bytes) {
 
 async fn assert_bytes(store: &Store, name: &str, bytes: &Bytes) {
     let found = store.get(&key(name)).await.expect("a get succeeds");
-    assert!(
-        found == *bytes,
-        "{name}: {} bytes, expected {}",
-        found.len(),
-        bytes.len()
-    );
+    assert!(found == *bytes, "{name}: {} bytes, expected {}", found.len(), bytes.len());
 }
 
 async fn keys(store: &Store, folder: Option<&str>) -> Vec<String> {
-    let infos: Vec<_> = store
-        .list(folder.map(key).as_ref())
-        .try_collect()
-        .await
-        .expect("a listing succeeds");
+    let infos: Vec<_> = store.list(folder.map(key).as_ref()).try_collect().await.expect("a listing succeeds");
     let mut keys: Vec<_> = infos.into_iter().map(|info| info.key.to_string()).collect();
     keys.sort();
     keys
 }
 
 fn assert_exists<T: fmt::Debug>(answer: Result<T, Error>, name: &str) {
-    assert!(
-        matches!(&answer, Err(Error::Exists { key: found }) if *found == key(name)),
-        "{answer:?}"
-    );
+    assert!(matches!(&answer, Err(Error::Exists { key: found }) if *found == key(name)), "{answer:?}");
 }
 
 fn assert_not_found<T: fmt::Debug>(answer: Result<T, Error>, name: &str) {
-    assert!(
-        matches!(&answer, Err(Error::NotFound { key: found }) if *found == key(name)),
-        "{answer:?}"
-    );
+    assert!(matches!(&answer, Err(Error::NotFound { key: found }) if *found == key(name)), "{answer:?}");
 }
 
 async fn os_1_what_was_put_is_read_back(store: Store) {
@@ -183,19 +165,10 @@ async fn os_5_a_range_is_exact_or_refused(store: Store) {
     let bytes = pattern(100_000);
     put(&store, "a", &bytes).await;
     for (start, end) in [(0, 1), (0, 100_000), (99_999, 100_000), (4_095, 70_001), (5, 5)] {
-        let found = store
-            .get_range(&key("a"), start as u64..end as u64)
-            .await
-            .expect("a range succeeds");
+        let found = store.get_range(&key("a"), start as u64..end as u64).await.expect("a range succeeds");
         assert!(found == bytes.slice(start..end), "{start}..{end}");
     }
-    for range in [
-        0..100_001,
-        99_999..100_001,
-        100_000..100_001,
-        200_000..200_001,
-        0..u64::MAX,
-    ] {
+    for range in [0..100_001, 99_999..100_001, 100_000..100_001, 200_000..200_001, 0..u64::MAX] {
         let answer = store.get_range(&key("a"), range).await;
         assert!(matches!(answer, Err(Error::Refused { .. })), "{answer:?}");
     }
@@ -209,26 +182,17 @@ async fn os_6_the_checksum_is_crc64_nvme(store: Store) {
     for (name, len) in [("empty", 0), ("large", 1_000_003)] {
         let bytes = pattern(len);
         put(&store, name, &bytes).await;
-        assert_eq!(
-            store.checksum(&key(name)).await.expect("a checksum succeeds"),
-            checksum_of(&bytes)
-        );
+        assert_eq!(store.checksum(&key(name)).await.expect("a checksum succeeds"), checksum_of(&bytes));
     }
 }
 
 async fn os_7_a_copy_outlives_its_source(store: Store) {
     let bytes = pattern(50_000);
     put(&store, "a/from", &bytes).await;
-    let info = store
-        .copy(&key("a/from"), &key("b/c/to"), Expected::of(&bytes))
-        .await
-        .expect("a copy succeeds");
+    let info = store.copy(&key("a/from"), &key("b/c/to"), Expected::of(&bytes)).await.expect("a copy succeeds");
     assert_eq!((info.key, info.size), (key("b/c/to"), 50_000));
     assert_bytes(&store, "a/from", &bytes).await;
-    store
-        .delete(permits(&[key("a/from")]))
-        .await
-        .expect("a delete succeeds");
+    store.delete(permits(&[key("a/from")])).await.expect("a delete succeeds");
     assert_bytes(&store, "b/c/to", &bytes).await;
 }
 
@@ -248,13 +212,9 @@ async fn os_8_a_repeated_copy_is_success(store: Store) {
 
 async fn os_9_a_damaged_source_is_not_copied(store: Store) {
     put(&store, "from", &pattern(5_000)).await;
-    let answer = store
-        .copy(&key("from"), &key("to"), Expected::of(&pattern(6_000)))
-        .await;
+    let answer = store.copy(&key("from"), &key("to"), Expected::of(&pattern(6_000))).await;
     match answer {
-        Err(Error::Corrupt {
-            key: damaged, found, ..
-        }) => {
+        Err(Error::Corrupt { key: damaged, found, .. }) => {
             assert_eq!((damaged, found.size), (key("from"), 5_000));
         }
         other => panic!("{other:?}"),
@@ -267,10 +227,7 @@ async fn os_10_a_listing_has_exactly_the_folder(store: Store) {
     for (n, name) in ["a/x", "a/b/y", "a/b/z", "ab/x", "a.b/x", "c"].into_iter().enumerate() {
         put(&store, name, &pattern(n)).await;
     }
-    assert_eq!(
-        keys(&store, None).await,
-        ["a.b/x", "a/b/y", "a/b/z", "a/x", "ab/x", "c"]
-    );
+    assert_eq!(keys(&store, None).await, ["a.b/x", "a/b/y", "a/b/z", "a/x", "ab/x", "c"]);
     assert_eq!(keys(&store, Some("a")).await, ["a/b/y", "a/b/z", "a/x"]);
     assert_eq!(keys(&store, Some("a/b")).await, ["a/b/y", "a/b/z"]);
     for nothing in ["no-such-folder", "c", "a/b/y"] {
@@ -293,10 +250,7 @@ async fn os_11_a_delete_removes_exactly_its_permits(store: Store) {
     }
     let doomed = [key("a/x"), key("a/absent"), key("no/such/folder"), key("a/z")];
     for _ in 0..2 {
-        store
-            .delete(permits(&doomed))
-            .await
-            .expect("a delete succeeds, also when it is repeated");
+        store.delete(permits(&doomed)).await.expect("a delete succeeds, also when it is repeated");
         assert_eq!(keys(&store, None).await, ["a/x.more", "a/y"]);
     }
     assert_not_found(store.get(&key("a/x")).await, "a/x");

@@ -13,6 +13,8 @@ use tonic::{Request, Response, Status};
 #[derive(Clone, Debug)]
 pub(crate) struct Call {
     db: String,
+    /// What the client calls this request, in all its repeats; empty when it does not say.
+    pub(crate) request_id: String,
     snapshot: Option<String>,
 }
 
@@ -22,11 +24,13 @@ const SNAPSHOT: &str = "elanus-snapshot";
 impl Call {
     /// Reads the metadata of a request.
     pub(crate) fn of<T>(request: &Request<T>) -> Self {
-        let db = request.metadata().get("dbname").and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let text = |key| request.metadata().get(key).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let db = text("dbname");
         // A name that is not text is no name, but it must not be passed over either.
         let name = |value: &MetadataValue<Ascii>| value.to_str().unwrap_or("\u{fffd}").to_owned();
         Self {
             db: if db.is_empty() { DEFAULT_DATABASE.to_owned() } else { db.to_owned() },
+            request_id: text("client-request-id").to_owned(),
             snapshot: request.metadata().get(SNAPSHOT).map(name),
         }
     }

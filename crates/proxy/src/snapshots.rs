@@ -42,6 +42,7 @@ pub(crate) async fn create_snapshot(
         name: request.name,
         description: request.description,
         compaction_protection_seconds: seconds,
+        idempotency_key: call.request_id.clone(),
     };
     answer(proxy.datacoord().create_snapshot(create)).await.map(drop)
 }

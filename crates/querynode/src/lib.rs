@@ -1,12 +1,12 @@
 //! The query node: answers query and search as of a timestamp, from files, with a local cache. Never writes anything.
 //!
-//! * [`view`]: which rows of which files are visible at one timestamp: pure, immutable, made from the view before it.
-//! * [`keys`], [`deletes`]: primary keys of a file, and what hides them.
-//! * [`views`]: the newest view of each collection that is read, and views of the past.
-//! * [`cache`], [`rows`]: decoded files within a byte budget.
-//! * [`scan`]: work over the rows of many files, several at a time, off the async threads.
-//! * [`query`], [`search`], [`topk`], [`kernel`], [`output`]: what is done with the rows.
-//! * [`scope`], [`service`]: requests and answers.
+//! * `view`: which rows of which files are visible at one timestamp: pure, immutable, made from the view before it.
+//! * `keys`, `deletes`: primary keys of a file, and what hides them.
+//! * `views`: the newest view of each collection that is read, and views of the past.
+//! * `cache`, `rows`: decoded files within a byte budget.
+//! * `scan`: work over the rows of many files, several at a time, off the async threads.
+//! * `query`, `search`, `topk`, `kernel`, `output`: what is done with the rows.
+//! * `scope`, `service`: requests and answers.
 
 mod cache;
 mod cpu;

@@ -264,7 +264,7 @@ impl Wanted {
                 for row in rows {
                     let distance = distance(query_at, query, *row as usize, vectors.get(*row as usize));
                     // False for what is no number, too.
-                    if distance < *bound && self.in_range(self.metric.score(distance)) {
+                    if distance <= *bound && self.in_range(self.metric.score(distance)) {
                         hit(query_at, Hit { distance, at: RowAt { file: part.file, row: *row } });
                     }
                 }

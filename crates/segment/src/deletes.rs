@@ -50,18 +50,12 @@ pub fn decode_deletes(pk_type: DataType, bytes: Bytes) -> Result<Deletes, Error>
         DataType::VarChar => ArrowType::Utf8,
         other => {
             let why = format!("{other:?} is no type of primary keys");
-            return Err(Error::Schema {
-                field: PK_COLUMN.to_owned(),
-                why,
-            });
+            return Err(Error::Schema { field: PK_COLUMN.to_owned(), why });
         }
     };
     let batch = file::read(WHAT, &log_schema(pk_type), bytes)?;
     let offsets = ts_offsets(&batch)?.values().to_vec();
-    Ok(Deletes {
-        keys: PkColumn::from_batch(&batch, PK_COLUMN)?,
-        ts_offsets: offsets,
-    })
+    Ok(Deletes { keys: PkColumn::from_batch(&batch, PK_COLUMN)?, ts_offsets: offsets })
 }
 
 fn log_schema(pk_type: ArrowType) -> SchemaRef {

@@ -53,24 +53,15 @@ pub enum Error {
 
 impl Error {
     pub(crate) fn field(field: &str, why: impl Into<String>) -> Self {
-        Self::Field {
-            field: field.to_owned(),
-            why: why.into(),
-        }
+        Self::Field { field: field.to_owned(), why: why.into() }
     }
 
     pub(crate) fn damaged(what: &'static str, source: impl Into<Source>) -> Self {
-        Self::Damaged {
-            what,
-            source: source.into(),
-        }
+        Self::Damaged { what, source: source.into() }
     }
 
     pub(crate) fn write(what: &'static str, source: impl Into<Source>) -> Self {
-        Self::Write {
-            what,
-            source: source.into(),
-        }
+        Self::Write { what, source: source.into() }
     }
 }
 

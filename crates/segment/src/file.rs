@@ -44,13 +44,7 @@ pub(crate) fn write(what: &'static str, batch: &RecordBatch, pk: &str) -> Result
         _ => return Err(Error::RowCount { rows }),
     };
     let bytes = write_parquet(batch, pk).map_err(|e| Error::write(what, e))?;
-    Ok(EncodedFile {
-        rows: rows as u64,
-        checksum: checksum(&bytes),
-        bytes,
-        pk_min,
-        pk_max,
-    })
+    Ok(EncodedFile { rows: rows as u64, checksum: checksum(&bytes), bytes, pk_min, pk_max })
 }
 
 fn write_parquet(batch: &RecordBatch, pk: &str) -> Result<Bytes, ParquetError> {
@@ -83,23 +77,17 @@ pub(crate) fn read(what: &'static str, wanted: &SchemaRef, bytes: Bytes) -> Resu
     guarded(what, || {
         let found = read_found(what, wanted, bytes)?;
         let rows = found.num_rows();
-        let columns = wanted
-            .fields()
-            .iter()
-            .map(|field| match position(found.schema_ref(), field) {
-                Some(at) => fit(field, found.column(at)),
-                None => Ok(new_null_array(field.data_type(), rows)),
-            });
+        let columns = wanted.fields().iter().map(|field| match position(found.schema_ref(), field) {
+            Some(at) => fit(field, found.column(at)),
+            None => Ok(new_null_array(field.data_type(), rows)),
+        });
         let columns = columns.collect::<Result<Vec<ArrayRef>, Error>>()?;
         RecordBatch::try_new(Arc::clone(wanted), columns).map_err(|e| Error::damaged(what, e))
     })
 }
 
 fn position(schema: &Schema, wanted: &Field) -> Option<usize> {
-    schema
-        .fields()
-        .iter()
-        .position(|field| id_of(field).is_some() && id_of(field) == id_of(wanted))
+    schema.fields().iter().position(|field| id_of(field).is_some() && id_of(field) == id_of(wanted))
 }
 
 /// Those of the wanted columns that the file has, in the file's order.
@@ -111,32 +99,22 @@ fn read_found(what: &'static str, wanted: &SchemaRef, bytes: Bytes) -> Result<Re
     let (columns, roots) = resolve(wanted, inferred.schema())?;
 
     let rows = inferred.metadata().row_groups().iter().try_fold(0_usize, |sum, group| {
-        sum.checked_add(usize::try_from(group.num_rows()).ok()?)
-            .filter(|sum| *sum <= ROWS_MAX)
+        sum.checked_add(usize::try_from(group.num_rows()).ok()?).filter(|sum| *sum <= ROWS_MAX)
     });
     let rows = rows.ok_or_else(|| Error::damaged(what, format!("it claims more than {ROWS_MAX} rows")))?;
 
     let typed = ArrowReaderMetadata::try_new(Arc::clone(inferred.metadata()), options.with_schema(columns));
     let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(bytes, typed.map_err(damaged)?);
     let mask = ProjectionMask::roots(builder.parquet_schema(), roots);
-    let reader = builder
-        .with_projection(mask)
-        .with_batch_size(rows.max(1))
-        .build()
-        .map_err(damaged)?;
+    let reader = builder.with_projection(mask).with_batch_size(rows.max(1)).build().map_err(damaged)?;
     let schema = reader.schema();
-    let batches = reader
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|e| Error::damaged(what, e))?;
+    let batches = reader.collect::<Result<Vec<_>, _>>().map_err(|e| Error::damaged(what, e))?;
     let batch = match <[RecordBatch; 1]>::try_from(batches) {
         Ok([batch]) => batch,
         Err(batches) => concat_batches(&schema, &batches).map_err(|e| Error::damaged(what, e))?,
     };
     if batch.num_rows() != rows {
-        return Err(Error::damaged(
-            what,
-            format!("it has {} of {rows} rows", batch.num_rows()),
-        ));
+        return Err(Error::damaged(what, format!("it has {} of {rows} rows", batch.num_rows())));
     }
     Ok(batch)
 }
@@ -154,10 +132,7 @@ fn resolve(wanted: &Schema, found: &Schema) -> Result<(SchemaRef, Vec<usize>), E
             }
             (None, _) if field.is_nullable() => {}
             (None, _) => {
-                return Err(Error::field(
-                    field.name(),
-                    "the file does not have it, and it is not nullable",
-                ));
+                return Err(Error::field(field.name(), "the file does not have it, and it is not nullable"));
             }
             (Some(_), Some(_)) => return Err(Error::field(field.name(), "the file has two columns with its id")),
         }
@@ -169,14 +144,9 @@ fn resolve(wanted: &Schema, found: &Schema) -> Result<(SchemaRef, Vec<usize>), E
 fn typed(wanted: &Field, found: &Field) -> Result<Field, Error> {
     match (wanted.data_type(), found.data_type()) {
         (ArrowType::FixedSizeList(_, dim), ArrowType::List(item)) if item.data_type() == &ArrowType::Float32 => {
-            Ok(found
-                .clone()
-                .with_data_type(ArrowType::FixedSizeList(Arc::clone(item), *dim)))
+            Ok(found.clone().with_data_type(ArrowType::FixedSizeList(Arc::clone(item), *dim)))
         }
         (wanted, same) if wanted == same => Ok(found.clone()),
-        (as_wanted, other) => Err(Error::field(
-            wanted.name(),
-            format!("the file has {other} instead of {as_wanted}"),
-        )),
+        (as_wanted, other) => Err(Error::field(wanted.name(), format!("the file has {other} instead of {as_wanted}"))),
     }
 }

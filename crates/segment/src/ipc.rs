@@ -43,9 +43,7 @@ pub fn from_ipc(bytes: Bytes) -> Result<RecordBatch, Error> {
         while let Some(batch) = decoder.decode(&mut buffer).map_err(|e| Error::damaged(WHAT, e))? {
             batches.push(batch);
         }
-        let schema = decoder
-            .schema()
-            .ok_or_else(|| Error::damaged(WHAT, "it has no schema"))?;
+        let schema = decoder.schema().ok_or_else(|| Error::damaged(WHAT, "it has no schema"))?;
         match <[RecordBatch; 1]>::try_from(batches) {
             Ok([batch]) => Ok(batch),
             Err(batches) => concat_batches(&schema, &batches).map_err(|e| Error::damaged(WHAT, e)),
@@ -64,20 +62,10 @@ fn inspect(bytes: &[u8]) -> Result<(), Error> {
         let len = if mark == CONTINUATION { take(&mut rest, 4) } else { None };
         let len = len.ok_or_else(|| damaged("a message has no length"))?;
         if len == END {
-            return if rest.is_empty() {
-                Ok(())
-            } else {
-                Err(damaged("it goes on after its end mark"))
-            };
+            return if rest.is_empty() { Ok(()) } else { Err(damaged("it goes on after its end mark")) };
         }
-        let len = len
-            .try_into()
-            .map(u32::from_le_bytes)
-            .ok()
-            .and_then(|len| usize::try_from(len).ok());
-        let message = len
-            .and_then(|len| take(&mut rest, len))
-            .ok_or_else(|| damaged("a message is cut off"))?;
+        let len = len.try_into().map(u32::from_le_bytes).ok().and_then(|len| usize::try_from(len).ok());
+        let message = len.and_then(|len| take(&mut rest, len)).ok_or_else(|| damaged("a message is cut off"))?;
         let message = root_as_message(message).map_err(|e| Error::damaged(WHAT, e.to_string()))?;
         usize::try_from(message.bodyLength())
             .ok()

@@ -43,9 +43,7 @@ impl PkColumn {
     /// # Errors
     /// When there is no such column, it is neither int64 nor text, or a row has no key.
     pub fn from_batch(batch: &RecordBatch, column: &str) -> Result<Self, Error> {
-        let array = batch
-            .column_by_name(column)
-            .ok_or_else(|| Error::field(column, "there is no such column"))?;
+        let array = batch.column_by_name(column).ok_or_else(|| Error::field(column, "there is no such column"))?;
         if array.null_count() > 0 {
             return Err(Error::field(column, "a row has no primary key"));
         }
@@ -53,9 +51,7 @@ impl PkColumn {
             ArrowType::Int64 => Ok(Self::Int(array.as_primitive::<Int64Type>().values().to_vec())),
             ArrowType::Utf8 => {
                 let keys = array.as_string::<i32>();
-                Ok(Self::Str(
-                    (0..keys.len()).map(|row| keys.value(row).to_owned()).collect(),
-                ))
+                Ok(Self::Str((0..keys.len()).map(|row| keys.value(row).to_owned()).collect()))
             }
             other => Err(Error::field(column, format!("{other} is no type of primary keys"))),
         }
@@ -104,10 +100,9 @@ impl PkColumn {
     pub fn min_max(&self) -> Option<(PkValue, PkValue)> {
         match self {
             Self::Int(keys) => Some((PkValue::Int(*keys.iter().min()?), PkValue::Int(*keys.iter().max()?))),
-            Self::Str(keys) => Some((
-                PkValue::Str(keys.iter().min()?.clone()),
-                PkValue::Str(keys.iter().max()?.clone()),
-            )),
+            Self::Str(keys) => {
+                Some((PkValue::Str(keys.iter().min()?.clone()), PkValue::Str(keys.iter().max()?.clone())))
+            }
         }
     }
 
@@ -118,9 +113,7 @@ impl PkColumn {
         let mut push = |row, hash| rows.entry(place(hash, shards_num)).or_default().push(row);
         match self {
             Self::Int(keys) => (0..).zip(keys).for_each(|(row, key)| push(row, hash_int(*key))),
-            Self::Str(keys) => (0..)
-                .zip(keys)
-                .for_each(|(row, key)| push(row, hash_bytes(key.as_bytes()))),
+            Self::Str(keys) => (0..).zip(keys).for_each(|(row, key)| push(row, hash_bytes(key.as_bytes()))),
         }
         rows.into_iter().collect()
     }
@@ -161,10 +154,7 @@ fn place(hash: u64, shards_num: i32) -> Shard {
 /// When a position is beyond the last row.
 pub fn take_rows(batch: &RecordBatch, rows: &[u32]) -> Result<RecordBatch, Error> {
     if rows.iter().any(|row| *row as usize >= batch.num_rows()) {
-        return Err(Error::write(
-            "rows by their positions",
-            "a position is beyond the last row",
-        ));
+        return Err(Error::write("rows by their positions", "a position is beyond the last row"));
     }
     take_record_batch(batch, &UInt32Array::from(rows.to_vec())).map_err(|e| Error::write("rows by their positions", e))
 }
@@ -175,10 +165,7 @@ pub fn take_rows(batch: &RecordBatch, rows: &[u32]) -> Result<RecordBatch, Error
 /// When the batch has no column of primary keys with this name.
 pub fn split_by_shard(batch: &RecordBatch, pk: &str, shards_num: i32) -> Result<Vec<(Shard, RecordBatch)>, Error> {
     let by_shard = PkColumn::from_batch(batch, pk)?.rows_by_shard(shards_num);
-    by_shard
-        .into_iter()
-        .map(|(shard, rows)| Ok((shard, take_rows(batch, &rows)?)))
-        .collect()
+    by_shard.into_iter().map(|(shard, rows)| Ok((shard, take_rows(batch, &rows)?))).collect()
 }
 
 #[cfg(test)]
@@ -189,12 +176,7 @@ mod tests {
     fn the_shard_of_a_key_never_changes() {
         let ints = [0, 1, 2, -1, 42, 1 << 40, i64::MIN, i64::MAX].map(PkValue::Int);
         let strs = ["", "a", "b", "key-17", "ключ", "主键"].map(|key| PkValue::Str(key.to_owned()));
-        let shards = |shards_num| {
-            ints.iter()
-                .chain(&strs)
-                .map(|key| shard_of(key, shards_num).0)
-                .collect::<Vec<_>>()
-        };
+        let shards = |shards_num| ints.iter().chain(&strs).map(|key| shard_of(key, shards_num).0).collect::<Vec<_>>();
         assert_eq!(shards(2), GOLDEN_2);
         assert_eq!(shards(16), GOLDEN_16);
         assert_eq!(shards(1_000_000), GOLDEN_1M);
@@ -202,9 +184,8 @@ mod tests {
 
     const GOLDEN_2: [i32; 14] = [1, 1, 0, 1, 0, 1, 1, 1, 0, 1, 0, 1, 1, 0];
     const GOLDEN_16: [i32; 14] = [9, 13, 2, 11, 10, 9, 3, 1, 0, 15, 8, 3, 3, 12];
-    const GOLDEN_1M: [i32; 14] = [
-        619145, 153309, 915298, 403067, 151930, 394473, 418179, 142257, 0, 380943, 60776, 527251, 972003, 715356,
-    ];
+    const GOLDEN_1M: [i32; 14] =
+        [619145, 153309, 915298, 403067, 151930, 394473, 418179, 142257, 0, 380943, 60776, 527251, 972003, 715356];
 
     #[test]
     fn every_shard_gets_its_share_also_of_keys_at_regular_distances() {
@@ -213,10 +194,7 @@ mod tests {
             let by_shard = keys.rows_by_shard(shards_num);
             assert_eq!(by_shard.len(), shards_num as usize);
             let fair = 16_000 / shards_num as usize;
-            assert!(
-                by_shard.iter().all(|(_, rows)| rows.len().abs_diff(fair) < fair / 4),
-                "{shards_num} {stride}"
-            );
+            assert!(by_shard.iter().all(|(_, rows)| rows.len().abs_diff(fair) < fair / 4), "{shards_num} {stride}");
         }
     }
 

@@ -53,21 +53,13 @@ pub fn ts_offsets(batch: &RecordBatch) -> Result<Int64Array, Error> {
 /// The same rows with the columns in the schema's order and with the schema's metadata.
 fn conform(schema: &CollectionSchema, rows: &RecordBatch) -> Result<RecordBatch, Error> {
     let wanted = storable(schema)?;
-    if let Some(other) = rows
-        .schema_ref()
-        .fields()
-        .iter()
-        .find(|field| wanted.index_of(field.name()).is_err())
-    {
+    if let Some(other) = rows.schema_ref().fields().iter().find(|field| wanted.index_of(field.name()).is_err()) {
         return Err(Error::field(other.name(), "the schema has no such field"));
     }
-    let columns = wanted
-        .fields()
-        .iter()
-        .map(|field| match rows.column_by_name(field.name()) {
-            Some(column) => fit(field, column),
-            None => Err(Error::field(field.name(), "the rows do not have it")),
-        });
+    let columns = wanted.fields().iter().map(|field| match rows.column_by_name(field.name()) {
+        Some(column) => fit(field, column),
+        None => Err(Error::field(field.name(), "the rows do not have it")),
+    });
     let columns = columns.collect::<Result<Vec<_>, Error>>()?;
     RecordBatch::try_new(Arc::clone(&wanted), columns).map_err(|e| Error::write(WHAT, e))
 }

@@ -28,10 +28,7 @@ pub fn arrow_schema(schema: &CollectionSchema) -> SchemaRef {
 }
 
 pub(crate) fn timestamp_field() -> Field {
-    with_id(
-        Field::new(TIMESTAMP_COLUMN, ArrowType::Int64, false),
-        FieldId::TIMESTAMP,
-    )
+    with_id(Field::new(TIMESTAMP_COLUMN, ArrowType::Int64, false), FieldId::TIMESTAMP)
 }
 
 pub(crate) fn with_id(field: Field, id: FieldId) -> Field {
@@ -41,12 +38,7 @@ pub(crate) fn with_id(field: Field, id: FieldId) -> Field {
 }
 
 pub(crate) fn id_of(field: &Field) -> Option<FieldId> {
-    field
-        .metadata()
-        .get(PARQUET_FIELD_ID_META_KEY)?
-        .parse()
-        .ok()
-        .map(FieldId)
+    field.metadata().get(PARQUET_FIELD_ID_META_KEY)?.parse().ok().map(FieldId)
 }
 
 fn arrow_field(field: &FieldSchema) -> Field {
@@ -86,10 +78,7 @@ pub(crate) fn storable(schema: &CollectionSchema) -> Result<SchemaRef, Error> {
             ArrowType::FixedSizeList(_, dim) if *dim <= 0 => "a vector needs a dim of at least 1",
             _ => continue,
         };
-        return Err(Error::Schema {
-            field: column.name().clone(),
-            why: why.to_owned(),
-        });
+        return Err(Error::Schema { field: column.name().clone(), why: why.to_owned() });
     }
     Ok(columns)
 }
@@ -107,10 +96,7 @@ pub(crate) fn fit(field: &FieldRef, array: &ArrayRef) -> Result<ArrayRef, Error>
         (wanted, found) => return Err(Error::field(field.name(), format!("it is {found} instead of {wanted}"))),
     };
     if !field.is_nullable() && array.null_count() > 0 {
-        return Err(Error::field(
-            field.name(),
-            "a row has no value, and the field is not nullable",
-        ));
+        return Err(Error::field(field.name(), "a row has no value, and the field is not nullable"));
     }
     Ok(array)
 }

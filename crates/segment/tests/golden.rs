@@ -11,9 +11,7 @@ use elanus_types::schema::DataType;
 use std::path::PathBuf;
 
 fn path(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/golden")
-        .join(name)
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)
 }
 
 fn golden(name: &str) -> Bytes {
@@ -21,10 +19,7 @@ fn golden(name: &str) -> Bytes {
 }
 
 fn deletes(keys: PkColumn) -> Deletes {
-    Deletes {
-        keys,
-        ts_offsets: vec![0, 0, 7],
-    }
+    Deletes { keys, ts_offsets: vec![0, 0, 7] }
 }
 
 fn int_keys() -> PkColumn {
@@ -37,16 +32,9 @@ fn str_keys() -> PkColumn {
 
 #[test]
 fn rows_of_version_1_are_read() {
-    for (pk_type, name) in [
-        (DataType::Int64, "rows-int-v1.parquet"),
-        (DataType::VarChar, "rows-str-v1.parquet"),
-    ] {
+    for (pk_type, name) in [(DataType::Int64, "rows-int-v1.parquet"), (DataType::VarChar, "rows-str-v1.parquet")] {
         let mut schema = schema(pk_type);
-        assert_eq!(
-            decode_rows(&schema, golden(name)).unwrap(),
-            batch(&schema, &sample(50)),
-            "{name}"
-        );
+        assert_eq!(decode_rows(&schema, golden(name)).unwrap(), batch(&schema, &sample(50)), "{name}");
         schema.fields.push(field(999, "added later", DataType::Json, true));
         assert_eq!(decode_rows(&schema, golden(name)).unwrap().num_rows(), 50, "{name}");
     }
@@ -76,14 +64,8 @@ fn write_golden_files() {
     for (name, bytes) in [
         ("rows-int-v1.parquet", rows(DataType::Int64)),
         ("rows-str-v1.parquet", rows(DataType::VarChar)),
-        (
-            "deletes-int-v1.parquet",
-            encode_deletes(&deletes(int_keys())).unwrap().bytes,
-        ),
-        (
-            "deletes-str-v1.parquet",
-            encode_deletes(&deletes(str_keys())).unwrap().bytes,
-        ),
+        ("deletes-int-v1.parquet", encode_deletes(&deletes(int_keys())).unwrap().bytes),
+        ("deletes-str-v1.parquet", encode_deletes(&deletes(str_keys())).unwrap().bytes),
     ] {
         if !path(name).exists() {
             std::fs::write(path(name), bytes).unwrap();

@@ -15,15 +15,8 @@ use std::sync::LazyLock;
 static WHOLE: LazyLock<[Bytes; 3]> = LazyLock::new(|| {
     let schema = schema(DataType::Int64);
     let rows = batch(&schema, &sample(20));
-    let deletes = Deletes {
-        keys: PkColumn::Str(vec!["a".into(), "b".into()]),
-        ts_offsets: vec![0, 1],
-    };
-    [
-        encode_rows(&schema, &rows).unwrap().bytes,
-        encode_deletes(&deletes).unwrap().bytes,
-        to_ipc(&rows),
-    ]
+    let deletes = Deletes { keys: PkColumn::Str(vec!["a".into(), "b".into()]), ts_offsets: vec![0, 1] };
+    [encode_rows(&schema, &rows).unwrap().bytes, encode_deletes(&deletes).unwrap().bytes, to_ipc(&rows)]
 });
 
 fn decode_all(bytes: &Bytes) -> [bool; 3] {

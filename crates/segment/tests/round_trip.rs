@@ -20,12 +20,7 @@ use std::sync::Arc;
 
 fn rows() -> impl Strategy<Value = Vec<Row>> {
     let row = (any::<u64>(), ".{0,12}", any::<u16>(), 0..1_000_i64);
-    let row = row.prop_map(|(bits, text, nulls, ts_offset)| Row {
-        bits,
-        text,
-        nulls,
-        ts_offset,
-    });
+    let row = row.prop_map(|(bits, text, nulls, ts_offset)| Row { bits, text, nulls, ts_offset });
     prop::collection::vec(row, 1..40)
 }
 
@@ -94,23 +89,14 @@ fn a_file_carries_field_ids_and_statistics_and_bounded_row_groups() {
     let file = encode_rows(&schema, &batch(&schema, &sample(70_000))).unwrap();
     let reader = SerializedFileReader::new(file.bytes).unwrap();
     let root = reader.metadata().file_metadata().schema_descr().root_schema();
-    let found: Vec<(String, i32)> = root
-        .get_fields()
-        .iter()
-        .map(|column| (column.name().to_owned(), column.get_basic_info().id()))
-        .collect();
-    let mut wanted: Vec<(String, i32)> = schema
-        .fields
-        .iter()
-        .map(|field| (field.name.clone(), i32::try_from(field.id.0).unwrap()))
-        .collect();
+    let found: Vec<(String, i32)> =
+        root.get_fields().iter().map(|column| (column.name().to_owned(), column.get_basic_info().id())).collect();
+    let mut wanted: Vec<(String, i32)> =
+        schema.fields.iter().map(|field| (field.name.clone(), i32::try_from(field.id.0).unwrap())).collect();
     wanted.push(("$timestamp".to_owned(), 1));
     assert_eq!(found, wanted);
     let groups = reader.metadata().row_groups();
-    assert_eq!(
-        groups.iter().map(|group| group.num_rows()).collect::<Vec<_>>(),
-        [65_536, 4_464]
-    );
+    assert_eq!(groups.iter().map(|group| group.num_rows()).collect::<Vec<_>>(), [65_536, 4_464]);
     for column in groups.iter().flat_map(|group| group.columns()) {
         let is_vector = column.column_path().parts().len() > 1;
         assert_eq!(column.statistics().is_some(), !is_vector, "{}", column.column_path());
@@ -121,10 +107,7 @@ fn a_file_carries_field_ids_and_statistics_and_bounded_row_groups() {
 fn several_row_groups_are_read_as_one_batch() {
     let schema = schema(DataType::VarChar);
     let written = batch(&schema, &sample(70_000));
-    assert_eq!(
-        decode_rows(&schema, encode_rows(&schema, &written).unwrap().bytes).unwrap(),
-        written
-    );
+    assert_eq!(decode_rows(&schema, encode_rows(&schema, &written).unwrap().bytes).unwrap(), written);
 }
 
 #[test]
@@ -163,22 +146,14 @@ fn a_file_of_another_schema_is_refused_by_the_name_of_the_field() {
     };
     let at = |name: &str| old.fields.iter().position(|field| field.name == name).unwrap();
     assert_eq!(refused(&|new| new.fields[at("a3")].data_type = DataType::Int64), "a3");
-    assert_eq!(
-        refused(&|new| new.fields[at("a7")].data_type = DataType::FloatVector),
-        "a7"
-    );
+    assert_eq!(refused(&|new| new.fields[at("a7")].data_type = DataType::FloatVector), "a7");
     assert_eq!(refused(&|new| new.fields[at("n2")].nullable = false), "n2");
     assert_eq!(refused(&|new| new.fields[at("n9")].nullable = false), "n9");
-    assert_eq!(
-        refused(&|new| new.fields.push(field(300, "added", DataType::Bool, false))),
-        "added"
-    );
+    assert_eq!(refused(&|new| new.fields.push(field(300, "added", DataType::Bool, false))), "added");
     assert_eq!(refused(&|new| _ = new.fields[at("a9")].type_params.remove("dim")), "a9");
 
     let mut longer = old.clone();
-    longer.fields[at("a9")]
-        .type_params
-        .insert("dim".to_owned(), "4".to_owned());
+    longer.fields[at("a9")].type_params.insert("dim".to_owned(), "4".to_owned());
     assert!(decode_rows(&longer, file).is_err(), "vectors of another length");
 }
 
@@ -186,15 +161,10 @@ fn a_file_of_another_schema_is_refused_by_the_name_of_the_field() {
 fn rows_of_another_schema_are_not_written() {
     let schema = schema(DataType::Int64);
     let good = batch(&schema, &sample(4));
-    assert!(matches!(
-        encode_rows(&schema, &good.slice(0, 0)),
-        Err(Error::RowCount { rows: 0 })
-    ));
+    assert!(matches!(encode_rows(&schema, &good.slice(0, 0)), Err(Error::RowCount { rows: 0 })));
 
     let without = |name: &str| {
-        let keep: Vec<usize> = (0..good.num_columns())
-            .filter(|at| good.schema().field(*at).name() != name)
-            .collect();
+        let keep: Vec<usize> = (0..good.num_columns()).filter(|at| good.schema().field(*at).name() != name).collect();
         good.project(&keep).unwrap()
     };
     for name in ["id", "n3", "$timestamp"] {
@@ -228,38 +198,17 @@ fn columns_in_another_order_are_written_in_the_schemas_order() {
 
 #[test]
 fn a_delete_log_is_refused_when_its_keys_are_of_another_type() {
-    let deletes = Deletes {
-        keys: PkColumn::Int(vec![3, 1]),
-        ts_offsets: vec![0, 0],
-    };
+    let deletes = Deletes { keys: PkColumn::Int(vec![3, 1]), ts_offsets: vec![0, 0] };
     let file = encode_deletes(&deletes).unwrap().bytes;
     assert!(
         matches!(decode_deletes(DataType::VarChar, file.clone()), Err(Error::Field { field, .. }) if field == "pk")
     );
-    assert!(matches!(
-        decode_deletes(DataType::Float, file.clone()),
-        Err(Error::Schema { .. })
-    ));
+    assert!(matches!(decode_deletes(DataType::Float, file.clone()), Err(Error::Schema { .. })));
     assert!(decode_rows(&schema(DataType::Int64), file).is_err());
-    assert!(
-        encode_deletes(&Deletes {
-            keys: PkColumn::Int(vec![1]),
-            ts_offsets: vec![]
-        })
-        .is_err()
-    );
-    assert!(
-        encode_deletes(&Deletes {
-            keys: PkColumn::Int(vec![1]),
-            ts_offsets: vec![-1]
-        })
-        .is_err()
-    );
+    assert!(encode_deletes(&Deletes { keys: PkColumn::Int(vec![1]), ts_offsets: vec![] }).is_err());
+    assert!(encode_deletes(&Deletes { keys: PkColumn::Int(vec![1]), ts_offsets: vec![-1] }).is_err());
     assert!(matches!(
-        encode_deletes(&Deletes {
-            keys: PkColumn::Str(vec![]),
-            ts_offsets: vec![]
-        }),
+        encode_deletes(&Deletes { keys: PkColumn::Str(vec![]), ts_offsets: vec![] }),
         Err(Error::RowCount { rows: 0 })
     ));
 }
@@ -268,19 +217,10 @@ fn a_delete_log_is_refused_when_its_keys_are_of_another_type() {
 fn the_hidden_column_is_the_last_one_and_json_is_told_from_text() {
     let columns = arrow_schema(&schema(DataType::Int64));
     let last = columns.fields().last().unwrap();
-    assert_eq!(
-        (last.name().as_str(), last.data_type(), last.is_nullable()),
-        ("$timestamp", &ArrowType::Int64, false)
-    );
+    assert_eq!((last.name().as_str(), last.data_type(), last.is_nullable()), ("$timestamp", &ArrowType::Int64, false));
     assert_eq!(last.metadata()["PARQUET:field_id"], FieldId::TIMESTAMP.to_string());
     assert_eq!(columns.field_with_name("a8").unwrap().metadata()["elanus:type"], "json");
-    assert!(
-        !columns
-            .field_with_name("a7")
-            .unwrap()
-            .metadata()
-            .contains_key("elanus:type")
-    );
+    assert!(!columns.field_with_name("a7").unwrap().metadata().contains_key("elanus:type"));
     let offsets = ts_offsets(&batch(&schema(DataType::Int64), &sample(4))).unwrap();
     assert_eq!(offsets.values(), &[0, 0, 0, 1]);
 }
@@ -297,11 +237,7 @@ fn a_stream_without_its_end_or_with_more_after_it_is_refused() {
     let rows = batch(&schema(DataType::Int64), &sample(3));
     let stream = to_ipc(&rows);
     for len in 0..stream.len() {
-        assert!(
-            from_ipc(stream.slice(..len)).is_err(),
-            "{len} of {} bytes",
-            stream.len()
-        );
+        assert!(from_ipc(stream.slice(..len)).is_err(), "{len} of {} bytes", stream.len());
     }
     let doubled = [&stream[..], &stream[..]].concat();
     assert!(from_ipc(Bytes::from(doubled)).is_err());

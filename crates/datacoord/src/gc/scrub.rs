@@ -1,6 +1,7 @@
 //! What is in the bucket against what the metadata says. Changes nothing.
 //!
-//! The listing is read before the metadata: an object that is written meanwhile is known before it is there.
+//! The listing is read before the metadata: whatever was listed is known. What the metadata knows and the listing does
+//! not have may have been written since, and is looked at again.
 
 use crate::Parts;
 use elanus_meta::model::KnownObject;
@@ -27,7 +28,10 @@ pub(crate) async fn scrub(parts: &Parts, checksums: bool) -> Result<ScrubReport,
         let verdicts: Vec<(ObjectKey, Verdict)> = stream::iter(page)
             .map(|known| {
                 let size = listed.remove(&known.key);
-                async move { Ok::<_, Failure>((known.key.clone(), judge(parts, &known, size, checksums).await?)) }
+                async move {
+                    let size = if size.is_none() { look_again(parts, &known).await? } else { size };
+                    Ok::<_, Failure>((known.key.clone(), judge(parts, &known, size, checksums).await?))
+                }
             })
             .buffered(READS_AT_ONCE)
             .try_collect()
@@ -57,13 +61,25 @@ enum Verdict {
     Abandoned,
 }
 
+/// The size of an object that came after the listing.
+async fn look_again(parts: &Parts, known: &KnownObject) -> Result<Option<u64>, Failure> {
+    if known.file_set_state == "gone" {
+        return Ok(None);
+    }
+    match parts.objects.head(&known.key).await {
+        Ok(info) => Ok(Some(info.size)),
+        Err(elanus_objects::Error::NotFound { .. }) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
 async fn judge(parts: &Parts, known: &KnownObject, found: Option<u64>, checksums: bool) -> Result<Verdict, Failure> {
     Ok(match (known.file_set_state.as_str(), found) {
         ("gone", None) => Verdict::Sound,
         ("gone", Some(_)) => Verdict::Unknown,
         // Being written, or waiting to be deleted: there or not, both are right.
-        ("intent", _) | ("queued" | "deleting", _) if known.abandoned => Verdict::Abandoned,
         ("intent", _) => Verdict::Abandoned,
+        ("queued" | "deleting", _) if known.abandoned => Verdict::Abandoned,
         (_, None) => Verdict::Missing,
         (_, Some(size)) if known.size.is_some_and(|expected| expected != size) => Verdict::Damaged,
         (_, Some(_)) if checksums => {

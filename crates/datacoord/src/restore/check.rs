@@ -2,6 +2,7 @@
 
 use crate::Parts;
 use crate::background::{RESTORE_SCHEDULE, SWEEP};
+use crate::restore::revoke::Settled;
 use elanus_meta::MetaError;
 use elanus_meta::model::{CleanUp, JobRecord, TaskBounds};
 use elanus_runtime::background::Report;
@@ -81,8 +82,10 @@ pub(super) async fn fail(parts: &Parts, job: &JobRecord, reason: &str) -> Result
 /// Removes the target, hands the copied objects to the sweeper; the job is failed when nothing is left.
 async fn clean_up(parts: &Parts, job: &JobRecord) -> Result<bool, Failure> {
     // A worker that still writes would leave an object behind that nothing knows.
-    if !parts.revocations.settle(parts, job.id).await {
-        return Ok(false);
+    match parts.revocations.settle(parts, job.id).await {
+        Settled::Stopped => parts.coordinator.workers_stopped(job.id).await?,
+        Settled::LeasesTell => {}
+        Settled::Waiting => return Ok(false),
     }
     match parts.coordinator.clean_up_job(job.id).await? {
         CleanUp::Done => Ok(true),

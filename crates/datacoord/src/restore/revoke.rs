@@ -18,6 +18,17 @@ struct Waiting {
     stopped_by_ms: Option<i64>,
 }
 
+/// What is known of the workers of a failing job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Settled {
+    /// Each of them has said that it stopped.
+    Stopped,
+    /// Nobody is left to be told; the leases in the metadata say until when one may write.
+    LeasesTell,
+    /// Some have not answered yet.
+    Waiting,
+}
+
 impl Revocations {
     /// Remembers workers that must stop before the job is cleaned up.
     pub(crate) fn add(&self, job: JobId, revoked: Vec<Revoked>) {
@@ -25,24 +36,26 @@ impl Revocations {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(job).or_default().extend(waiting);
     }
 
-    /// Tells all workers of a job; true when none of them works on it any more.
-    pub(crate) async fn settle(&self, parts: &Parts, job: JobId) -> bool {
+    /// Tells all workers of a job that they must stop.
+    pub(crate) async fn settle(&self, parts: &Parts, job: JobId) -> Settled {
         let waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&job).unwrap_or_default();
         let mut left = Vec::new();
+        let mut all_told = !waiting.is_empty();
         for mut one in waiting {
             if tell(parts, &one.revoked).await {
                 continue;
             }
+            all_told = false;
             let stopped_by_ms = *one.stopped_by_ms.get_or_insert(parts.now_ms() + parts.config.copy_lease_ms);
             if parts.now_ms() < stopped_by_ms {
                 left.push(one);
             }
         }
-        let settled = left.is_empty();
-        if !settled {
-            self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(job).or_default().extend(left);
+        if left.is_empty() {
+            return if all_told { Settled::Stopped } else { Settled::LeasesTell };
         }
-        settled
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(job).or_default().extend(left);
+        Settled::Waiting
     }
 }
 

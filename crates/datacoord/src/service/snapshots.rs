@@ -8,15 +8,8 @@ use elanus_proto::datacoord as pb;
 use elanus_types::{Code, Failure, PinId};
 
 pub(super) async fn create(parts: &Parts, request: pb::CreateSnapshotRequest) -> Result<pb::Snapshot, Failure> {
-    let collection = resolve(parts, request.collection).await?;
-    let created = snapshot::create(
-        parts,
-        collection.clone(),
-        request.name,
-        request.description,
-        request.compaction_protection_seconds,
-    )
-    .await?;
+    let collection = resolve(parts, request.collection.clone()).await?;
+    let created = snapshot::create(parts, collection.clone(), request).await?;
     told(parts, created, &collection).await
 }
 

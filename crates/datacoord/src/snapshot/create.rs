@@ -9,6 +9,7 @@ use elanus_meta::model::{
     CollectionRecord, Created, NewSnapshot, SnapshotRecord, SnapshotStatus, StoredObject, Totals,
 };
 use elanus_objects::checksum_of;
+use elanus_proto::datacoord::CreateSnapshotRequest;
 use elanus_types::{Failure, FileSetId, ObjectKey, SnapshotId};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use std::time::Duration;
@@ -23,22 +24,21 @@ const JOIN_MAX: Duration = Duration::from_secs(120);
 pub(crate) async fn create(
     parts: &Parts,
     collection: CollectionRecord,
-    name: String,
-    description: String,
-    compaction_protection_seconds: i64,
+    request: CreateSnapshotRequest,
 ) -> Result<SnapshotRecord, Failure> {
     let now_ms = parts.now_ms();
-    let protected_until_ms = match compaction_protection_seconds {
+    let protected_until_ms = match request.compaction_protection_seconds {
         0 => 0,
         seconds => now_ms.saturating_add(seconds.saturating_mul(1_000)),
     };
     let new = NewSnapshot {
         collection: collection.id,
-        name,
-        description,
+        name: request.name,
+        description: request.description,
         owner: parts.node.clone(),
         lease_until_ms: now_ms + parts.config.snapshot_lease_ms,
         compaction_protected_until_ms: protected_until_ms,
+        idempotency_key: (!request.idempotency_key.is_empty()).then_some(request.idempotency_key),
     };
     match parts.coordinator.create_snapshot(new).await? {
         Created::Joined(snapshot) => joined(parts, snapshot.id).await,

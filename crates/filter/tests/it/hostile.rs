@@ -60,10 +60,7 @@ const TOKENS: [&str; 52] = [
 ];
 
 fn config(cases: u32) -> ProptestConfig {
-    ProptestConfig {
-        failure_persistence: None,
-        ..ProptestConfig::with_cases(cases)
-    }
+    ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(cases) }
 }
 
 /// Evaluates what is understood, over rows at the ends of their types.
@@ -116,9 +113,7 @@ fn deep_nesting_is_refused_before_the_stack_ends() {
         assert!(error.message.contains("nested deeper"), "{error}");
     }
     for chain in [" + 1", " * 1", " - i8", " == true"] {
-        let error = parse(&format!("id{}", chain.repeat(10_000)))
-            .map(|_| chain)
-            .unwrap_err();
+        let error = parse(&format!("id{}", chain.repeat(10_000))).map(|_| chain).unwrap_err();
         assert!(error.message.contains("nested deeper"), "{error}");
     }
     let error = parse(&"id == 1 and ".repeat(100_000)).unwrap_err();
@@ -136,20 +131,12 @@ fn the_deepest_accepted_expressions_run_on_a_small_stack() {
             assert_eq!(mask(&format!("id{} == 1", part.repeat(126)), &rows), [true]);
         }
         assert_eq!(mask(&format!("{}flag", "not ".repeat(126)), &rows), [true]);
-        assert_eq!(
-            mask(&format!("{}flag{}", "(flag and ".repeat(63), ")".repeat(63)), &rows),
-            [true]
-        );
+        assert_eq!(mask(&format!("{}flag{}", "(flag and ".repeat(63), ")".repeat(63)), &rows), [true]);
         assert_eq!(mask(&format!("flag{}", " == true".repeat(126)), &rows), [true]);
         let json = format!("color{} is null", "[0]".repeat(100_000));
         assert_eq!(mask(&json, &rows), [true]);
     };
-    std::thread::Builder::new()
-        .stack_size(2 << 20)
-        .spawn(run)
-        .unwrap()
-        .join()
-        .unwrap();
+    std::thread::Builder::new().stack_size(2 << 20).spawn(run).unwrap().join().unwrap();
 }
 
 #[test]

@@ -47,11 +47,7 @@ fn schema() -> CollectionSchema {
         type_params: [("dim".to_owned(), "2".to_owned())].into(),
     };
     let fields = FIELDS.into_iter().enumerate().map(field).collect();
-    CollectionSchema {
-        description: String::new(),
-        fields,
-        enable_dynamic_field: true,
-    }
+    CollectionSchema { description: String::new(), fields, enable_dynamic_field: true }
 }
 
 /// Rows as users write them: fields by name, absent or null for no value, anything else in the dynamic field. `"NaN"` is NaN.
@@ -59,11 +55,7 @@ fn batch(rows: &[Json]) -> RecordBatch {
     let column = |name: &str, data_type| -> ArrayRef {
         let values = rows.iter().map(|row| row.get(name).filter(|value| !value.is_null()));
         let ints = || values.clone().map(|value| value.map(|value| value.as_i64().unwrap()));
-        let floats = || {
-            values
-                .clone()
-                .map(|value| value.map(|value| value.as_f64().unwrap_or(f64::NAN)))
-        };
+        let floats = || values.clone().map(|value| value.map(|value| value.as_f64().unwrap_or(f64::NAN)));
         match data_type {
             DataType::Bool => Arc::new(values.map(|value| value?.as_bool()).collect::<BooleanArray>()),
             DataType::Int8 => Arc::new(ints().map(|v| v.map(|v| v as i8)).collect::<Int8Array>()),
@@ -73,11 +65,9 @@ fn batch(rows: &[Json]) -> RecordBatch {
             DataType::Float => Arc::new(floats().map(|v| v.map(|v| v as f32)).collect::<Float32Array>()),
             DataType::Double => Arc::new(floats().collect::<Float64Array>()),
             DataType::VarChar => Arc::new(values.map(|value| value?.as_str()).collect::<StringArray>()),
-            _ if name == "$meta" => Arc::new(
-                rows.iter()
-                    .map(|row| Some(dynamic(row).to_string()))
-                    .collect::<StringArray>(),
-            ),
+            _ if name == "$meta" => {
+                Arc::new(rows.iter().map(|row| Some(dynamic(row).to_string())).collect::<StringArray>())
+            }
             _ => Arc::new(values.map(|value| Some(value?.to_string())).collect::<StringArray>()),
         }
     };
@@ -87,11 +77,7 @@ fn batch(rows: &[Json]) -> RecordBatch {
 
 /// The keys of a row that are no fields.
 fn dynamic(row: &Json) -> Json {
-    let keys = row
-        .as_object()
-        .unwrap()
-        .iter()
-        .filter(|(key, _)| FIELDS.iter().all(|(name, _)| name != key));
+    let keys = row.as_object().unwrap().iter().filter(|(key, _)| FIELDS.iter().all(|(name, _)| name != key));
     Json::Object(keys.map(|(key, value)| (key.clone(), value.clone())).collect())
 }
 

@@ -11,17 +11,8 @@ use serde_json::{Value as Json, json};
 
 const COMPARISONS: [&str; 6] = ["==", "!=", "<", "<=", ">", ">="];
 const TEXTS: [&str; 9] = ["", "a", "ab", "b", "a%b", "a_b", "A", "ä\nb", "b\\"];
-const PATTERNS: [&str; 11] = [
-    "", "%", "a%", "%b", "_", "a_b", "a\\%b", "%_b%", "%\\_%", "b\\\\", "%ä%",
-];
-const PATHS: [&str; 6] = [
-    "meta['a']",
-    "meta['b']['c']",
-    "meta['l'][1]",
-    "$meta['x']",
-    "x",
-    "y['c']",
-];
+const PATTERNS: [&str; 11] = ["", "%", "a%", "%b", "_", "a_b", "a\\%b", "%_b%", "%\\_%", "b\\\\", "%ä%"];
+const PATHS: [&str; 6] = ["meta['a']", "meta['b']['c']", "meta['l'][1]", "$meta['x']", "x", "y['c']"];
 const INTS: [i64; 10] = [-3, -2, -1, 1, 2, 3, 127, i64::MAX, i64::MIN, 9_007_199_254_740_993];
 const FLOATS: [f64; 8] = [-1.5, -0.1, 0.1, 0.5, 1.0, 2.0, 3.5, 1e300];
 
@@ -81,11 +72,7 @@ fn quoted(text: &str) -> String {
 
 fn text(condition: &Condition) -> String {
     let joined = |parts: &[Condition], by: &str| {
-        parts
-            .iter()
-            .map(|part| format!("({})", text(part)))
-            .collect::<Vec<_>>()
-            .join(by)
+        parts.iter().map(|part| format!("({})", text(part))).collect::<Vec<_>>().join(by)
     };
     let not = |negated: &bool| if *negated { "not " } else { "" };
     match condition {
@@ -211,11 +198,7 @@ fn numbers(left: &Number, comparison: &str, right: &Number, row: &Json) -> Optio
     let round = |operand: &Number, other: &Number| {
         let value = number(operand, row)?;
         let constant = matches!(operand, Number::Int(_) | Number::Float(_));
-        Some(if constant && is_single(other) {
-            Known::Float(f64::from(value.float() as f32))
-        } else {
-            value
-        })
+        Some(if constant && is_single(other) { Known::Float(f64::from(value.float() as f32)) } else { value })
     };
     match (round(left, right)?, round(right, left)?) {
         (Known::Int(a), Known::Int(b)) => Some(compared(&a, comparison, &b)),
@@ -248,11 +231,7 @@ fn like(text: &[char], pattern: &[char]) -> bool {
 /// Both at once: false beats unknown, unknown beats true.
 fn all(parts: impl Iterator<Item = Option<bool>>) -> Option<bool> {
     let parts: Vec<Option<bool>> = parts.collect();
-    if parts.contains(&Some(false)) {
-        Some(false)
-    } else {
-        (!parts.contains(&None)).then_some(true)
-    }
+    if parts.contains(&Some(false)) { Some(false) } else { (!parts.contains(&None)).then_some(true) }
 }
 
 fn holds(condition: &Condition, row: &Json) -> Option<bool> {
@@ -264,19 +243,11 @@ fn holds(condition: &Condition, row: &Json) -> Option<bool> {
         }
         Condition::Text(comparison, value, swapped) => {
             let (name, value) = (at(row, "name")?, json!(value));
-            if *swapped {
-                values(&value, comparison, &name)
-            } else {
-                values(&name, comparison, &value)
-            }
+            if *swapped { values(&value, comparison, &name) } else { values(&name, comparison, &value) }
         }
         Condition::Path(path, comparison, value, swapped) => {
             let found = at(row, path)?;
-            if *swapped {
-                values(value, comparison, &found)
-            } else {
-                values(&found, comparison, value)
-            }
+            if *swapped { values(value, comparison, &found) } else { values(&found, comparison, value) }
         }
         Condition::PathRange(low, [first, second], path, high) => {
             let found = at(row, path)?;
@@ -285,28 +256,18 @@ fn holds(condition: &Condition, row: &Json) -> Option<bool> {
         Condition::Flag(comparison, value) => values(&at(row, "flag")?, comparison, &json!(value)),
         Condition::In(_, list, negated) if list.is_empty() => Some(*negated),
         Condition::In(operand, list, negated) => {
-            let field = FIELDS
-                .iter()
-                .find(|(name, _)| name == operand && *name != "name" && *name != "flag");
+            let field = FIELDS.iter().find(|(name, _)| name == operand && *name != "name" && *name != "flag");
             let found = at(row, operand)?;
             let equal = |element: &Json| match field {
                 None => values(&found, "==", element),
                 Some((name, _)) => {
-                    let constant = element
-                        .as_i64()
-                        .map_or_else(|| Number::Float(element.as_f64().unwrap()), Number::Int);
+                    let constant =
+                        element.as_i64().map_or_else(|| Number::Float(element.as_f64().unwrap()), Number::Int);
                     // One float in the list makes all of it floats.
                     if list.iter().any(Json::is_f64) {
                         let field = number(&Number::Field(name), row)?.float();
                         let element = element.as_f64().unwrap();
-                        return Some(
-                            field
-                                == if *name == "f32" {
-                                    f64::from(element as f32)
-                                } else {
-                                    element
-                                },
-                        );
+                        return Some(field == if *name == "f32" { f64::from(element as f32) } else { element });
                     }
                     numbers(&Number::Field(name), "==", &constant, row)
                 }
@@ -334,10 +295,7 @@ fn field() -> impl Strategy<Value = &'static str> {
 }
 
 fn constant() -> impl Strategy<Value = Number> {
-    prop_oneof![
-        select(&INTS[..]).prop_map(Number::Int),
-        select(&FLOATS[..]).prop_map(Number::Float)
-    ]
+    prop_oneof![select(&INTS[..]).prop_map(Number::Int), select(&FLOATS[..]).prop_map(Number::Float)]
 }
 
 /// Operations of constants alone are left out: they are computed, or refused, when the text is read.
@@ -354,10 +312,7 @@ fn varying() -> impl Strategy<Value = Number> {
 }
 
 fn json_number() -> impl Strategy<Value = Json> {
-    prop_oneof![
-        select(&INTS[..]).prop_map(|v| json!(v)),
-        select(&FLOATS[..]).prop_map(|v| json!(v))
-    ]
+    prop_oneof![select(&INTS[..]).prop_map(|v| json!(v)), select(&FLOATS[..]).prop_map(|v| json!(v))]
 }
 
 fn json_constant() -> impl Strategy<Value = Json> {
@@ -430,11 +385,7 @@ fn value(data_type: DataType) -> BoxedStrategy<Json> {
 }
 
 fn json_float() -> impl Strategy<Value = Json> {
-    prop_oneof![
-        Just(json!(0.0)),
-        Just(json!(-0.0)),
-        select(&FLOATS[..]).prop_map(|v| json!(v))
-    ]
+    prop_oneof![Just(json!(0.0)), Just(json!(-0.0)), select(&FLOATS[..]).prop_map(|v| json!(v))]
 }
 
 fn document() -> impl Strategy<Value = Json> {
@@ -453,44 +404,26 @@ fn row() -> impl Strategy<Value = Json> {
         .into_iter()
         .filter(|(name, ty)| *name != "$meta" && !ty.is_vector())
         .map(|(name, ty)| {
-            if name == "id" {
-                value(ty)
-            } else {
-                sometimes(value(ty)).boxed()
-            }
-            .prop_map(move |v| (name, v))
+            if name == "id" { value(ty) } else { sometimes(value(ty)).boxed() }.prop_map(move |v| (name, v))
         })
         .collect();
-    (
-        fields,
-        sometimes(json_constant().boxed()),
-        sometimes(document().boxed()),
-    )
-        .prop_map(|(fields, x, y)| {
-            let mut row: serde_json::Map<_, _> = fields
-                .into_iter()
-                .map(|(name, value)| (name.to_owned(), value))
-                .collect();
-            row.extend([("x".to_owned(), x), ("y".to_owned(), json!({"c": y["a"]}))]);
-            row.retain(|_, value| !value.is_null());
-            Json::Object(row)
-        })
+    (fields, sometimes(json_constant().boxed()), sometimes(document().boxed())).prop_map(|(fields, x, y)| {
+        let mut row: serde_json::Map<_, _> = fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        row.extend([("x".to_owned(), x), ("y".to_owned(), json!({"c": y["a"]}))]);
+        row.retain(|_, value| !value.is_null());
+        Json::Object(row)
+    })
 }
 
 fn agree(cases: u32) {
-    let config = ProptestConfig {
-        failure_persistence: None,
-        ..ProptestConfig::with_cases(cases)
-    };
+    let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(cases) };
     let cases = (condition(), prop::collection::vec(row(), 0..30));
     let outcome = TestRunner::new(config).run(&cases, |(condition, rows)| {
         let text = text(&condition);
         for (found, row) in mask(&text, &rows).into_iter().zip(&rows) {
             let expected = holds(&condition, row);
             if found != (expected == Some(true)) {
-                return Err(TestCaseError::fail(format!(
-                    "{text}: mask {found}, expected {expected:?} for {row}"
-                )));
+                return Err(TestCaseError::fail(format!("{text}: mask {found}, expected {expected:?} for {row}")));
             }
         }
         Ok(())

@@ -75,6 +75,22 @@ impl Coordinator {
         Ok(if left == 0 { CleanUp::Done } else { CleanUp::Waiting(left) })
     }
 
+    /// Every worker of a failing job has said that it writes no more: its file sets need not wait for their leases.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn workers_stopped(&self, id: JobId) -> Result<()> {
+        let mut tx = self.write().await?;
+        let now_ms = tx.now_ms;
+        tx.execute(
+            "UPDATE file_sets SET not_before_ms = $2 \
+             WHERE job_id = $1 AND state = 'queued' AND ever_live = 0 AND not_before_ms > $2",
+            args![id.0, now_ms],
+        )
+        .await?;
+        tx.commit().await
+    }
+
     /// Removes at most `limit` jobs that ended before a time, with their tasks and plans; how many.
     ///
     /// # Errors

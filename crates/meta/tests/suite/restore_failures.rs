@@ -1,16 +1,15 @@
 //! Restores that fail or are cancelled, coordinators that lost their office, and processes that die at any commit.
 
 use crate::restoring::{
-    BOUNDS, LEASE_MS, assert_nothing_left, assert_quiet, by_name, claim_all, code, content, damage, filled, finish_all,
-    job, new_restore, new_snapshot, number, round, run, stored, submit, sweep,
+    BOUNDS, DiesAt, LEASE_MS, assert_nothing_left, assert_quiet, by_name, claim_all, code, content, damage, filled,
+    finish_all, job, new_restore, new_snapshot, number, round, run, stored, submit, sweep,
 };
 use crate::store::{CLUSTER, LATER_MS, START_MS, Store, assert_fenced, new_collection, node};
 use elanus_meta::model::{CleanUp, Created, TaskMessage, Totals};
-use elanus_meta::{CommitHook, Coordinator, Meta, MetaError, Result};
+use elanus_meta::{Coordinator, Meta, MetaError, Result};
 use elanus_types::{CollectionId, FileSetId, Generation, JobId, ManualClock, PinId, Timestamp};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 
 async fn r_2_a_job_that_is_cancelled_at_any_stage_leaves_nothing(store: Store) {
     let (books, record) = filled(&store).await;
@@ -210,35 +209,6 @@ async fn record_with_pins(
 ) -> elanus_meta::model::SnapshotRecord {
     assert_eq!(store.meta.pins(record.id).await.unwrap().len(), live_pins as usize);
     elanus_meta::model::SnapshotRecord { live_pins, ..record }
-}
-
-/// A process that dies once, around its `n`-th commit.
-#[derive(Debug)]
-struct DiesAt {
-    commits_left: AtomicI64,
-    applied: bool,
-}
-
-impl DiesAt {
-    fn commit(n: i64, applied: bool) -> Arc<Self> {
-        Arc::new(Self { commits_left: AtomicI64::new(n), applied })
-    }
-}
-
-impl CommitHook for DiesAt {
-    fn before(&self) -> Result<()> {
-        match self.commits_left.fetch_sub(1, Ordering::SeqCst) {
-            0 if !self.applied => Err(MetaError::Unavailable(sqlx::Error::PoolClosed)),
-            _ => Ok(()),
-        }
-    }
-
-    fn after(&self) -> Result<()> {
-        match self.commits_left.load(Ordering::SeqCst) {
-            -1 if self.applied => Err(MetaError::CommitUnknown(sqlx::Error::PoolClosed)),
-            _ => Ok(()),
-        }
-    }
 }
 
 /// One life of all processes: submits as a client does that got no answer, then rounds until the job is over.

@@ -5,11 +5,13 @@ use elanus_meta::model::{
     Assignment, CleanUp, CollectionKey, Created, FilePlace, JobRecord, NewRestore, NewSnapshot, SnapshotRecord,
     StoredObject, TaskBounds, TaskMessage, Totals,
 };
-use elanus_meta::{Coordinator, Meta, MetaError, Result};
+use elanus_meta::{CommitHook, Coordinator, Meta, MetaError, Result};
 use elanus_types::schema::{CollectionDefinition, IndexInfo, PartitionInfo};
 use elanus_types::{Checksum, CollectionId, FieldId, FileSetId, IndexId, JobId, PartitionId, Shard, Timestamp};
 use sqlx::{Connection, Row, SqliteConnection};
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 /// How long a worker may be silent.
 pub(crate) const LEASE_MS: i64 = 60_000;
@@ -60,6 +62,7 @@ pub(crate) fn new_snapshot(collection: CollectionId, name: &str, lease_until_ms:
         owner: node("writer"),
         lease_until_ms,
         compaction_protected_until_ms: 0,
+        idempotency_key: None,
     }
 }
 
@@ -277,5 +280,34 @@ pub(crate) fn code<T: std::fmt::Debug>(result: Result<T>) -> i32 {
     match result {
         Err(MetaError::Refused(failure)) => failure.code.number(),
         other => panic!("expected a refusal: {other:?}"),
+    }
+}
+
+/// A process that dies once, around its `n`-th commit.
+#[derive(Debug)]
+pub(crate) struct DiesAt {
+    commits_left: AtomicI64,
+    applied: bool,
+}
+
+impl DiesAt {
+    pub(crate) fn commit(n: i64, applied: bool) -> Arc<Self> {
+        Arc::new(Self { commits_left: AtomicI64::new(n), applied })
+    }
+}
+
+impl CommitHook for DiesAt {
+    fn before(&self) -> Result<()> {
+        match self.commits_left.fetch_sub(1, Ordering::SeqCst) {
+            0 if !self.applied => Err(MetaError::Unavailable(sqlx::Error::PoolClosed)),
+            _ => Ok(()),
+        }
+    }
+
+    fn after(&self) -> Result<()> {
+        match self.commits_left.load(Ordering::SeqCst) {
+            -1 if self.applied => Err(MetaError::CommitUnknown(sqlx::Error::PoolClosed)),
+            _ => Ok(()),
+        }
     }
 }

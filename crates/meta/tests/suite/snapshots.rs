@@ -1,8 +1,10 @@
 //! Snapshots and pins.
 
-use crate::restoring::{code, filled, new_restore, new_snapshot, number, snapshot, stored, submit, sweep};
+use crate::restoring::{
+    DiesAt, assert_quiet, code, filled, new_restore, new_snapshot, number, snapshot, stored, submit, sweep,
+};
 use crate::store::{LATER_MS, START_MS, Store, assert_fenced, node, refusal, rows_of};
-use elanus_meta::model::{Answer, Created, SnapshotStatus, Totals};
+use elanus_meta::model::{Answer, CollectionKey, Created, NewSnapshot, SnapshotStatus, Totals};
 use elanus_types::PinId;
 
 async fn s_1_a_snapshot_holds_exactly_the_commits_before_it(store: Store) {
@@ -43,24 +45,27 @@ async fn s_3_of_concurrent_creates_of_one_name_exactly_one_wins(store: Store) {
     assert_eq!(number(&store.url, "SELECT COUNT(*) FROM snapshots").await, 1);
 }
 
-async fn s_2_the_same_create_again_joins_the_one_that_is_under_way(store: Store) {
+async fn s_2_the_same_create_again_joins_the_first_one(store: Store) {
     let books = store.collection("books").await;
-    let new = |protected_ms| {
+    let new = |key: Option<&str>| {
         let mut new = new_snapshot(books.id, "s", LATER_MS);
-        new.compaction_protected_until_ms = protected_ms;
+        new.idempotency_key = key.map(str::to_owned);
         new
     };
-    let first = store.coordinator.create_snapshot(new(START_MS + 10_000)).await.unwrap();
+    let first = store.coordinator.create_snapshot(new(Some("call-1"))).await.unwrap();
     let Created::New(first) = first else { panic!("{first:?}") };
-    store.clock.advance_ms(1_234);
-    let again = store.coordinator.create_snapshot(new(START_MS + 11_234)).await.unwrap();
+    let again = store.coordinator.create_snapshot(new(Some("call-1"))).await.unwrap();
     let Created::Joined(again) = again else { panic!("{again:?}") };
     assert_eq!(again, first);
-    assert_eq!(code(store.coordinator.create_snapshot(new(0)).await), 1100, "another protection");
+    for other in [None, Some("call-2")] {
+        assert_eq!(code(store.coordinator.create_snapshot(new(other)).await), 1100, "S-3: another request");
+    }
     let plan = store.coordinator.begin_snapshot_files(first.id, &node("writer"), LATER_MS, 0).await.unwrap();
     let files = [stored(plan.metadata)];
     store.coordinator.commit_snapshot(first.id, &node("writer"), &files, Totals::default()).await.unwrap();
-    assert_eq!(code(store.coordinator.create_snapshot(new(START_MS + 11_234)).await), 1100, "committed");
+    let again = store.coordinator.create_snapshot(new(Some("call-1"))).await.unwrap();
+    let Created::Joined(again) = again else { panic!("{again:?}") };
+    assert_eq!((again.id, again.state), (first.id, SnapshotStatus::Committed), "its answer was lost");
 }
 
 async fn s_2_a_commit_whose_answer_was_lost_is_repeated_and_not_undone(store: Store) {
@@ -200,10 +205,57 @@ async fn a_snapshot_that_is_dropped_while_it_is_written_loses_its_files_after_th
     assert_eq!(sweep(coordinator).await.unwrap(), 1);
 }
 
+/// One attempt of a writer's process, which may die.
+async fn attempt(store: &Store, meta: &elanus_meta::Meta, writer: &str) -> elanus_meta::Result<()> {
+    let books = CollectionKey::Name { database: "default".to_owned(), name: "books".to_owned() };
+    let books = meta.collection(&books).await?.unwrap().id;
+    let coordinator = meta.take_over(&node("coordinator")).await?;
+    coordinator.expire_snapshots().await?;
+    let lease_until_ms = store.meta.clock().now_ms() + 10;
+    let mut new = NewSnapshot { owner: node(writer), ..new_snapshot(books, "s", lease_until_ms) };
+    new.idempotency_key = Some("the same call".to_owned());
+    let created = match coordinator.create_snapshot(new).await? {
+        Created::Joined(record) if record.state == SnapshotStatus::Committed => return Ok(()),
+        Created::New(record) | Created::Joined(record) => record,
+    };
+    let plan = coordinator.begin_snapshot_files(created.id, &node(writer), lease_until_ms, 2).await?;
+    coordinator.heartbeat_snapshot(created.id, &node(writer), lease_until_ms + 1).await?;
+    let files: Vec<_> = plan.manifests.into_iter().chain([plan.metadata]).map(stored).collect();
+    coordinator.commit_snapshot(created.id, &node(writer), &files, Totals::default()).await.map(|_| ())
+}
+
+async fn s_2_a_create_that_dies_around_any_commit_is_repeated(store: Store) {
+    let (mut deaths, coordinator) = (0, &store.coordinator);
+    let books = store.collection("books").await.id;
+    for (applied, same_process) in [(false, false), (false, true), (true, false), (true, true)] {
+        for n in 0.. {
+            let mortal = store.meta.clone().with_commit_hook(DiesAt::commit(n, applied));
+            let first = attempt(&store, &mortal, "w1").await;
+            store.clock.advance_ms(if same_process { 0 } else { 11 });
+            let second = attempt(&store, &store.meta, if same_process { "w1" } else { "w2" }).await;
+            second.unwrap();
+            let last = store.meta.take_over(&node("last")).await.unwrap();
+            assert_eq!(store.meta.snapshots(books).await.unwrap().len(), 1);
+            sweep(&last).await.unwrap();
+            assert_quiet(&store.url).await;
+            let unfinished = "SELECT COUNT(*) FROM file_sets WHERE state NOT IN ('live', 'gone')";
+            assert_eq!(number(&store.url, unfinished).await, 0);
+            assert!(last.drop_snapshot(books, "s").await.unwrap());
+            if first.is_ok() {
+                break;
+            }
+            deaths += 1;
+        }
+    }
+    assert!(deaths >= 4 * 5, "{deaths}");
+    assert_fenced(coordinator.expire_pins().await);
+}
+
 on_every_store!(
+    s_2_a_create_that_dies_around_any_commit_is_repeated,
     s_1_a_snapshot_holds_exactly_the_commits_before_it,
     s_3_of_concurrent_creates_of_one_name_exactly_one_wins,
-    s_2_the_same_create_again_joins_the_one_that_is_under_way,
+    s_2_the_same_create_again_joins_the_first_one,
     s_2_a_commit_whose_answer_was_lost_is_repeated_and_not_undone,
     s_2_a_create_that_failed_leaves_nothing_visible_and_its_name_free,
     a_writer_is_believed_as_long_as_it_is_heard_of,

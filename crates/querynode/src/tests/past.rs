@@ -38,6 +38,7 @@ async fn snapshot(world: &World, name: &str) -> SnapshotRecord {
         owner: writer(),
         lease_until_ms: LATER_MS,
         compaction_protected_until_ms: 0,
+        idempotency_key: None,
     };
     match world.coordinator.create_snapshot(new).await.unwrap() {
         Created::New(pending) => complete(world, pending).await,

@@ -82,13 +82,16 @@ fn score(metric: &str, query: [f32; DIM], v: [f32; DIM]) -> f64 {
     }
 }
 
+/// A filter as the model understands it.
+type Matches = fn(&Row) -> bool;
+
 async fn check_state(world: &World, ts: Option<Timestamp>, state: &State, partitions: &[PartitionId]) {
     let scope = |filter: &str, parts: &[PartitionId]| {
         let scope = world.scope(filter, &["v", "age"]);
         let scope = ReadScope { partition_ids: parts.iter().map(|id| id.0).collect(), ..scope };
         ts.map_or(scope.clone(), |ts| at(scope, ts))
     };
-    let filters: [(&str, fn(&Row) -> bool); 4] = [
+    let filters: [(&str, Matches); 4] = [
         ("", |_| true),
         ("age > 2 and name is not null", |row| row.age > 2 && row.name.is_some()),
         ("id in [3, 4, 5, 3, 99]", |row| [3, 4, 5].contains(&row.id)),

@@ -1,9 +1,5 @@
 //! A collection with every data type, once nullable and once not, and rows for it.
-#![allow(
-    dead_code,
-    clippy::unwrap_used,
-    reason = "each test file uses its part, and a test may unwrap"
-)]
+#![allow(dead_code, clippy::unwrap_used, reason = "each test file uses its part, and a test may unwrap")]
 
 use arrow::array::{
     ArrayRef, BooleanArray, FixedSizeListArray, Float32Array, Float64Array, Int8Array, Int16Array, Int32Array,
@@ -46,19 +42,12 @@ pub(crate) fn field(id: i64, name: &str, data_type: DataType, nullable: bool) ->
 
 /// Fields: `id` (the primary key, id 100), then `a0…a9` (not null) and `n0…n9` (nullable), one per type.
 pub(crate) fn schema(pk_type: DataType) -> CollectionSchema {
-    let mut fields = vec![FieldSchema {
-        is_primary_key: true,
-        ..field(100, "id", pk_type, false)
-    }];
+    let mut fields = vec![FieldSchema { is_primary_key: true, ..field(100, "id", pk_type, false) }];
     for (at, data_type) in (0..).zip(TYPES) {
         fields.push(field(101 + at, &format!("a{at}"), data_type, false));
         fields.push(field(201 + at, &format!("n{at}"), data_type, true));
     }
-    CollectionSchema {
-        description: String::new(),
-        fields,
-        enable_dynamic_field: false,
-    }
+    CollectionSchema { description: String::new(), fields, enable_dynamic_field: false }
 }
 
 #[derive(Clone, Debug)]
@@ -87,11 +76,7 @@ pub(crate) fn sample(rows: usize) -> Vec<Row> {
 fn column(data_type: DataType, rows: &[Row], is_null: impl Fn(&Row) -> bool) -> ArrayRef {
     macro_rules! each {
         ($array:ty, $value:expr) => {
-            Arc::new(
-                rows.iter()
-                    .map(|row| (!is_null(row)).then(|| $value(row)))
-                    .collect::<$array>(),
-            )
+            Arc::new(rows.iter().map(|row| (!is_null(row)).then(|| $value(row))).collect::<$array>())
         };
     }
     match data_type {
@@ -103,24 +88,15 @@ fn column(data_type: DataType, rows: &[Row], is_null: impl Fn(&Row) -> bool) -> 
         DataType::Float => each!(Float32Array, |row: &Row| f32::from_bits(row.bits as u32)),
         DataType::Double => each!(Float64Array, |row: &Row| f64::from_bits(row.bits)),
         DataType::VarChar => each!(StringArray, |row: &Row| row.text.clone()),
-        DataType::Json => each!(StringArray, |row: &Row| {
-            serde_json::json!({ "t": row.text, "n": row.bits }).to_string()
-        }),
+        DataType::Json => {
+            each!(StringArray, |row: &Row| { serde_json::json!({ "t": row.text, "n": row.bits }).to_string() })
+        }
         DataType::FloatVector => {
-            let values = rows
-                .iter()
-                .flat_map(|row| (0..DIM as u32).map(|at| f32::from_bits(row.bits.rotate_left(at) as u32)));
-            let nulls = rows
-                .iter()
-                .any(&is_null)
-                .then(|| rows.iter().map(|row| !is_null(row)).collect::<NullBuffer>());
+            let values =
+                rows.iter().flat_map(|row| (0..DIM as u32).map(|at| f32::from_bits(row.bits.rotate_left(at) as u32)));
+            let nulls = rows.iter().any(&is_null).then(|| rows.iter().map(|row| !is_null(row)).collect::<NullBuffer>());
             let item = Arc::new(Field::new_list_field(ArrowType::Float32, false));
-            Arc::new(FixedSizeListArray::new(
-                item,
-                DIM,
-                Arc::new(values.collect::<Float32Array>()),
-                nulls,
-            ))
+            Arc::new(FixedSizeListArray::new(item, DIM, Arc::new(values.collect::<Float32Array>()), nulls))
         }
         other => panic!("{other:?} has no rows here"),
     }
@@ -136,8 +112,6 @@ pub(crate) fn batch(schema: &CollectionSchema, rows: &[Row]) -> RecordBatch {
             column(field.data_type, rows, |row| field.nullable && row.nulls >> bit & 1 == 1)
         })
         .collect();
-    columns.push(Arc::new(
-        rows.iter().map(|row| Some(row.ts_offset)).collect::<Int64Array>(),
-    ));
+    columns.push(Arc::new(rows.iter().map(|row| Some(row.ts_offset)).collect::<Int64Array>()));
     RecordBatch::try_new(arrow_schema(schema), columns).unwrap()
 }

@@ -1,0 +1,24 @@
+//! Ports for servers.
+
+use rand::Rng as _;
+use std::{io, net::TcpListener, ops::Range};
+
+/// Below the ports that systems give to outgoing connections: no client of another test takes one between the look here
+/// and the start of the server, or while a server is down.
+const PORTS: Range<u16> = 10_240..32_000;
+const ATTEMPTS_MAX: usize = 1_000;
+
+/// A port of 127.0.0.1 that nobody listens on now.
+///
+/// # Errors
+/// When none is found.
+pub fn free_port() -> io::Result<u16> {
+    let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
+    for _ in 0..ATTEMPTS_MAX {
+        match TcpListener::bind(("127.0.0.1", rand::rng().random_range(PORTS))) {
+            Ok(listener) => return Ok(listener.local_addr()?.port()),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}

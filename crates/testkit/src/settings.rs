@@ -1,0 +1,38 @@
+//! What a test run is told from outside. The only place of the tests that reads the environment.
+
+use anyhow::{Result, bail};
+use std::{ffi::OsString, path::PathBuf};
+
+#[expect(clippy::disallowed_methods, reason = "cargo gives the tests no other way to be told something")]
+fn read(name: &str) -> Option<OsString> {
+    std::env::var_os(name).filter(|value| !value.is_empty())
+}
+
+/// True for a run at full length: `ELANUS_TEST_FULL=1`, set by `cargo xtask test --full`.
+#[must_use]
+pub fn full() -> bool {
+    read("ELANUS_TEST_FULL").is_some_and(|value| value != "0")
+}
+
+/// The seed of a run that is to be repeated: `ELANUS_TEST_SEED=7`.
+///
+/// # Errors
+/// When it is not a number.
+pub fn seed() -> Result<Option<u64>> {
+    let Some(text) = read("ELANUS_TEST_SEED") else { return Ok(None) };
+    match text.to_str().and_then(|text| text.parse().ok()) {
+        Some(seed) => Ok(Some(seed)),
+        None => bail!("ELANUS_TEST_SEED={} is no number", text.display()),
+    }
+}
+
+/// A Python with pymilvus: `ELANUS_TEST_PYTHON=/path/to/python`, set by `cargo xtask test`.
+pub(crate) fn python() -> Result<PathBuf> {
+    match read("ELANUS_TEST_PYTHON") {
+        Some(path) => Ok(path.into()),
+        None => bail!(
+            "this test needs a Python with pymilvus: run `cargo xtask test`, which installs one, \
+             or set ELANUS_TEST_PYTHON to yours"
+        ),
+    }
+}

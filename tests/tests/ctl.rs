@@ -1,0 +1,265 @@
+//! `elanus ctl`: every command in both forms, and the exit codes that scripts rely on.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use elanus_scenarios::{milvus::Milvus, rows::Row};
+use elanus_testkit::{Ended, Server, elanus};
+use serde_json::{Value, json};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// A server with a collection `docs` of ten rows, and the command line on it.
+struct Operator {
+    server: Server,
+    milvus: Milvus,
+}
+
+impl Operator {
+    async fn start() -> Self {
+        let server = Server::start().await.unwrap();
+        let milvus = Milvus::at(&server.url());
+        milvus.create_collection("docs").await.unwrap();
+        let rows: Vec<Row> = (0..10).map(|id| Row { id, version: 1 }).collect();
+        milvus.insert("docs", &rows).await.unwrap();
+        Self { server, milvus }
+    }
+
+    async fn run(&self, line: &str) -> Ended {
+        let url = self.server.url();
+        let addr = if line.starts_with("--addr") { &[][..] } else { &["--addr", &url] };
+        elanus(["ctl"].iter().chain(addr).copied().chain(line.split(' '))).await.unwrap()
+    }
+
+    /// What a command that succeeds writes.
+    async fn text(&self, line: &str) -> String {
+        let ended = self.run(line).await;
+        assert_eq!(ended.code, Some(0), "{line}: {ended:?}");
+        ended.stdout
+    }
+
+    async fn json(&self, line: &str) -> Value {
+        let text = self.text(&format!("--output json {line}")).await;
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{line}: {error}: {text}"))
+    }
+
+    /// A command that fails writes why to standard error and nothing else.
+    async fn fails(&self, line: &str, code: i32, says: &str) {
+        let ended = self.run(line).await;
+        assert_eq!(ended.code, Some(code), "{line}: {ended:?}");
+        assert!(ended.stderr.contains(says), "{line}: {says:?} is not in {:?}", ended.stderr);
+        assert_eq!(ended.stdout, "", "{line}");
+    }
+}
+
+/// The words of each line.
+fn table(text: &str) -> Vec<Vec<&str>> {
+    text.lines().map(|line| line.split_whitespace().collect()).collect()
+}
+
+/// The value of a fact: `name  value`.
+fn fact<'a>(text: &'a str, name: &str) -> &'a str {
+    let line = text.lines().find(|line| line.split_whitespace().next() == Some(name));
+    line.unwrap_or_else(|| panic!("no {name} in\n{text}"))[name.len()..].trim()
+}
+
+#[tokio::test]
+async fn snapshots_are_taken_looked_at_kept_and_dropped() {
+    let operator = Operator::start().await;
+    let text = operator.text("snapshot create docs first --description before-the-import").await;
+    assert_eq!((fact(&text, "name"), fact(&text, "rows"), fact(&text, "state")), ("first", "10", "committed"));
+    let second = operator.json("snapshot create docs second").await;
+    assert_eq!((&second["name"], &second["rows"], &second["live_pins"]), (&json!("second"), &json!(10), &json!(0)));
+
+    let listed = operator.text("snapshot list docs").await;
+    let listed = table(&listed);
+    assert_eq!(listed[0], ["NAME", "CREATED", "ROWS", "FILES", "SIZE", "PINS", "DESCRIPTION"]);
+    assert_eq!((listed[1][0], listed[2][0], listed.len()), ("first", "second", 3));
+    let listed = operator.json("snapshots ls docs").await;
+    assert_eq!((&listed[0]["description"], &listed[1]["id"]), (&json!("before-the-import"), &second["id"]));
+
+    let text = operator.text("snapshot describe docs first").await;
+    assert!(fact(&text, "location").ends_with(".json") && fact(&text, "created").contains("timestamp"), "{text}");
+    let described = operator.json("snapshot describe docs second").await;
+    assert_eq!(described, second);
+    assert_eq!(described["partition_names"], json!(["_default"]));
+
+    let pinned = operator.text("snapshot pin docs first --ttl 1h").await;
+    assert!(pinned.contains("elanus ctl snapshot unpin "), "{pinned}");
+    let for_ever = operator.json("snapshot pin docs first").await;
+    let pins = operator.json("snapshot pins docs first").await;
+    assert_eq!((pins.as_array().unwrap().len(), &pins[1]["id"]), (2, &for_ever["pin_id"]));
+    assert_eq!((pins[0]["expires_ms"].is_i64(), &pins[1]["expires_ms"]), (true, &Value::Null));
+    let text = operator.text("snapshot pins docs first").await;
+    assert_eq!((table(&text)[0].as_slice(), table(&text).len()), (&["ID", "CREATED", "EXPIRES", "OWNER"][..], 3));
+    operator.fails("snapshot drop docs first", 5, "active pins exist").await;
+    for pin in pins.as_array().unwrap() {
+        operator.text(&format!("snapshot unpin {}", pin["id"])).await;
+    }
+    let unpinned = operator.json(&format!("snapshot unpin {}", for_ever["pin_id"])).await;
+    assert_eq!(unpinned["unpinned"], true, "a repeat is a success");
+
+    assert!(operator.text("snapshot drop docs first").await.contains("snapshot first of docs is gone"));
+    assert_eq!(operator.json("snapshot drop docs second").await["dropped"], true);
+    assert_eq!(operator.json("snapshot list docs").await, json!([]));
+}
+
+#[tokio::test]
+async fn a_restore_is_started_watched_and_listed() {
+    let operator = Operator::start().await;
+    operator.text("snapshot create docs first").await;
+    let watched = operator.run("snapshot restore docs first docs_v1 --wait").await;
+    assert_eq!(watched.code, Some(0), "{watched:?}");
+    assert_eq!(fact(&watched.stdout, "state"), "completed, 100 %");
+    assert_eq!(fact(&watched.stdout, "snapshot"), "default.docs@first");
+    assert!(watched.stderr.contains("restore job ") && watched.stderr.contains("completed, 100 %"), "{watched:?}");
+
+    let started = operator.json("snapshot restore docs first docs_v2").await;
+    let id = &started["job_id"];
+    let job = operator.json(&format!("job describe {id} --wait")).await;
+    assert_eq!((&job["state"], &job["progress"], &job["job_id"]), (&json!("completed"), &json!(100), id));
+    assert_eq!((&job["files_done"], &job["bytes_done"]), (&job["files_total"], &job["bytes_total"]));
+    assert!(job["ended_ms"].as_i64() >= job["started_ms"].as_i64() && job["bytes_total"].as_i64() > Some(0), "{job}");
+    let text = operator.text(&format!("job describe {id}")).await;
+    assert!(fact(&text, "target").starts_with("default.docs_v2 (id "), "{text}");
+
+    let listed = operator.text("job list").await;
+    let listed = table(&listed);
+    assert_eq!(listed[0][..5], ["ID", "STATE", "PROGRESS", "SNAPSHOT", "TARGET"]);
+    assert_eq!((listed[1][5], listed[2][5], listed.len()), ("default.docs_v1", "default.docs_v2", 3));
+    let only = operator.json("jobs ls --target docs_v2 --target-db default").await;
+    assert_eq!((only.as_array().unwrap().len(), &only[0]["job_id"]), (1, id));
+    assert_eq!(operator.json("job list --target nothing").await, json!([]));
+
+    let refused = operator.run(&format!("job cancel {id}")).await;
+    assert!(matches!(refused.code, Some(2 | 5)) && refused.stderr.contains("error: "), "too late: {refused:?}");
+    operator.milvus.load("docs_v2").await.unwrap();
+    assert_eq!(operator.milvus.query("docs_v2", "id >= 0").await.unwrap().len(), 10);
+}
+
+#[tokio::test]
+async fn collections_are_listed_and_described() {
+    let operator = Operator::start().await;
+    let listed = operator.text("collection list").await;
+    let listed = table(&listed);
+    assert_eq!(listed[0], ["NAME", "ID", "LOADED", "FIELDS", "PARTITIONS", "INDEXES", "CREATED"]);
+    assert_eq!((listed[1][0], &listed[1][2..6]), ("docs", &["yes", "4", "1", "1"][..]));
+    let all = operator.json("collections ls").await;
+    assert_eq!((&all[0]["name"], &all[0]["db_name"]), (&json!("docs"), &json!("default")));
+    let one = operator.json("collection describe docs").await;
+    assert_eq!(one["statistics"]["row_count"], 10);
+    let names: Vec<&str> = one["fields"].as_array().unwrap().iter().map(|f| f["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["id", "version", "text", "vector"]);
+    let text = operator.text("collection describe docs").await;
+    assert!(fact(&text, "rows").starts_with("10 ") && fact(&text, "name").starts_with("default.docs"), "{text}");
+}
+
+#[tokio::test]
+async fn what_is_wrong_is_told_by_exit_code_and_text() {
+    let mut operator = Operator::start().await;
+    operator.text("snapshot create docs first").await;
+    for (line, code, says) in [
+        ("snapshot create docs 1st", 2, "the first character of snapshot name"),
+        ("snapshot create docs a-b", 2, "snapshot name can only contain"),
+        ("snapshot restore docs first 1st", 2, "(code 1100)"),
+        ("snapshot create docs", 2, "Usage"),
+        ("snapshot unpin 0", 2, "0 is not in"),
+        ("--addr here collection list", 2, "not a server address"),
+        ("snapshot list nothing", 4, "(code 100)"),
+        ("snapshot describe docs absent", 4, "snapshot not found[snapshot=absent] (code 2600)"),
+        ("snapshot pin docs absent", 4, "(code 2600)"),
+        ("snapshot pins docs absent", 4, "(code 2600)"),
+        ("snapshot restore docs absent target", 4, "(code 2600)"),
+        ("--db nowhere collection list", 4, "(code 800)"),
+        ("snapshot restore docs first target --target-db nowhere", 4, "(code 800)"),
+        ("collection describe nothing", 4, "(code 100)"),
+        ("job describe 4711", 4, "restore job not found: jobID=4711"),
+        ("job cancel 4711", 4, "restore job not found: jobID=4711"),
+        ("snapshot create docs first", 5, "already exists"),
+        ("snapshot restore docs first docs", 5, "duplicate collection"),
+    ] {
+        operator.fails(line, code, says).await;
+    }
+    assert_eq!(operator.text("snapshot drop docs absent").await.trim(), "snapshot absent of docs is gone");
+    operator.server.terminate().await.unwrap();
+    for line in ["collection list", "snapshot create docs second", "job list", "scrub"] {
+        operator.fails(line, 7, "could not reach").await;
+    }
+}
+
+/// Files of inserted rows.
+fn row_files(dir: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.append(&mut row_files(&path));
+        } else if path.to_str().unwrap().contains("/insert_log/") {
+            found.push(path);
+        }
+    }
+    found
+}
+
+#[tokio::test]
+async fn scrub_sees_what_is_missing_damaged_and_unknown_and_changes_nothing() {
+    let operator = Operator::start().await;
+    operator.milvus.insert("docs", &[Row { id: 100, version: 1 }]).await.unwrap();
+    operator.text("snapshot create docs first").await;
+    let sound = operator.json("scrub --checksums").await;
+    assert_eq!((&sound["ok"], &sound["unknown"]), (&json!(true), &json!([])), "{sound}");
+    assert!(sound["objects_listed"].as_i64() > Some(3) && sound["objects_known"] == sound["objects_listed"], "{sound}");
+    let text = operator.text("scrub").await;
+    assert!(text.contains("missing") && text.contains("sizes only"), "{text}");
+
+    let [first, second] = <[PathBuf; 2]>::try_from(row_files(operator.server.data())).unwrap();
+    let bytes = fs::read(&first).unwrap();
+    let mut changed = bytes.clone();
+    changed[bytes.len() / 2] ^= 1;
+    fs::write(&first, &changed).unwrap();
+    fs::remove_file(&second).unwrap();
+    let foreign = second.with_file_name("foreign.parquet");
+    fs::write(&foreign, "not ours").unwrap();
+
+    let found = operator.run("--output json scrub --checksums").await;
+    assert_eq!(found.code, Some(1), "{found:?}");
+    let report: Value = serde_json::from_str(&found.stdout).unwrap();
+    let is_only = |list: &Value, path: &Path| {
+        let [key] = list.as_array().unwrap().as_slice() else { return false };
+        path.ends_with(key.as_str().unwrap())
+    };
+    assert!(is_only(&report["damaged"], &first), "{report}");
+    assert!(is_only(&report["missing"], &second), "{report}");
+    assert!(is_only(&report["unknown"], &foreign), "{report}");
+    assert_eq!(report["ok"], false);
+    assert!(foreign.exists() && fs::read(&first).unwrap() == changed, "a scrub changed something");
+    let text = operator.run("scrub").await;
+    assert!(text.code == Some(1) && text.stdout.contains("missing: ") && text.stdout.contains("unknown: "), "{text:?}");
+}
+
+#[tokio::test]
+async fn r_2_a_restore_of_a_damaged_file_fails_and_leaves_nothing_behind() {
+    let operator = Operator::start().await;
+    operator.text("snapshot create docs first").await;
+    let [file] = <[PathBuf; 1]>::try_from(row_files(operator.server.data())).unwrap();
+    let sound = fs::read(&file).unwrap();
+    let mut damaged = sound.clone();
+    damaged[sound.len() / 2] ^= 1;
+    fs::write(&file, damaged).unwrap();
+
+    let failed = operator.run("snapshot restore docs first target --wait").await;
+    assert_eq!((failed.code, failed.stdout.as_str()), (Some(6), ""), "{failed:?}");
+    assert!(failed.stderr.contains("restore job ") && failed.stderr.contains(" failed: "), "{failed:?}");
+    let jobs = operator.json("job list --target target").await;
+    assert_eq!((&jobs[0]["state"], jobs[0]["reason"].as_str().unwrap().is_empty()), (&json!("failed"), false));
+    operator.fails("collection describe target", 4, "(code 100)").await;
+    assert_eq!(operator.json("snapshot pins docs first").await, json!([]));
+
+    fs::write(&file, sound).unwrap();
+    let scrubbed = operator.json("scrub --checksums").await;
+    assert_eq!(scrubbed["ok"], true, "{scrubbed}");
+    operator.text("snapshot restore docs first target --wait").await;
+    operator.milvus.load("target").await.unwrap();
+    assert_eq!(operator.milvus.query("target", "id >= 0").await.unwrap().len(), 10);
+}

@@ -1,0 +1,125 @@
+//! Our protocol files against the official ones, which the package `milvus-sdk-rust` ships: whatever of the Milvus API is in
+//! ours is in theirs, with the same name, number and type.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use prost_reflect::{
+    Cardinality, DescriptorPool, EnumDescriptor, FieldDescriptor, Kind, MessageDescriptor, ServiceDescriptor,
+};
+use std::{collections::BTreeSet, fmt::Write as _, path::PathBuf, process::Command};
+
+const API: &str = "milvus.proto.";
+
+fn read(command: &mut Command) -> String {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The folder of a package that this workspace depends on.
+fn package(name: &str) -> PathBuf {
+    let versions = read(Command::new("rustc").arg("-vV"));
+    let host = versions.lines().find_map(|line| line.strip_prefix("host: ")).unwrap();
+    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+    // Only what this machine needs was downloaded.
+    let metadata = read(
+        Command::new(env!("CARGO"))
+            .args(["metadata", "--format-version", "1", "--offline", "--manifest-path", manifest])
+            .args(["--filter-platform", host]),
+    );
+    let metadata: serde_json::Value = serde_json::from_str(&metadata).unwrap();
+    let packages = metadata["packages"].as_array().unwrap();
+    let found = packages.iter().find(|package| package["name"] == name).expect("a dependency of this package");
+    let manifest = PathBuf::from(found["manifest_path"].as_str().unwrap());
+    manifest.parent().unwrap().to_owned()
+}
+
+fn official() -> DescriptorPool {
+    let folder = package("milvus-sdk-rust").join("milvus-proto/proto");
+    let files = protox::compile(["milvus.proto", "common.proto", "schema.proto", "msg.proto", "rg.proto"], [folder]);
+    DescriptorPool::from_file_descriptor_set(files.unwrap()).unwrap()
+}
+
+fn ours() -> DescriptorPool {
+    DescriptorPool::decode(elanus_proto::FILE_DESCRIPTOR_SET).unwrap()
+}
+
+/// A field with everything that the wire and JSON depend on.
+fn field(field: &FieldDescriptor) -> String {
+    let kind = match field.kind() {
+        Kind::Message(message) => format!("message {}", message.full_name()),
+        Kind::Enum(enumeration) => format!("enum {}", enumeration.full_name()),
+        scalar => format!("{scalar:?}"),
+    };
+    let label = match field.cardinality() {
+        Cardinality::Repeated if field.is_map() => "map of ",
+        Cardinality::Repeated if field.is_packed() => "packed ",
+        Cardinality::Repeated => "repeated ",
+        Cardinality::Required => "required ",
+        Cardinality::Optional if field.supports_presence() => "",
+        Cardinality::Optional => "plain ",
+    };
+    let mut text = format!("{label}{kind} {} = {} ({})", field.name(), field.number(), field.json_name());
+    if let Some(oneof) = field.containing_oneof() {
+        write!(text, " of {}", oneof.name()).unwrap();
+    }
+    text
+}
+
+fn message(message: &MessageDescriptor) -> BTreeSet<String> {
+    message.fields().map(|f| format!("{}: {}", message.full_name(), field(&f))).collect()
+}
+
+fn enumeration(enumeration: &EnumDescriptor) -> BTreeSet<String> {
+    let name = enumeration.full_name();
+    enumeration.values().map(|value| format!("{name}: {} = {}", value.name(), value.number())).collect()
+}
+
+fn service(service: &ServiceDescriptor) -> BTreeSet<String> {
+    let call = |method: prost_reflect::MethodDescriptor| {
+        let stream = |yes: bool| if yes { "stream " } else { "" };
+        format!(
+            "{} ({}{}) returns ({}{})",
+            method.full_name(),
+            stream(method.is_client_streaming()),
+            method.input().full_name(),
+            stream(method.is_server_streaming()),
+            method.output().full_name()
+        )
+    };
+    service.methods().map(call).collect()
+}
+
+/// One line for everything that there is in the Milvus packages.
+fn lines(pool: &DescriptorPool) -> BTreeSet<String> {
+    let mut lines = BTreeSet::new();
+    let mut add = |name: &str, parts: BTreeSet<String>| {
+        if name.starts_with(API) {
+            lines.insert(name.to_owned());
+            lines.extend(parts);
+        }
+    };
+    pool.all_messages().for_each(|m| add(m.full_name(), message(&m)));
+    pool.all_enums().for_each(|e| add(e.full_name(), enumeration(&e)));
+    pool.services().for_each(|s| add(s.full_name(), service(&s)));
+    lines
+}
+
+#[test]
+fn whatever_we_have_of_the_milvus_api_is_as_in_the_official_files() {
+    let (ours, official) = (lines(&ours()), lines(&official()));
+    assert!(ours.len() > 500, "only {} lines: the descriptors are not there", ours.len());
+    let foreign: Vec<_> = ours.difference(&official).collect();
+    assert!(foreign.is_empty(), "not in the official files:\n{foreign:#?}");
+}
+
+#[test]
+fn no_served_message_lacks_a_field_that_clients_may_send() {
+    let (ours, official) = (ours(), official());
+    let mut lacking = Vec::new();
+    for ours in ours.all_messages().filter(|m| m.full_name().starts_with(API)) {
+        let theirs = official.get_message_by_name(ours.full_name()).unwrap();
+        lacking.extend(message(&theirs).difference(&message(&ours)).cloned());
+    }
+    assert!(lacking.is_empty(), "ignored when a client sends it:\n{lacking:#?}");
+}

@@ -1,0 +1,44 @@
+//! The real Python client against the binary. What is checked stands in `tests/python`, one script a topic; each gets a
+//! server of its own.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use elanus_scenarios::file;
+use elanus_testkit::{Server, python};
+
+async fn run(script: &str) {
+    let mut server = Server::start().await.unwrap();
+    let written = python(&file("python").join(script), &[&server.url()]).await;
+    eprintln!("{}", written.unwrap());
+    server.terminate().await.unwrap();
+}
+
+#[tokio::test]
+async fn pymilvus_quick_start() {
+    run("quick_start.py").await;
+}
+
+#[tokio::test]
+async fn pymilvus_schema() {
+    run("schema.py").await;
+}
+
+#[tokio::test]
+async fn pymilvus_filters() {
+    run("types_query.py").await;
+}
+
+#[tokio::test]
+async fn pymilvus_search() {
+    run("search.py").await;
+}
+
+#[tokio::test]
+async fn pymilvus_snapshots_s_1_s_2_s_3_r_4() {
+    run("snapshots.py").await;
+}
+
+#[tokio::test]
+async fn pymilvus_errors() {
+    run("errors.py").await;
+}
