@@ -377,7 +377,8 @@ async fn rb_1_rb_2_of_concurrent_writes_each_is_kept_or_in_a_safety_snapshot(sto
         tokio::task::yield_now().await;
     }
     assert!(rollbacks.len() > 1, "{rollbacks:?}");
-    for (file_set, ts) in acknowledged.lock().unwrap().iter() {
+    let acknowledged = acknowledged.lock().unwrap().clone();
+    for (file_set, ts) in &acknowledged {
         let undone = rollbacks.iter().find(|(done, _)| done.ts > *ts);
         assert_eq!(store.members(id, None).await.contains(file_set), undone.is_none());
         if let Some((_, safety)) = undone {
