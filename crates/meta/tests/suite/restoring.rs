@@ -10,7 +10,7 @@ use elanus_types::schema::{CollectionDefinition, IndexInfo, PartitionInfo};
 use elanus_types::{
     Checksum, CollectionId, FieldId, FileSetId, IndexId, JobId, PartitionId, RestoreMode, Shard, Timestamp,
 };
-use sqlx::{AnyConnection, Connection, Row, SqliteConnection};
+use sqlx::{AnyConnection, Connection, Row};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
