@@ -7,7 +7,8 @@ use anyhow::{Context as _, Result, bail};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-const PYMILVUS: &str = "pymilvus==3.0.2";
+/// The client, and what general tools for the files of a snapshot are made of.
+const PACKAGES: [&str; 3] = ["pymilvus==3.0.2", "fastavro==1.13.1", "pyarrow==26.0.1"];
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -66,20 +67,21 @@ fn cargo_test(args: &Args) -> Result<()> {
     succeed(&mut test)
 }
 
-/// A Python with pymilvus, made once under `target`.
+/// A Python with [`PACKAGES`], made once under `target`.
 fn python() -> Result<PathBuf> {
-    let venv = target(false).join("../venv-pymilvus-3.0.2");
+    let venv = target(false).join("../venv-tests");
     let python = venv.join("bin/python");
-    if venv.join("complete").exists() {
+    let wanted = PACKAGES.join("\n");
+    if std::fs::read_to_string(venv.join("complete")).is_ok_and(|found| found == wanted) {
         return Ok(python);
     }
     let (venv_text, python_text) = (path_text(&venv)?, path_text(&python)?);
     succeed(&mut command("python3", &["-m", "venv", "--clear", &venv_text]))
         .context("needs python3 with venv (Debian: apt-get install python3-venv)")?;
-    let install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", PYMILVUS];
-    succeed(&mut command(&python_text, &install)).context("cannot install pymilvus from PyPI")?;
+    let mut install = command(&python_text, &["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);
+    succeed(install.args(PACKAGES)).context("cannot install the tests' packages from PyPI")?;
     // Last: an interrupted installation is made again.
-    std::fs::write(venv.join("complete"), PYMILVUS)?;
+    std::fs::write(venv.join("complete"), wanted)?;
     Ok(python)
 }
 

@@ -128,8 +128,8 @@ async fn fill(store: &Store, rows: i64) {
         (
             SHELVES,
             "INSERT INTO restore_jobs (job_id, snapshot_id, snapshot_name, source_collection_id, source_name, \
-             source_database, target_collection_id, target_name, target_database, state, started_ms, deadline_ms, ended_ms) ",
-            "SELECT i, 1, 's', 1, 's', 'default', 2, 't', 'default', 'completed', 0, 0, 1 ",
+             source_database, target_collection_id, target_name, target_database, mode, partitions_json, with_indexes, state, started_ms, deadline_ms, ended_ms) ",
+            "SELECT i, 1, 's', 1, 's', 'default', 2, 't', 'default', 'copy', '[]', 1, 'completed', 0, 0, 1 ",
         ),
         (
             1 + rows / 100,

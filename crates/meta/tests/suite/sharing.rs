@@ -44,7 +44,10 @@ async fn a_shared_manifest_has_a_reference_for_each_snapshot_that_names_it(store
     assert_eq!(of_second, of_third);
     let refs = "SELECT refs * 10 + 1 FROM file_sets WHERE kind = 'manifest' AND refs > 1 ORDER BY file_set_id";
     assert_eq!(number(&store.url, refs).await, 31);
-    assert_eq!(number(&store.url, "SELECT SUM(refs) FROM file_sets WHERE state = 'live'").await, 3 + 2 + 3);
+    assert_eq!(
+        number(&store.url, "SELECT CAST(SUM(refs) AS BIGINT) FROM file_sets WHERE state = 'live'").await,
+        3 + 2 + 3
+    );
     sweep(&store.coordinator).await.unwrap();
     assert_quiet(&store.url).await;
 }
@@ -80,13 +83,13 @@ async fn a_manifest_that_was_released_is_not_shared_and_nothing_happened(store: 
          WHERE file_set_id = (SELECT MIN(file_set_id) FROM snapshot_file_sets)",
     )
     .await;
-    let before = number(&store.url, "SELECT SUM(refs) FROM file_sets").await;
+    let before = number(&store.url, "SELECT CAST(SUM(refs) AS BIGINT) FROM file_sets").await;
     let released = commit(&store, &third, &base, 1).await;
     assert!(matches!(released, Err(MetaError::Released { .. })), "{released:?}");
     damage(&store.url, "DELETE FROM snapshot_file_sets WHERE ordinal = 0").await;
     let released = commit(&store, &third, &base, 1).await;
     assert!(matches!(released, Err(MetaError::Released { .. })), "{released:?}");
-    assert_eq!(number(&store.url, "SELECT SUM(refs) FROM file_sets").await, before);
+    assert_eq!(number(&store.url, "SELECT CAST(SUM(refs) AS BIGINT) FROM file_sets").await, before);
 
     let writer = node("writer");
     let plan = store.coordinator.begin_snapshot_files(third.id, &writer, LATER_MS, 1).await.unwrap();
