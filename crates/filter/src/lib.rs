@@ -33,7 +33,7 @@ mod parse;
 mod value;
 
 pub use error::{FilterError, MaskError, Position};
-pub use value::{Params, Value};
+pub use value::{Params, UnservedValue, Value, params_from_json};
 
 use arrow::{
     array::{Array, AsArray, BooleanArray, RecordBatch},

@@ -1,5 +1,6 @@
 //! Constants of the language and how two of them compare.
 
+use elanus_types::Failure;
 use std::{cmp::Ordering, collections::BTreeMap};
 
 /// Values of the template parameters of an expression, by name.
@@ -28,6 +29,43 @@ pub(crate) enum Scalar<'a> {
     Float(f64),
     Text(&'a str),
 }
+
+impl TryFrom<serde_json::Value> for Value {
+    type Error = UnservedValue;
+
+    /// # Errors
+    /// For null, an object, and a number that neither 64-bit type holds; also inside a list.
+    fn try_from(value: serde_json::Value) -> Result<Self, UnservedValue> {
+        use serde_json::Value as Json;
+        Ok(match value {
+            Json::Bool(value) => Self::Bool(value),
+            Json::Number(number) => match number.as_i64() {
+                Some(value) => Self::Int(value),
+                None => Self::Float(number.as_f64().ok_or(UnservedValue)?),
+            },
+            Json::String(value) => Self::Text(value),
+            Json::Array(values) => Self::List(values.into_iter().map(Self::try_from).collect::<Result<_, _>>()?),
+            Json::Null | Json::Object(_) => return Err(UnservedValue),
+        })
+    }
+}
+
+/// Parameters from JSON, as they arrive with a request.
+///
+/// # Errors
+/// 1100 with the name of the first one that no expression can use.
+pub fn params_from_json(values: BTreeMap<String, serde_json::Value>) -> Result<Params, Failure> {
+    let convert = |(name, value): (String, serde_json::Value)| match Value::try_from(value) {
+        Ok(value) => Ok((name, value)),
+        Err(error) => Err(Failure::invalid(format!("template parameter {name}: {error}"))),
+    };
+    values.into_iter().map(convert).collect()
+}
+
+/// A JSON value that is no constant of the language.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the value is neither a bool, a number, a text nor a list of these")]
+pub struct UnservedValue;
 
 impl Value {
     pub(crate) fn bool(&self) -> Option<bool> {

@@ -1,9 +1,13 @@
-//! What the store gives and takes: records, plain data.
+//! What the store gives and takes: records, plain data. Those of restore jobs are in a file of their own.
+
+mod restore;
+
+pub use restore::*;
 
 use elanus_types::schema::{CollectionDefinition, CollectionSchema};
 use elanus_types::{
-    Checksum, CollectionId, DatabaseId, FileSetId, Generation, JobId, NodeId, ObjectKey, PartitionId, PinId,
-    RestoreMode, SegmentId, Shard, SnapshotId, TaskId, Timestamp,
+    Checksum, CollectionId, DatabaseId, FileSetId, JobId, NodeId, ObjectKey, PartitionId, PinId, SegmentId, Shard,
+    SnapshotId, Timestamp,
 };
 
 /// How a caller names a collection.
@@ -340,211 +344,6 @@ pub struct PinRecord {
     pub job: Option<JobId>,
 }
 
-/// What to restore where.
-#[derive(Clone, Debug)]
-pub struct NewRestore {
-    /// Collection of the snapshot.
-    pub source: CollectionId,
-    /// Name of the snapshot.
-    pub snapshot_name: String,
-    /// Name of the target's database.
-    pub target_database: String,
-    /// Name of the target, checked by the caller.
-    pub target_name: String,
-    /// What of it, and how.
-    pub options: RestoreOptions,
-    /// When the job gives up.
-    pub deadline_ms: i64,
-}
-
-/// What of a snapshot is restored, and how.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RestoreOptions {
-    /// Whether files are shared or copied.
-    pub mode: RestoreMode,
-    /// Names of the partitions whose rows are restored; empty: all. The default partition is always there, without rows
-    /// when it is not named.
-    pub partitions: Vec<String>,
-    /// The target has the indexes of the source.
-    pub with_indexes: bool,
-}
-
-impl RestoreOptions {
-    /// The whole snapshot.
-    #[must_use]
-    pub fn whole(mode: RestoreMode) -> Self {
-        Self { mode, partitions: Vec::new(), with_indexes: true }
-    }
-
-    /// True when the rows of this partition are restored.
-    #[must_use]
-    pub fn wants(&self, partition: &str) -> bool {
-        self.partitions.is_empty() || self.partitions.iter().any(|name| name == partition)
-    }
-}
-
-/// A restore job.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct JobRecord {
-    /// Its id.
-    pub id: JobId,
-    /// What is restored.
-    pub snapshot: SnapshotId,
-    /// Its name at submission.
-    pub snapshot_name: String,
-    /// Collection of the snapshot.
-    pub source: CollectionId,
-    /// Its name at submission.
-    pub source_name: String,
-    /// Its database at submission.
-    pub source_database: String,
-    /// Where it goes.
-    pub target: CollectionId,
-    /// Its name.
-    pub target_name: String,
-    /// Its database.
-    pub target_database: String,
-    /// What of the snapshot, and how. The partitions are in the order of the source.
-    pub options: RestoreOptions,
-    /// Label of the state, see `elanus_lifecycle::restore_job`.
-    pub state: &'static str,
-    /// Why it is failing or failed.
-    pub reason: Option<String>,
-    /// Files to copy or to share.
-    pub files_total: u64,
-    /// Copied and verified, or shared; never falls.
-    pub files_done: u64,
-    /// Bytes to copy or to share.
-    pub bytes_total: u64,
-    /// Copied and verified, or shared; never falls.
-    pub bytes_done: u64,
-    /// 0 to 100; 100 only when completed.
-    pub percent: u8,
-    /// When it was submitted.
-    pub started_ms: i64,
-    /// When it gives up.
-    pub deadline_ms: i64,
-    /// When it ended.
-    pub ended_ms: Option<i64>,
-}
-
-/// How much a copy task may hold.
-#[derive(Clone, Copy, Debug)]
-pub struct TaskBounds {
-    /// Bytes; one larger file set is a task of its own.
-    pub bytes_max: u64,
-    /// File sets.
-    pub files_max: usize,
-}
-
-/// A copy task.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TaskRecord {
-    /// Its id.
-    pub id: TaskId,
-    /// Its job.
-    pub job: JobId,
-    /// Label of the state, see `elanus_lifecycle::copy_task`.
-    pub state: &'static str,
-    /// Claims so far.
-    pub attempt: u32,
-    /// Ownership number.
-    pub generation: Generation,
-    /// Who works on it.
-    pub worker: Option<NodeId>,
-    /// Until when, without a heartbeat.
-    pub lease_until_ms: Option<i64>,
-}
-
-/// One object to copy.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CopyFile {
-    /// From where, and what must arrive.
-    pub source: StoredObject,
-    /// To where: a key of this claim alone.
-    pub target: ObjectKey,
-}
-
-/// A task that was given to a worker.
-#[derive(Clone, Debug)]
-pub struct Assignment {
-    /// Its id.
-    pub task: TaskId,
-    /// Its job.
-    pub job: JobId,
-    /// The worker's ownership number.
-    pub generation: Generation,
-    /// What to copy.
-    pub files: Vec<CopyFile>,
-}
-
-/// A task that was taken from a worker, which must stop.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Revoked {
-    /// Its id.
-    pub task: TaskId,
-    /// The worker's ownership number, no longer valid.
-    pub generation: Generation,
-    /// Who had it.
-    pub worker: NodeId,
-}
-
-/// What a worker says about its task.
-#[derive(Clone, Debug)]
-pub enum TaskMessage {
-    /// Still at it.
-    Heartbeat {
-        /// Objects copied and verified.
-        files_done: u64,
-        /// Bytes copied and verified.
-        bytes_done: u64,
-        /// The lease that it asks for.
-        lease_until_ms: i64,
-    },
-    /// Every object is at its target, size and checksum compared.
-    Finished,
-    /// May succeed elsewhere or later.
-    FailedTransient {
-        /// Why.
-        reason: String,
-        /// Which files, as far as it was a matter of files.
-        files: Vec<FileError>,
-    },
-    /// Will not succeed: source missing or damaged, access denied.
-    FailedPermanent {
-        /// Why.
-        reason: String,
-        /// Which files, as far as it was a matter of files.
-        files: Vec<FileError>,
-    },
-}
-
-/// Why a file was not copied.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FileError {
-    /// The key that the worker named.
-    pub key: String,
-    /// Why.
-    pub reason: String,
-}
-
-/// One thing that went wrong in a claim of a copy task.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct JobError {
-    /// When it was reported.
-    pub at_ms: i64,
-    /// The task.
-    pub task: TaskId,
-    /// Which claim of it.
-    pub generation: Generation,
-    /// Label of the task's state now, see `elanus_lifecycle::copy_task`.
-    pub task_state: String,
-    /// The file; `None` when no file in particular was the matter.
-    pub key: Option<String>,
-    /// Why.
-    pub reason: String,
-}
-
 /// What became of a worker's message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
@@ -552,28 +351,6 @@ pub enum Answer {
     Accepted,
     /// The sender lost the task and must stop.
     Fenced,
-}
-
-/// Tasks of a job by state.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct TaskCounts {
-    /// Waiting for a worker.
-    pub pending: u64,
-    /// With a worker.
-    pub in_progress: u64,
-    /// Done.
-    pub completed: u64,
-    /// Failed.
-    pub failed: u64,
-}
-
-/// How far the clean-up of a failing job is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CleanUp {
-    /// So many file sets are still to be deleted.
-    Waiting(u64),
-    /// The job is failed: nothing is left of it.
-    Done,
 }
 
 /// An event in the outbox.

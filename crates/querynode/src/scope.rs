@@ -5,11 +5,9 @@ use crate::view::FileView;
 use crate::view::View;
 use arrow::array::RecordBatch;
 use arrow::buffer::BooleanBuffer;
-use elanus_filter::{Filter, Params, PkList, Value};
+use elanus_filter::{Filter, PkList, params_from_json};
+use elanus_proto::convert::template_params;
 use elanus_proto::querynode::ReadScope;
-use elanus_proto::schema::template_array_value::Data;
-use elanus_proto::schema::template_value::Val;
-use elanus_proto::schema::{TemplateArrayValue, TemplateValue};
 use elanus_segment::PkColumn;
 use elanus_types::Failure;
 use elanus_types::schema::{CollectionSchema, FieldSchema};
@@ -58,7 +56,8 @@ impl Scope {
 
 impl Condition {
     fn parse(schema: &CollectionSchema, request: &ReadScope) -> Result<Self, Failure> {
-        let filter = Filter::parse(&request.filter, schema, &params(request)?)?;
+        let filter =
+            Filter::parse(&request.filter, schema, &params_from_json(template_params(&request.filter_params)?)?)?;
         if filter.is_always_true() {
             return Ok(Self::All);
         }
@@ -115,48 +114,4 @@ fn set_rows(mask: &BooleanBuffer, start: u32) -> Vec<u32> {
 pub(crate) fn field<'a>(schema: &'a CollectionSchema, name: &str) -> Result<(usize, &'a FieldSchema), Failure> {
     let found = schema.fields.iter().enumerate().find(|(_, field)| field.name == name);
     found.ok_or_else(|| Failure::invalid(format!("field {name} does not exist")))
-}
-
-fn params(request: &ReadScope) -> Result<Params, Failure> {
-    let named = |(name, value): (&String, &TemplateValue)| match param(value) {
-        Some(value) => Ok((name.clone(), value)),
-        None => Err(Failure::invalid(format!("the value of filter parameter {name} is of no type that filters have"))),
-    };
-    request.filter_params.iter().map(named).collect()
-}
-
-fn param(value: &TemplateValue) -> Option<Value> {
-    Some(match value.val.as_ref()? {
-        Val::BoolVal(value) => Value::Bool(*value),
-        Val::Int64Val(value) => Value::Int(*value),
-        Val::FloatVal(value) => Value::Float(*value),
-        Val::StringVal(value) => Value::Text(value.clone()),
-        Val::ArrayVal(values) => list(values)?,
-        Val::BytesVal(_) => return None,
-    })
-}
-
-fn list(values: &TemplateArrayValue) -> Option<Value> {
-    Some(Value::List(match values.data.as_ref() {
-        None => Vec::new(),
-        Some(Data::BoolData(values)) => values.data.iter().map(|value| Value::Bool(*value)).collect(),
-        Some(Data::LongData(values)) => values.data.iter().map(|value| Value::Int(*value)).collect(),
-        Some(Data::DoubleData(values)) => values.data.iter().map(|value| Value::Float(*value)).collect(),
-        Some(Data::StringData(values)) => values.data.iter().map(|value| Value::Text(value.clone())).collect(),
-        Some(Data::JsonData(values)) => values.data.iter().map(|value| json(value)).collect::<Option<_>>()?,
-        Some(Data::ArrayData(_)) => return None,
-    }))
-}
-
-/// One element of a list of mixed types.
-fn json(text: &[u8]) -> Option<Value> {
-    Some(match serde_json::from_slice(text).ok()? {
-        serde_json::Value::Bool(value) => Value::Bool(value),
-        serde_json::Value::Number(value) => match value.as_i64() {
-            Some(value) => Value::Int(value),
-            None => Value::Float(value.as_f64()?),
-        },
-        serde_json::Value::String(value) => Value::Text(value),
-        _ => return None,
-    })
 }

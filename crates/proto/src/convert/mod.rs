@@ -3,10 +3,12 @@
 mod restore;
 mod schema;
 mod status;
+mod template;
 
 pub use restore::restore_state;
 pub use schema::{schema_from_proto, schema_to_proto};
 pub use status::{failure_from_grpc, failure_to_grpc, success};
+pub use template::template_params;
 
 use crate::common::KeyValuePair;
 use std::collections::BTreeMap;

@@ -1,11 +1,12 @@
 //! Delete by expression. Keys written in the expression are deleted unseen; any other expression is read first.
 
-use super::{delete_keys, params::template_params, write};
+use super::{delete_keys, write};
 use crate::{
     Proxy,
     backend::{Call, Collection, answer},
 };
-use elanus_filter::{Filter, PkList};
+use elanus_filter::{Filter, PkList, params_from_json};
+use elanus_proto::convert::template_params;
 use elanus_proto::{datacoord as dc, datanode as dn, milvus as m, querynode as qn};
 use elanus_segment::{PkColumn, from_ipc};
 use elanus_types::{Code, Failure, PartitionId};
@@ -27,7 +28,7 @@ pub(crate) async fn delete(
     if request.expr.trim().is_empty() {
         return Err(Failure::invalid("expr cannot be empty, delete needs one"));
     }
-    let params = template_params(&request.expr_template_values)?;
+    let params = params_from_json(template_params(&request.expr_template_values)?)?;
     let filter = Filter::parse(&request.expr, &collection.schema, &params)?;
     if filter.is_always_true() {
         return Err(Failure::invalid("delete plan can't be empty or always true"));

@@ -3,7 +3,6 @@
 mod columns;
 mod delete;
 mod insert;
-mod params;
 mod rows;
 mod upsert;
 
