@@ -205,6 +205,7 @@ impl Machine for CopyTask {
             E::FailTransient { now_ms: 5, message: String::new() },
             E::FailPermanent { message: String::new() },
             E::LeaseExpired { now_ms: 5 },
+            E::GiveBack { now_ms: 5 },
             E::NodeLost { now_ms: 5 },
             E::Abort,
         ]

@@ -104,6 +104,7 @@ impl Coordinator {
         let event = match &message {
             TaskMessage::Heartbeat { lease_until_ms, .. } => Event::Heartbeat { lease_until_ms: *lease_until_ms },
             TaskMessage::Finished => Event::Finish,
+            TaskMessage::GivenBack => Event::GiveBack { now_ms },
             TaskMessage::FailedTransient { reason, .. } => Event::FailTransient { now_ms, message: reason.clone() },
             TaskMessage::FailedPermanent { reason, .. } => Event::FailPermanent { message: reason.clone() },
         };
@@ -118,6 +119,7 @@ impl Coordinator {
                 advance(&mut tx, id, files_done, bytes_done).await?;
             }
             TaskMessage::Finished => finish(&mut tx, id).await?,
+            TaskMessage::GivenBack => {}
             TaskMessage::FailedTransient { reason, files } | TaskMessage::FailedPermanent { reason, files } => {
                 record_errors(&mut tx, &row, &reason, files).await?;
             }

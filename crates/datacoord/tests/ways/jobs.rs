@@ -11,7 +11,7 @@ async fn a_job_that_does_not_end_before_its_deadline_fails_and_leaves_nothing() 
     let mut world = World::new();
     world.config.restore_deadline_ms = 60_000;
     // Nobody copies.
-    world.config.copy_slots = 0;
+    world.node_config.copy_slots = 0;
     let mut process = world.start(Effects::none()).await.unwrap();
     process.create_collection("source").await.unwrap();
     process.upsert("source", &[1, 2, 3]).await.unwrap();
@@ -67,7 +67,7 @@ async fn a_job_that_runs_is_kept_however_old_it_is() {
     let mut world = World::new();
     world.config.restore_deadline_ms = 10_000_000;
     world.config.job_retention_ms = 1_000;
-    world.config.copy_slots = 0;
+    world.node_config.copy_slots = 0;
     let mut process = world.start(Effects::none()).await.unwrap();
     process.create_collection("source").await.unwrap();
     process.upsert("source", &[1]).await.unwrap();

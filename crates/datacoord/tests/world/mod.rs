@@ -5,7 +5,7 @@ pub(crate) mod effects;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch};
 use effects::{Commits, Effects, Requests, Writes};
-use elanus_datacoord::{DataCoord, DataCoordConfig};
+use elanus_datacoord::{DataCoord, DataCoordConfig, OwnWorker};
 use elanus_datanode::{DataNode, DataNodeConfig};
 use elanus_events::LocalBus;
 use elanus_meta::Meta;
@@ -38,6 +38,7 @@ pub(crate) struct World {
     pub(crate) clock: Arc<ManualClock>,
     /// Of the processes that start from now on.
     pub(crate) config: DataCoordConfig,
+    pub(crate) node_config: DataNodeConfig,
     starts: u32,
 }
 
@@ -61,6 +62,7 @@ impl World {
             store: Arc::new(MemoryStore::new(clock.clone())),
             requests: Arc::default(),
             clock,
+            node_config: DataNodeConfig::default(),
             config: DataCoordConfig { copy_task_files_max: 2, ..DataCoordConfig::default() },
             starts: 0,
         }
@@ -90,13 +92,14 @@ impl World {
         let background = Background::new(self.clock.clone());
         let late = LateChannel::new();
         let to_coord = datacoord_client(late.channel());
-        let datanode = DataNode::new(meta.clone(), objects.clone(), to_coord, node.clone(), DataNodeConfig::default());
+        let datanode = DataNode::new(meta.clone(), objects.clone(), to_coord, node.clone(), self.node_config);
+        datanode.register(&background, "");
         let worker = datanode_client(Channel::in_process(datanode_server(datanode.clone())));
         let coord = DataCoord::start(
             coordinator,
             objects,
             Arc::new(LocalBus::new()),
-            worker.clone(),
+            Arc::new(OwnWorker::new(node.clone(), worker.clone())),
             node,
             self.config,
             &background,

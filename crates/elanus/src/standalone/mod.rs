@@ -113,8 +113,13 @@ async fn serve(args: &StandaloneArgs) -> Result<(), StartError> {
     announce(listen, manage, services.data(), started.elapsed());
 
     // The API ends before it was asked to only when it failed.
+    let mut fenced = false;
     let failed = tokio::select! {
         ended = &mut api => Some(ended),
+        () = services.fenced() => {
+            fenced = true;
+            None
+        }
         () = stop.cancelled() => None,
     };
     management.set_ready(false);
@@ -126,6 +131,12 @@ async fn serve(args: &StandaloneArgs) -> Result<(), StartError> {
     services.stop().await;
     stop_management.cancel();
     finish("management", probes).await;
+    if fenced {
+        return Err(StartError::Failed(anyhow!(
+            "another elanus took over this metadata, so this one has stopped: nothing that was acknowledged is lost. Two \
+             programs must not run on one metadata store; find the other one before you start this one again"
+        )));
+    }
     match ended {
         Ok(Ok(())) => {
             tracing::info!("stopped");

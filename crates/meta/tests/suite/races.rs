@@ -251,7 +251,7 @@ async fn what_users_do_at_once_leaves_no_pin_without_its_snapshot_and_no_file_wi
         assert_sound(&store.url).await;
         for open in meta.open_jobs().await.unwrap() {
             over(&store, open.id).await;
-            assert_eq!(job(meta, open.id).await.state, "completed");
+            assert_eq!(job(meta, open.id).await.state.label(), "completed");
             coordinator.drop_collection(open.target).await.unwrap();
         }
         assert_sound(&store.url).await;

@@ -48,7 +48,7 @@ async fn r_2_a_job_that_is_cancelled_at_any_stage_leaves_nothing(store: Store) {
         for _ in 0..2 {
             assert_eq!(coordinator.clean_up_job(id).await.unwrap(), CleanUp::Done, "stage {stage}");
         }
-        assert_eq!(job(&store.meta, id).await.state, "failed");
+        assert_eq!(job(&store.meta, id).await.state.label(), "failed");
         assert_nothing_left(&store, "copy").await;
         assert_eq!(store.meta.pins(record.id).await.unwrap(), []);
     }
@@ -88,7 +88,7 @@ async fn r_1_a_copy_that_is_not_what_the_snapshot_says_is_never_published(store:
         let failing = job(&store.meta, id).await;
         assert_eq!(failing.state, "failing", "case {n}");
         assert!(failing.reason.as_ref().unwrap().contains("what the snapshot says"), "case {n}: {failing:?}");
-        assert_eq!(run(coordinator, id).await.state, "failed", "case {n}");
+        assert_eq!(run(coordinator, id).await.state.label(), "failed", "case {n}");
         assert_nothing_left(&store, "copy").await;
     }
 }
@@ -195,12 +195,12 @@ async fn a_coordinator_that_was_replaced_is_fenced_in_everything_it_does(store: 
     assert_fenced(old.clone_job(unplanned).await);
 
     assert_eq!(store.meta.snapshot_by_id(record.id).await.unwrap(), Some(record_with_pins(&store, record, 2).await));
-    assert_eq!(job(&store.meta, id).await.state, "copying");
+    assert_eq!(job(&store.meta, id).await.state.label(), "copying");
     assert_eq!(store.meta.task_counts(id).await.unwrap().in_progress, 4);
     store.clock.advance_ms(60_000);
     new.expire_tasks().await.unwrap();
     store.clock.advance_ms(60_000);
-    assert_eq!(run(&new, id).await.state, "completed", "the next coordinator goes on");
+    assert_eq!(run(&new, id).await.state.label(), "completed", "the next coordinator goes on");
 }
 
 async fn record_with_pins(
@@ -217,7 +217,7 @@ async fn live(meta: &Meta, clock: &ManualClock, wish: &NewRestore, worker: &str,
     let coordinator = meta.take_over(&node("coordinator")).await?;
     let known = meta.jobs(None, Some("copy")).await?.pop();
     let id = match known {
-        Some(job) if job.state != "pending" => job.id,
+        Some(job) if job.state.label() != "pending" => job.id,
         _ => match coordinator.submit_restore(wish.clone()).await? {
             Created::New(job) | Created::Joined(job) => job.id,
         },
