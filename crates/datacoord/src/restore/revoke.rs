@@ -71,8 +71,8 @@ pub(super) async fn tell_all(parts: &Parts, revoked: &[Revoked]) -> Result<Vec<b
         return Ok(Vec::new());
     }
     let workers = parts.meta().workers().await?;
-    let told = stream::iter(revoked).map(|one| tell(parts, &workers, one)).buffered(TELL_AT_ONCE);
-    Ok(told.collect().await)
+    let calls: Vec<_> = revoked.iter().map(|one| tell(parts, &workers, one)).collect();
+    Ok(stream::iter(calls).buffered(TELL_AT_ONCE).collect().await)
 }
 
 async fn tell(parts: &Parts, workers: &[WorkerRecord], revoked: &Revoked) -> bool {

@@ -69,9 +69,9 @@ pub(crate) async fn schedule(parts: &Parts) -> Result<Report, Failure> {
             handled += 1;
         }
     }
-    stream::iter(dispatches)
-        .for_each_concurrent(TELL_AT_ONCE, |(assignment, worker)| dispatch(parts, assignment, worker))
-        .await;
+    let calls: Vec<_> =
+        dispatches.into_iter().map(|(assignment, worker)| dispatch(parts, assignment, worker)).collect();
+    stream::iter(calls).buffer_unordered(TELL_AT_ONCE).collect::<()>().await;
     let text = match (workers.len(), pending.len()) {
         (0, 1..) => "no data node is registered: copies wait for one",
         _ => "",

@@ -3,7 +3,7 @@
 use super::{StartError, args::Plan};
 use anyhow::Context as _;
 use elanus_datacoord::{DataCoord, DataCoordConfig, OwnWorker};
-use elanus_datanode::{DataNode, DataNodeConfig};
+use elanus_datanode::DataNode;
 use elanus_meta::Meta;
 use elanus_objects::{LocalRoot, LocalStore, ObjectStore};
 use elanus_proto::transport::{
@@ -59,7 +59,7 @@ impl Services {
             Arc::clone(&objects),
             datacoord_client(late.channel()),
             node.clone(),
-            DataNodeConfig::default(),
+            plan.datanode,
         );
         datanode.register(&background, "");
         let to_datanode = Channel::in_process(datanode_server(datanode.clone()));

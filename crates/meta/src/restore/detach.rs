@@ -12,7 +12,7 @@
 //! the copy fails, the job with it, and another detach finds less to do.
 
 use super::plan::Member;
-use super::{JobRow, MACHINE, job_not_found, locked, move_job};
+use super::{JobRow, MACHINE, job_not_found, locked};
 use crate::Coordinator;
 use crate::clock::lock_if_live;
 use crate::db::{Tx, args};

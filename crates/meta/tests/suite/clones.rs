@@ -18,14 +18,14 @@ async fn r_4_a_clone_equals_the_source_as_of_the_snapshot_and_shares_every_file(
     let (books, taken) = filled(&store).await;
     let objects = number(&store.url, "SELECT COUNT(*) FROM objects").await;
     let submitted = submit_new(&store.coordinator, clone_of(books, "twin")).await;
-    assert_eq!((submitted.state, submitted.options.mode), ("pending", RestoreMode::Clone));
+    assert_eq!((submitted.state.label(), submitted.options.mode), ("pending", RestoreMode::Clone));
     store.coordinator.plan_job(submitted.id, BOUNDS).await.unwrap();
     assert_eq!(job(&store.meta, submitted.id).await.state.label(), "pending", "a clone is not cut into tasks");
     for _ in 0..2 {
         store.coordinator.clone_job(submitted.id).await.unwrap();
     }
     let done = job(&store.meta, submitted.id).await;
-    assert_eq!((done.state, done.percent, done.reason.clone()), ("completed", 100, None));
+    assert_eq!((done.state.label(), done.percent, done.reason.clone()), ("completed", 100, None));
     assert_eq!((done.files_total, done.files_done, done.bytes_total, done.bytes_done), (10, 10, 10_000, 10_000));
 
     let source = content(&store.meta, books, Some(taken.create_ts)).await;
@@ -128,7 +128,7 @@ async fn r_1_r_2_a_clone_of_what_is_not_live_writes_nothing_and_fails(store: Sto
     assert_eq!(coordinator.fail_job(id, &text).await.unwrap(), []);
     coordinator.clone_job(id).await.unwrap();
     let failed = run(coordinator, id).await;
-    assert_eq!((failed.state, failed.reason), ("failed", Some(text)));
+    assert_eq!((failed.state.label(), failed.reason), ("failed", Some(text)));
     assert_nothing_left(&store, "twin").await;
 }
 
@@ -149,7 +149,7 @@ async fn an_empty_snapshot_is_cloned(store: Store) {
     let taken = snapshot(&store.coordinator, books.id, "s").await;
     let id = submit_new(&store.coordinator, clone_of(books.id, "twin")).await.id;
     let done = run(&store.coordinator, id).await;
-    assert_eq!((done.state, done.percent, done.files_total), ("completed", 100, 0));
+    assert_eq!((done.state.label(), done.percent, done.files_total), ("completed", 100, 0));
     let source = content(&store.meta, books.id, Some(taken.create_ts)).await;
     assert_eq!(content(&store.meta, done.target, None).await, source);
 }

@@ -214,6 +214,16 @@ async fn frequent(store: &Store) -> Vec<(&'static str, Vec<String>)> {
     call!("seal_idle_segments", coordinator.seal_idle_segments(snapshot.create_ts));
     call!("expire_pins", coordinator.expire_pins());
     call!("open_jobs", meta.open_jobs());
+    let worker = elanus_meta::model::WorkerRecord {
+        node: node("n1"),
+        address: String::new(),
+        slots: 1,
+        lease_until_ms: LATER_MS,
+    };
+    call!("heartbeat_worker", meta.heartbeat_worker(&worker));
+    call!("workers", meta.workers());
+    call!("forget_workers", coordinator.forget_workers());
+    call!("prove", coordinator.prove());
     call!("remove_finished_jobs", coordinator.remove_finished_jobs(0, 10));
     call!("drop_partition", coordinator.drop_partition(books, "new"));
     call!("cancel_job", coordinator.cancel_job(job));

@@ -315,8 +315,8 @@ async fn r_1_and_r_2_hold_when_workers_cancels_and_publishers_race(store: Store)
         assert_sound(&store.url).await;
         over(&store, id).await;
         let last = job(&store.meta, id).await;
-        ends.insert(last.state);
-        if last.state == "completed" {
+        ends.insert(last.state.label());
+        if last.state.label() == "completed" {
             store.coordinator.drop_collection(last.target).await.unwrap();
         }
         assert_sound(&store.url).await;

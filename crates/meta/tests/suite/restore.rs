@@ -11,7 +11,7 @@ async fn r_4_the_target_equals_the_source_as_of_the_snapshot(store: Store) {
     let (books, snapshot) = filled(&store).await;
     let submitted = submit(&store.coordinator, books, "copy").await;
     let done = run(&store.coordinator, submitted.id).await;
-    assert_eq!((done.state, done.percent, done.reason), ("completed", 100, None));
+    assert_eq!((done.state.label(), done.percent, done.reason), ("completed", 100, None));
     assert_eq!((done.files_done, done.bytes_done), (done.files_total, done.bytes_total));
     assert_eq!(done.target, submitted.target);
 
@@ -85,7 +85,7 @@ async fn an_empty_snapshot_is_restored(store: Store) {
     store.coordinator.plan_job(id, BOUNDS).await.unwrap();
     assert_eq!(job(&store.meta, id).await.state.label(), "publishing");
     let done = run(&store.coordinator, id).await;
-    assert_eq!((done.state, done.percent, done.files_total), ("completed", 100, 0));
+    assert_eq!((done.state.label(), done.percent, done.files_total), ("completed", 100, 0));
     let source = content(&store.meta, books.id, Some(taken.create_ts)).await;
     assert_eq!(content(&store.meta, done.target, None).await, source);
 }
@@ -163,7 +163,7 @@ async fn a_restore_of_more_files_than_a_statement_holds_is_complete(store: Store
     store.coordinator.plan_job(id, TaskBounds { files_max: 600, bytes_max: u64::MAX }).await.unwrap();
     assert_eq!(store.meta.task_counts(id).await.unwrap().pending, 2);
     let done = run(&store.coordinator, id).await;
-    assert_eq!((done.state, done.files_done), ("completed", 700));
+    assert_eq!((done.state.label(), done.files_done), ("completed", 700));
     let source = content(&store.meta, books.id, Some(snapshot.create_ts)).await;
     assert_eq!(content(&store.meta, done.target, None).await, source);
 }
