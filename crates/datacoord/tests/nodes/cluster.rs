@@ -53,10 +53,6 @@ impl Door {
         Self(watch::Sender::new(true))
     }
 
-    pub(crate) fn closed() -> Self {
-        Self(watch::Sender::new(false))
-    }
-
     pub(crate) fn set_open(&self, open: bool) {
         self.0.send_replace(open);
     }
@@ -102,7 +98,6 @@ pub(crate) struct Coord {
 
 /// A worker that is a process.
 pub(crate) struct Worker {
-    pub(crate) node: NodeId,
     meta: Meta,
     pub(crate) background: Background,
     datanode: DataNode,
@@ -162,12 +157,12 @@ impl Cluster {
         let to_coord = LateChannel::new();
         to_coord.set(Channel::to(&coord.served.address).unwrap());
         let config = DataNodeConfig { copy_slots: slots, ..DataNodeConfig::default() };
-        let datanode = DataNode::new(meta.clone(), objects, datacoord_client(to_coord.channel()), node.clone(), config);
+        let datanode = DataNode::new(meta.clone(), objects, datacoord_client(to_coord.channel()), node, config);
         let served = Served::start(Routes::new(datanode_server(datanode.clone()))).await;
         let background = Background::new(self.clock.clone());
         datanode.register(&background, &served.address);
         background.activate_and_wait("worker.heartbeat").await;
-        Worker { node, meta, background, datanode, to_coord, copies, served }
+        Worker { meta, background, datanode, to_coord, copies, served }
     }
 
     /// Rounds of all these processes, while the clock moves, until it is so.

@@ -52,8 +52,11 @@ async fn a_snapshot_is_not_dropped_while_it_is_copied_from_and_is_when_the_job_h
     for _ in 0..2 {
         let failure = process.drop_snapshot("source", "s").await.unwrap_err();
         assert_eq!(failure.code.number(), 2601, "{failure}");
-        assert!(failure.message.contains(&format!("restore job {}", job.job_id)), "it says who holds it: {failure}");
+        assert!(failure.message.contains("active pins exist"), "{failure}");
     }
+    let of = pb::SnapshotRef { collection: Some(by_name("source")), snapshot_name: "s".to_owned() };
+    let pins = process.coord.list_pins(of).await.unwrap().into_inner().pins;
+    assert_eq!(pins.iter().map(|pin| pin.job_id).collect::<Vec<_>>(), [job.job_id], "it can be told who holds it");
     process.background.run_until_quiet(50).await.unwrap();
     assert_eq!(process.job("target").await.unwrap().state, "copying", "the job is not disturbed");
 
