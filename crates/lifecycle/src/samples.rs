@@ -239,6 +239,7 @@ impl Machine for Segment {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::CopyTask;
     use std::collections::BTreeSet;
 
     #[test]
