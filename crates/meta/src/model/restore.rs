@@ -143,7 +143,7 @@ pub struct TaskRecord {
     pub id: TaskId,
     /// Its job.
     pub job: JobId,
-    /// Label of the state, see `elanus_lifecycle::copy_task`.
+    /// Label of the state, see `elanus_lifecycle::task`.
     pub state: &'static str,
     /// Claims so far.
     pub attempt: u32,
@@ -238,7 +238,7 @@ pub struct JobError {
     pub task: TaskId,
     /// Which claim of it.
     pub generation: Generation,
-    /// Label of the task's state now, see `elanus_lifecycle::copy_task`.
+    /// Label of the task's state now, see `elanus_lifecycle::task`.
     pub task_state: String,
     /// The file; `None` when no file in particular was the matter.
     pub key: Option<String>,

@@ -31,7 +31,7 @@ async fn wk_1_2_a_worker_is_there_for_as_long_as_it_says_so(store: Store) {
     assert_eq!(number(&store.url, "SELECT COUNT(*) FROM workers").await, 1);
 }
 
-async fn ct_4_a_claim_that_is_given_back_may_be_had_by_another_at_once(store: Store) {
+async fn tk_4_a_claim_that_is_given_back_may_be_had_by_another_at_once(store: Store) {
     let (books, _) = filled(&store).await;
     let id = submit(&store.coordinator, books, "copy").await.id;
     store.coordinator.plan_job(id, crate::restoring::BOUNDS).await.unwrap();
@@ -87,7 +87,7 @@ async fn a_take_over_lets_writes_go_on_that_waited_for_a_rollback_of_a_dead_coor
 
 on_every_store! {
     wk_1_2_a_worker_is_there_for_as_long_as_it_says_so,
-    ct_4_a_claim_that_is_given_back_may_be_had_by_another_at_once,
+    tk_4_a_claim_that_is_given_back_may_be_had_by_another_at_once,
     a_coordinator_that_was_taken_over_from_learns_it_by_asking_and_by_writing,
     a_take_over_lets_writes_go_on_that_waited_for_a_rollback_of_a_dead_coordinator,
 }
