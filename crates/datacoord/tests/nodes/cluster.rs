@@ -11,6 +11,7 @@ use elanus_lifecycle::DeletePermit;
 use elanus_meta::model::WorkerRecord;
 use elanus_meta::{Meta, MetaError};
 use elanus_objects::{Expected, MemoryStore, ObjectInfo, ObjectStore, Result as StoreResult};
+use elanus_proto::admin::ScrubRequest;
 use elanus_proto::datacoord as pb;
 use elanus_proto::datanode::data_node_client::DataNodeClient;
 use elanus_proto::transport::{Channel, datacoord_client, datacoord_server, datanode_client, datanode_server};
@@ -231,6 +232,19 @@ impl Coord {
 
     pub(crate) async fn collection_exists(&mut self, name: &str) -> bool {
         self.calls.coord.describe_collection(by_name(name)).await.is_ok()
+    }
+
+    /// Objects in the bucket that only a claim that was lost needed: its worker was within a call to the store when the
+    /// claim's file sets were cleaned up. Nothing else is there that the metadata does not want, and nothing is missing.
+    pub(crate) async fn of_lost_claims(&mut self) -> usize {
+        let objects = self.calls.meta.known_objects(None, 10_000).await.unwrap();
+        let report = self.calls.coord.scrub(ScrubRequest { checksums: true }).await.unwrap().into_inner();
+        assert!(report.missing.is_empty() && report.damaged.is_empty(), "{report:?}");
+        for key in &report.unknown {
+            let known = objects.iter().find(|object| object.key.to_string() == *key).unwrap();
+            assert_eq!(known.file_set_state, "gone", "{key}");
+        }
+        report.unknown.len()
     }
 
     /// The end of a process that does not know it.

@@ -96,7 +96,7 @@ async fn begin(cluster: &Cluster, coord: &mut Coord, worker: &Worker, work: Work
     }
 }
 
-/// nothing is in the bucket that nobody knows.
+/// nothing is missing, and nothing is in the bucket that nobody knows.
 async fn finished(coord: &mut Coord, work: Work) {
     assert_eq!(coord.calls.rows("target").await, (12, 12), "R-4");
     for job in coord.calls.jobs_of("target").await {
@@ -107,7 +107,8 @@ async fn finished(coord: &mut Coord, work: Work) {
         let (source, target) = (source.await, target.await);
         assert!(source.is_disjoint(&target) && !target.is_empty(), "nothing is shared");
     }
-    coord.calls.scrub().await;
+    // Under load a worker that lives may be late by this clock, too.
+    coord.of_lost_claims().await;
 }
 
 macro_rules! everywhere {
