@@ -46,6 +46,10 @@ pub(crate) struct Cluster {
     pub(crate) store: Arc<MemoryStore>,
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) config: DataCoordConfig,
+    /// By how much the clock moves between two looks. Workers that are busy for many looks lose their leases.
+    pub(crate) tick_ms: i64,
+    /// Of the workers that start from now on.
+    pub(crate) copies_at_once_max: usize,
     /// Keys that were created, with how often a write to them was asked for.
     pub(crate) written: Arc<Mutex<BTreeMap<ObjectKey, u32>>>,
 }
@@ -133,6 +137,8 @@ impl Cluster {
             _database: database,
             store: Arc::new(MemoryStore::new(clock.clone())),
             clock,
+            tick_ms: 100,
+            copies_at_once_max: 64,
             config: DataCoordConfig { copy_task_files_max: 2, ..DataCoordConfig::default() },
             written: Arc::default(),
         }
@@ -174,7 +180,8 @@ impl Cluster {
         let node = NodeId(name.to_owned());
         let to_coord = LateChannel::new();
         to_coord.set(Channel::to(&coord.served.address).unwrap());
-        let config = DataNodeConfig { copy_slots: slots, ..DataNodeConfig::default() };
+        let copies_at_once_max = self.copies_at_once_max;
+        let config = DataNodeConfig { copy_slots: slots, copies_at_once_max, ..DataNodeConfig::default() };
         let datanode = DataNode::new(meta.clone(), objects, datacoord_client(to_coord.channel()), node, config);
         let served = Served::start(Routes::new(datanode_server(datanode.clone()))).await;
         let background = Background::new(self.clock.clone());
@@ -203,7 +210,7 @@ impl Cluster {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(2)).await;
-            self.clock.advance_ms(100);
+            self.clock.advance_ms(self.tick_ms);
         }
         panic!("never: {what}");
     }

@@ -2,7 +2,7 @@
 
 use crate::cluster::Cluster;
 use crate::world::effects::Effects;
-use elanus_types::Clock as _;
+use elanus_types::JobId;
 
 fn workers(at_work: &std::collections::BTreeMap<String, usize>) -> Vec<(&str, usize)> {
     at_work.iter().map(|(name, tasks)| (name.as_str(), *tasks)).collect()
@@ -10,12 +10,14 @@ fn workers(at_work: &std::collections::BTreeMap<String, usize>) -> Vec<(&str, us
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_worker_that_comes_gets_work_and_one_that_goes_gives_it_back() {
-    let cluster = Cluster::new();
+    let mut cluster = Cluster::new();
+    cluster.tick_ms = 5;
+    cluster.copies_at_once_max = 1;
     let mut coord = cluster.coord("coord", Effects::none()).await.unwrap();
     let first = cluster.worker("a", 1, &coord, Effects::none()).await;
     coord.filled(&first).await;
     first.copies.set_open(false);
-    coord.copying("target").await;
+    let job = coord.copying("target").await.job_id;
     let has = async |expected: &[(&str, usize)]| workers(&coord.at_work().await) == expected;
     cluster.until(&[&coord], &[&first], "a has a task", async || has(&[("a", 1)]).await).await;
 
@@ -24,17 +26,19 @@ async fn a_worker_that_comes_gets_work_and_one_that_goes_gives_it_back() {
     let all = [&first, &second];
     cluster.until(&[&coord], &all, "b has two", async || has(&[("a", 1), ("b", 2)]).await).await;
 
-    // The first one ends while it copies: nothing waits for its lease.
-    let began_ms = cluster.clock.now_ms();
-    let ends = tokio::spawn({
-        first.copies.set_open(true);
-        first.drain()
-    });
+    // The first one ends while it copies its first file: it begins no other, and nothing waits for its lease.
+    let copies = first.copies.clone();
+    let ends = tokio::spawn(first.drain());
+    let meta = coord.calls.meta.clone();
+    let one_left = async || meta.workers().await.unwrap().len() == 1;
+    cluster.until(&[], &[&second], "nobody gives it work any more", one_left).await;
+    copies.set_open(true);
     ends.await.unwrap();
-    assert_eq!(coord.calls.meta.workers().await.unwrap().len(), 1, "nobody gives it work any more");
     second.copies.set_open(true);
     cluster.until_settled(&coord, &[&second]).await;
-    assert!(cluster.clock.now_ms() - began_ms < cluster.config.copy_lease_ms, "no lease ran out");
+    let history = coord.calls.meta.job_history(JobId(job), 1_000).await.unwrap();
+    let times = |event: &str| history.iter().filter(|(_, line)| line.event == event).count();
+    assert_eq!((times("give_back"), times("lease_expired")), (1, 0), "{history:?}");
     coord.assert_restored("target").await;
     coord.calls.scrub().await;
     second.drain().await;

@@ -199,6 +199,7 @@ datacoord! {
     create_snapshot(dc::CreateSnapshotRequest) -> dc::Snapshot;
     list_snapshots(dc::CollectionRef) -> dc::ListSnapshotsResponse;
     rollback_collection(dc::SnapshotRef) -> dc::Rollback;
+    detach_collection(dc::CollectionRef) -> dc::RestoreJob;
     list_trash(dc::ListCollectionsRequest) -> dc::ListTrashResponse;
     restore_trash(dc::RestoreTrashRequest) -> dc::Collection;
     purge_trash(dc::CollectionRef) -> dc::TrashedCollection;
