@@ -3,6 +3,7 @@
 //! * [`ObjectStore`]: the contract. Objects are created once, never changed, and deleted only with a permit.
 //! * [`LocalStore`], [`MemoryStore`], [`FaultyStore`]: a directory, a map, and either of them with faults on purpose.
 //! * [`MarkerStore`]: the few objects that change, below `_elanus/`, with conditional writes.
+//! * [`Ownership`]: whose root path it is; asked before anything is deleted or written.
 //! * [`LocalRoot`]: the guard of a data directory: one process at a time, never a directory of somebody else.
 //! * [`suite`]: the promises of the contract as tests that every implementation runs.
 //!
@@ -16,6 +17,7 @@ mod local;
 pub mod marker_store;
 mod memory;
 mod open;
+pub mod ownership;
 mod root;
 mod store;
 #[doc(hidden)]
@@ -27,5 +29,6 @@ pub use local::LocalStore;
 pub use marker_store::{Etag, LocalMarkers, MarkerStore, MemoryMarkers, Versioned, Written};
 pub use memory::MemoryStore;
 pub use open::{OpenError, open};
+pub use ownership::{Frozen, OwnedStore, Ownership};
 pub use root::{LocalRoot, RootError};
 pub use store::{Expected, Found, ObjectInfo, ObjectStore, checksum_of};
