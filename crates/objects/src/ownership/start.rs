@@ -27,7 +27,8 @@ const ABOVE_MAX: usize = 32;
 const BELOW_MAX: usize = 64;
 const BELOW_LEVELS: usize = 3;
 /// What may be in `_elanus/` of a root path that nobody owns: left by a first start that was killed, or by a probe.
-const HARMLESS: [&str; 7] = ["lock", "marker.lock", "staged", "owner.json.new", "metadata.json", "probe/", "claims/"];
+const HARMLESS: [&str; 8] =
+    ["lock", "marker.lock", "staged", "owner.json.new", "metadata.json", "metadata.json.new", "probe/", "claims/"];
 /// File systems put it into the top directory of an empty volume.
 const LOST_AND_FOUND: &str = "lost+found/";
 
