@@ -131,9 +131,18 @@ impl LocalRoot {
     pub fn lock(path: &Path) -> Result<Self, RootError> {
         let failed = |source: io::Error| RootError::io(path, source);
         let path = std::path::absolute(path).map_err(failed)?;
-        durable::create_dirs(&durable::nearest_existing(&path), &path.join(FOLDER)).map_err(failed)?;
+        Self::make(&path)?;
         let lock = lock(&path)?;
         Ok(Self { path, _lock: lock })
+    }
+
+    /// Creates the directory of objects when it is absent, and takes nothing.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn make(path: &Path) -> Result<(), RootError> {
+        let made = durable::create_dirs(&durable::nearest_existing(path), &path.join(FOLDER));
+        made.map_err(|source| RootError::io(path, source))
     }
 
     /// The directory, as an absolute path.

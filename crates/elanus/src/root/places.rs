@@ -45,6 +45,11 @@ impl Places {
         }
     }
 
+    /// True when the metadata's file lies among the objects.
+    pub(crate) fn metadata_is_beside(&self) -> bool {
+        !self.metadata_beside().is_empty()
+    }
+
     /// Names of the metadata's files, where they lie among the objects.
     fn metadata_beside(&self) -> Vec<String> {
         let Some(path) = self.meta_url.strip_prefix("sqlite://").map(Path::new) else { return Vec::new() };
