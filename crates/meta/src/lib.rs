@@ -30,6 +30,7 @@ mod snapshots;
 mod sweep;
 mod tasks;
 mod trash;
+mod workers;
 mod writes;
 
 pub use db::CommitHook;
@@ -48,11 +49,13 @@ use sqlx::migrate::{Migrate, Migration, MigrationType, Migrator};
 use sqlx::{AssertSqlSafe, Row, SqlSafeStr};
 use std::borrow::Cow;
 use std::sync::Arc;
+use tokio::sync::watch;
 
 /// Migrations in order. Never edited once released, only added to.
 const MIGRATIONS: &[(i64, &str, &str)] = &[
     (1, "first", include_str!("../migrations/0001_first.sql")),
     (3, "roots", include_str!("../migrations/0003_roots.sql")),
+    (4, "workers", include_str!("../migrations/0004_workers.sql")),
 ];
 
 /// The metadata store of one cluster. Cheap to clone.
@@ -67,6 +70,8 @@ pub struct Meta {
 pub struct Coordinator {
     meta: Meta,
     epoch: Epoch,
+    /// Becomes true, for all clones, when a write found out that another took over; never false again.
+    fenced: watch::Sender<bool>,
 }
 
 impl Meta {
@@ -148,6 +153,10 @@ impl Meta {
 }
 
 impl Coordinator {
+    pub(crate) fn new(meta: Meta, epoch: Epoch) -> Self {
+        Self { meta, epoch, fenced: watch::Sender::new(false) }
+    }
+
     /// The store that this coordinates.
     #[must_use]
     pub fn meta(&self) -> &Meta {
@@ -160,9 +169,38 @@ impl Coordinator {
         self.epoch
     }
 
+    /// Asks whether this is still the coordinator; what it learns, [`Coordinator::fenced`] tells.
+    ///
+    /// # Errors
+    /// [`MetaError::Fenced`] when another took over; when the store is away.
+    pub async fn prove(&self) -> Result<()> {
+        let mut tx = self.meta.db.read().await?;
+        let proof = tx.prove(self.epoch).await;
+        self.noticed(proof)
+    }
+
+    /// True when another took over and this one has noticed it: nothing that it writes will ever be stored.
+    #[must_use]
+    pub fn is_fenced(&self) -> bool {
+        *self.fenced.borrow()
+    }
+
+    /// Returns when [`Coordinator::is_fenced`].
+    pub async fn fenced(&self) {
+        // The sender lives as long as `self`.
+        let _ = self.fenced.subscribe().wait_for(|fenced| *fenced).await;
+    }
+
     /// A transaction that proves the epoch.
     pub(crate) async fn write(&self) -> Result<db::Tx> {
-        self.meta.db.write_as(self.epoch).await
+        self.noticed(self.meta.db.write_as(self.epoch).await)
+    }
+
+    fn noticed<T>(&self, result: Result<T>) -> Result<T> {
+        if let Err(MetaError::Fenced { .. }) = &result {
+            self.fenced.send_if_modified(|fenced| !std::mem::replace(fenced, true));
+        }
+        result
     }
 }
 
