@@ -9,8 +9,11 @@
 //! * A state machine's row is read, stepped by `elanus-lifecycle`, and written with its expected state and generation
 //!   repeated, in one transaction with its events ([`outbox`]).
 
+mod aliases;
+mod alter;
 mod catalog;
 mod clock;
+mod databases;
 mod db;
 mod definitions;
 mod error;
@@ -25,16 +28,19 @@ mod reads;
 mod restore;
 mod rollback;
 mod rows;
+mod segments;
 mod snapshots;
 mod sweep;
 mod tasks;
 mod trash;
 mod writes;
 
+pub use databases::DatabaseRecord;
 pub use db::CommitHook;
 pub use error::{MetaError, Result};
 pub use history::HistoryRecord;
 pub use rollback::{Begun, NewRollback, RollbackRecord};
+pub use segments::SegmentRecord;
 pub use snapshots::SnapshotFilesPlan;
 pub use sweep::Claimed;
 pub use trash::TrashRecord;
@@ -49,7 +55,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// Migrations in order. Never edited once released, only added to.
-const MIGRATIONS: [(i64, &str, &str); 1] = [(1, "first", include_str!("../migrations/0001_first.sql"))];
+const MIGRATIONS: &[(i64, &str, &str)] = &[
+    (1, "first", include_str!("../migrations/0001_first.sql")),
+    (5, "catalog", include_str!("../migrations/0005_catalog.sql")),
+];
 
 /// The metadata store of one cluster. Cheap to clone.
 #[derive(Clone, Debug)]
