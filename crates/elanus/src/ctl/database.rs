@@ -1,6 +1,7 @@
 //! `elanus ctl database`.
 
-use super::{Stop, output::Rendered};
+use super::Stop;
+use crate::output::Rendered;
 use clap::Subcommand;
 use elanus_client::Client;
 use serde_json::json;
