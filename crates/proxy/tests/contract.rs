@@ -112,7 +112,8 @@ macro_rules! failed {
 
 failed! {
     MutationResult QueryResults SearchResults DescribeCollectionResponse DescribeIndexResponse ListSnapshotsResponse
-    RestoreSnapshotResponse PinSnapshotDataResponse GetLoadingProgressResponse DescribeAliasResponse DescribeDatabaseResponse
+    RestoreSnapshotResponse PinSnapshotDataResponse GetLoadingProgressResponse DescribeAliasResponse
+    GetQuerySegmentInfoResponse
 }
 
 fn names<T: Default>(set: impl FnOnce(&mut T)) -> T {
