@@ -9,8 +9,11 @@
 //! * A state machine's row is read, stepped by `elanus-lifecycle`, and written with its expected state and generation
 //!   repeated, in one transaction with its events ([`outbox`]).
 
+mod aliases;
+mod alter;
 mod catalog;
 mod clock;
+mod databases;
 mod db;
 mod definitions;
 mod error;
@@ -26,6 +29,7 @@ mod restore;
 mod rollback;
 mod roots;
 mod rows;
+mod segments;
 mod snapshots;
 mod sweep;
 mod tasks;
@@ -33,11 +37,13 @@ mod trash;
 mod workers;
 mod writes;
 
+pub use databases::DatabaseRecord;
 pub use db::CommitHook;
 pub use error::{MetaError, Result};
 pub use history::HistoryRecord;
 pub use rollback::{Begun, NewRollback, RollbackRecord};
 pub use roots::{RootMirror, RootRecord};
+pub use segments::SegmentRecord;
 pub use snapshots::SnapshotFilesPlan;
 pub use sweep::Claimed;
 pub use trash::TrashRecord;
@@ -56,6 +62,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (1, "first", include_str!("../migrations/0001_first.sql")),
     (3, "roots", include_str!("../migrations/0003_roots.sql")),
     (4, "workers", include_str!("../migrations/0004_workers.sql")),
+    (5, "catalog", include_str!("../migrations/0005_catalog.sql")),
 ];
 
 /// The metadata store of one cluster. Cheap to clone.

@@ -32,6 +32,7 @@ mod clones;
 mod concurrency;
 mod crash;
 mod detach;
+mod databases;
 mod history;
 mod plans;
 mod races;
