@@ -5,6 +5,7 @@ use super::turns::Turns;
 use crate::Parts;
 use crate::background::{RESTORE_CHECK, RESTORE_SCHEDULE};
 use crate::restore::revoke::tell_all;
+use elanus_meta::MetaError;
 use elanus_meta::model::{Assignment, TaskRecord, WorkerRecord};
 use elanus_proto::datanode::{AssignTaskRequest, CopyFile};
 use elanus_runtime::background::Report;
@@ -60,10 +61,19 @@ pub(crate) async fn schedule(parts: &Parts) -> Result<Report, Failure> {
     let mut dispatches = again(parts, &workers, &busy).await?;
     let pending = parts.meta().pending_tasks(LOOK_MAX).await?;
     let given = parts.schedule.give(&workers, &busy, &pending, parts.config.copy_job_tasks_max);
-    let mut handled = 0;
+    let (mut handled, mut failed) = (0, 0);
     for (task, node) in given {
         let lease_until_ms = parts.now_ms() + parts.config.copy_lease_ms;
-        let claimed = parts.coordinator.claim_task(task.id, task.generation, &node, lease_until_ms).await?;
+        let claimed = match parts.coordinator.claim_task(task.id, task.generation, &node, lease_until_ms).await {
+            Ok(claimed) => claimed,
+            // One task that cannot be given keeps no other waiting (O-1).
+            Err(error @ (MetaError::Refused(_) | MetaError::Corrupt(_))) => {
+                tracing::error!(task = %task.id, job = %task.job, %error, "a task cannot be given to a worker");
+                failed += 1;
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        };
         if let Some((assignment, worker)) = claimed.zip(find(&workers, &node)) {
             dispatches.push((assignment, worker));
             handled += 1;
@@ -76,7 +86,7 @@ pub(crate) async fn schedule(parts: &Parts) -> Result<Report, Failure> {
         (0, 1..) => "no data node is registered: copies wait for one",
         _ => "",
     };
-    Ok(Report { text: text.to_owned(), ..Report::handled(handled) })
+    Ok(Report { text: text.to_owned(), failed, ..Report::handled(handled) })
 }
 
 fn find<'w>(workers: &'w [WorkerRecord], node: &NodeId) -> Option<&'w WorkerRecord> {

@@ -1,5 +1,6 @@
 //! Coordinators and workers over one metadata store and one object store in memory.
 
+use crate::server::{Database, Server};
 use crate::world::effects::{Commits, Effects, Writes};
 use crate::world::{Calls, by_name};
 use async_trait::async_trait;
@@ -37,7 +38,11 @@ const LOOKS_MAX: usize = 2_000;
 
 /// What outlives processes.
 pub(crate) struct Cluster {
-    folder: tempfile::TempDir,
+    url: String,
+    /// Where the metadata is on SQLite.
+    _folder: Option<tempfile::TempDir>,
+    /// Where it is on PostgreSQL.
+    _database: Option<Database>,
     pub(crate) store: Arc<MemoryStore>,
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) config: DataCoordConfig,
@@ -110,9 +115,22 @@ pub(crate) struct Worker {
 
 impl Cluster {
     pub(crate) fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}", folder.path().join("meta.db").display());
+        Self::at(url, Some(folder), None)
+    }
+
+    pub(crate) async fn on_postgres() -> Self {
+        let database = tokio::task::spawn_blocking(|| Server::shared().database()).await.unwrap();
+        Self::at(database.url(), None, Some(database))
+    }
+
+    fn at(url: String, folder: Option<tempfile::TempDir>, database: Option<Database>) -> Self {
         let clock = Arc::new(ManualClock::at_ms(1_790_000_000_000));
         Self {
-            folder: tempfile::tempdir().unwrap(),
+            url,
+            _folder: folder,
+            _database: database,
             store: Arc::new(MemoryStore::new(clock.clone())),
             clock,
             config: DataCoordConfig { copy_task_files_max: 2, ..DataCoordConfig::default() },
@@ -121,8 +139,7 @@ impl Cluster {
     }
 
     async fn meta(&self, effects: Arc<Effects>) -> Meta {
-        let url = format!("sqlite://{}", self.folder.path().join("meta.db").display());
-        let meta = Meta::open(&url, CLUSTER, self.clock.clone()).await.unwrap();
+        let meta = Meta::open(&self.url, CLUSTER, self.clock.clone()).await.unwrap();
         meta.with_commit_hook(Arc::new(Commits { effects, fail_after: AtomicBool::new(false) }))
     }
 

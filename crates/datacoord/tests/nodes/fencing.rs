@@ -28,8 +28,8 @@ async fn assert_nothing_twice(cluster: &Cluster, coord: &mut Coord, late: usize)
 async fn assert_stopped(coord: &mut Coord) {
     tokio::time::timeout(WAIT_MAX, coord.datacoord.fenced()).await.expect("the coordinator knows that it is fenced");
     for task in [RESTORE_CHECK, RESTORE_SCHEDULE, COORDINATOR_WATCH] {
-        let report = coord.background.activate_and_wait(task).await;
-        assert!(report.text.contains("has stopped"), "{task}: {report:?}");
+        let ends = async { while !coord.background.activate_and_wait(task).await.text.contains("has stopped") {} };
+        tokio::time::timeout(WAIT_MAX, ends).await.unwrap_or_else(|_| panic!("{task} goes on"));
     }
     let failure = coord.calls.create_collection("of_the_loser").await.unwrap_err();
     assert_eq!(failure.code, Code::NotReady, "clients try again, elsewhere: {failure}");
@@ -37,9 +37,7 @@ async fn assert_stopped(coord: &mut Coord) {
     assert!(!coord.collection_exists("of_the_loser").await);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_coordinator_that_wakes_up_after_its_successor_took_over_changes_nothing_and_stops() {
-    let cluster = Cluster::new();
+async fn a_coordinator_that_wakes_up_after_its_successor_took_over_changes_nothing_and_stops(cluster: Cluster) {
     let mut first = cluster.coord("first", Effects::none()).await.unwrap();
     let a = cluster.worker("a", 2, &first, Effects::none()).await;
     first.filled(&a).await;
@@ -73,9 +71,7 @@ async fn a_coordinator_that_wakes_up_after_its_successor_took_over_changes_nothi
     second.end().await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_worker_that_wakes_up_after_its_task_was_given_away_stops_and_its_copies_are_of_no_use() {
-    let cluster = Cluster::new();
+async fn a_worker_that_wakes_up_after_its_task_was_given_away_stops_and_its_copies_are_of_no_use(cluster: Cluster) {
     let mut first = cluster.coord("first", Effects::none()).await.unwrap();
     let a = cluster.worker("a", 1, &first, Effects::none()).await;
     first.filled(&a).await;
@@ -110,9 +106,7 @@ async fn a_worker_that_wakes_up_after_its_task_was_given_away_stops_and_its_copi
     second.end().await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn two_coordinators_that_both_work_on_one_job_end_it_once() {
-    let cluster = Cluster::new();
+async fn two_coordinators_that_both_work_on_one_job_end_it_once(cluster: Cluster) {
     let mut first = cluster.coord("first", Effects::none()).await.unwrap();
     let a = cluster.worker("a", 1, &first, Effects::none()).await;
     first.filled(&a).await;
@@ -140,4 +134,32 @@ async fn two_coordinators_that_both_work_on_one_job_end_it_once() {
     b.drain().await;
     first.end().await;
     second.end().await;
+}
+
+/// Makes a test of each on SQLite and on PostgreSQL.
+macro_rules! on_every_store {
+    ($($promise:ident,)*) => {
+        mod sqlite {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+                async fn $promise() {
+                    super::$promise(crate::cluster::Cluster::new()).await;
+                }
+            )*
+        }
+        mod postgres {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+                async fn $promise() {
+                    super::$promise(crate::cluster::Cluster::on_postgres().await).await;
+                }
+            )*
+        }
+    };
+}
+
+on_every_store! {
+    a_coordinator_that_wakes_up_after_its_successor_took_over_changes_nothing_and_stops,
+    a_worker_that_wakes_up_after_its_task_was_given_away_stops_and_its_copies_are_of_no_use,
+    two_coordinators_that_both_work_on_one_job_end_it_once,
 }

@@ -8,6 +8,10 @@ mod deaths;
 mod fencing;
 mod moves;
 
+#[allow(dead_code, reason = "shared with the suite of the metadata, which uses other parts of it")]
+#[path = "../../../meta/tests/suite/server.rs"]
+mod server;
+
 #[allow(dead_code, reason = "shared with other tests, which use other parts of it")]
 #[path = "../world/mod.rs"]
 mod world;

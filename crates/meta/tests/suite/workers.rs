@@ -21,7 +21,7 @@ async fn wk_1_2_a_worker_is_there_for_as_long_as_it_says_so(store: Store) {
     store.meta.heartbeat_worker(&worker("a", 5, now + 50)).await.unwrap();
     assert_eq!(store.meta.workers().await.unwrap()[0], worker("a", 5, now + 100), "no lease is shortened");
     store.clock.advance_ms(100);
-    assert_eq!(store.meta.workers().await.unwrap(), [b.clone()]);
+    assert_eq!(store.meta.workers().await.unwrap(), std::slice::from_ref(&b));
     assert_eq!(store.coordinator.forget_workers().await.unwrap(), [node("a")]);
     let back = worker("a", 5, now + 300);
     store.meta.heartbeat_worker(&back).await.unwrap();
