@@ -341,3 +341,32 @@ async fn r_2_a_restore_of_a_damaged_file_fails_and_leaves_nothing_behind() {
     operator.milvus.load("target").await.unwrap();
     assert_eq!(operator.milvus.query("target", "id >= 0").await.unwrap().len(), 10);
 }
+
+#[tokio::test]
+async fn every_command_works_in_every_database() {
+    let mut operator = Operator::start().await;
+    operator.text("snapshot create docs first").await;
+    operator.text("database create shop").await;
+    operator.fails("database create shop", 5, "database already exist: shop").await;
+    operator.fails("database create a-b", 2, "invalid database name").await;
+    assert_eq!(operator.json("databases ls").await, json!(["default", "shop"]));
+    operator.fails("-d nowhere collection list", 4, "database not found[database=nowhere]").await;
+
+    let job = operator.json("snapshot restore docs first docs --target-database shop --wait").await;
+    assert_eq!((&job["target_db_name"], &job["source_db_name"]), (&json!("shop"), &json!("default")));
+    let described = operator.json("collection describe docs --database shop").await;
+    assert_eq!((&described["db_name"], &described["statistics"]["row_count"]), (&json!("shop"), &json!(10)));
+    assert_ne!(described["id"], operator.json("collection describe docs").await["id"]);
+    operator.text("-d shop snapshot create docs there").await;
+    assert_eq!(operator.json("snapshot list docs").await.as_array().unwrap().len(), 1);
+    assert_eq!(operator.text("-d shop snapshot count docs there").await.trim(), "10");
+    operator.text("-d shop collection rollback docs there --yes").await;
+    operator.text("-d shop snapshot restore docs there docs_2 --wait").await;
+    let listed = operator.json("-d shop collection list").await;
+    let names: Vec<_> = listed.as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["docs", "docs_2"], "the target's database is the one of -d");
+    operator.fails("database drop shop", 5, "database:shop not empty").await;
+    operator.fails("database drop default", 1, "can not drop default database").await;
+    assert_eq!(operator.json("-d shop trash list").await, json!([]));
+    operator.server.terminate().await.unwrap();
+}

@@ -9,8 +9,11 @@
 //! * A state machine's row is read, stepped by `elanus-lifecycle`, and written with its expected state and generation
 //!   repeated, in one transaction with its events ([`outbox`]).
 
+mod aliases;
+mod alter;
 mod catalog;
 mod clock;
+mod databases;
 mod db;
 mod definitions;
 mod error;
@@ -24,7 +27,9 @@ mod pins;
 mod reads;
 mod restore;
 mod rollback;
+mod roots;
 mod rows;
+mod segments;
 mod snapshots;
 mod sweep;
 mod tasks;
@@ -32,10 +37,13 @@ mod trash;
 mod workers;
 mod writes;
 
+pub use databases::DatabaseRecord;
 pub use db::CommitHook;
 pub use error::{MetaError, Result};
 pub use history::HistoryRecord;
 pub use rollback::{Begun, NewRollback, RollbackRecord};
+pub use roots::{RootMirror, RootRecord};
+pub use segments::SegmentRecord;
 pub use snapshots::SnapshotFilesPlan;
 pub use sweep::Claimed;
 pub use trash::TrashRecord;
@@ -46,14 +54,15 @@ use elanus_types::{Clock, Epoch, Failure, NodeId};
 use sqlx::migrate::{Migrate, Migration, MigrationType, Migrator};
 use sqlx::{AssertSqlSafe, Row, SqlSafeStr};
 use std::borrow::Cow;
-use std::path::Path;
 use std::sync::Arc;
 use tokio::sync::watch;
 
 /// Migrations in order. Never edited once released, only added to.
 const MIGRATIONS: &[(i64, &str, &str)] = &[
     (1, "first", include_str!("../migrations/0001_first.sql")),
+    (3, "roots", include_str!("../migrations/0003_roots.sql")),
     (4, "workers", include_str!("../migrations/0004_workers.sql")),
+    (5, "catalog", include_str!("../migrations/0005_catalog.sql")),
 ];
 
 /// The metadata store of one cluster. Cheap to clone.
@@ -81,17 +90,7 @@ impl Meta {
     /// both cases nothing was changed. No error has the password of the URL in it.
     pub async fn open(url: &str, cluster_id: &str, clock: Arc<dyn Clock>) -> Result<Self> {
         let keys = KeySpace::new(cluster_id).map_err(|e| MetaError::BadUrl(e.to_string()))?;
-        let db = match url.split_once("://") {
-            Some(("sqlite", path)) if path.starts_with('/') => Db::open_sqlite(Path::new(path), clock).await?,
-            Some(("sqlite", _)) => {
-                return Err(MetaError::BadUrl(format!("{url}: a sqlite URL needs an absolute path: sqlite:///path")));
-            }
-            Some(("postgres" | "postgresql", _)) => Db::open_postgres(url, clock).await?,
-            _ => {
-                let text = "this is no metadata URL: use sqlite:///path or postgres://user:password@host/database";
-                return Err(MetaError::BadUrl(text.to_owned()));
-            }
-        };
+        let db = Db::open(url, clock).await?;
         let meta = Self { db, keys };
         // A store that is not taken is left without open files.
         if let Err(error) = meta.prepare(cluster_id).await {
@@ -136,20 +135,8 @@ impl Meta {
     /// # Errors
     /// When the store is away.
     pub async fn take_over(&self, holder: &NodeId) -> Result<Coordinator> {
-        let mut tx = self.db.write().await?;
-        tx.lock_coordination().await?;
-        let row = tx
-            .one(
-                "UPDATE coordinator SET epoch = epoch + 1, holder = $1 WHERE only_row = 1 RETURNING epoch",
-                args![holder.0.clone()],
-            )
-            .await?;
-        let epoch = Epoch(row.try_get("epoch")?);
-        // Every earlier coordinator is fenced from here on: its rollbacks are not going to be committed, so nothing is
-        // gained by letting writes wait for them.
-        tx.execute("UPDATE collections SET held_until_ms = 0 WHERE held_until_ms <> 0", args![]).await?;
-        tx.commit().await?;
-        Ok(Coordinator { meta: self.clone(), epoch, fenced: watch::Sender::new(false) })
+        let (coordinator, _) = self.take_over_root(holder, Epoch(0), None).await?;
+        Ok(coordinator)
     }
 
     /// Ends all connections; what is committed is durable without it.
@@ -173,6 +160,10 @@ impl Meta {
 }
 
 impl Coordinator {
+    pub(crate) fn new(meta: Meta, epoch: Epoch) -> Self {
+        Self { meta, epoch, fenced: watch::Sender::new(false) }
+    }
+
     /// The store that this coordinates.
     #[must_use]
     pub fn meta(&self) -> &Meta {

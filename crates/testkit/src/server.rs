@@ -26,10 +26,10 @@ pub struct Server {
     /// Holds the log, and the data unless the test keeps them elsewhere.
     home: TempDir,
     data: PathBuf,
+    /// Further flags of every start.
+    flags: Vec<String>,
     listen: SocketAddr,
     management: SocketAddr,
-    /// More flags, at every start.
-    flags: Vec<String>,
 }
 
 /// How to ask a server to end.
@@ -67,13 +67,21 @@ impl Server {
     /// # Errors
     /// When the program was not built, or ends instead.
     pub async fn start_in(data: &Path) -> Result<Self> {
-        Self::launch(home()?, data.to_owned(), &[]).await
+        Self::start_in_with(data, &[]).await
+    }
+
+    /// Starts a server on this data directory, with further flags.
+    ///
+    /// # Errors
+    /// When the program was not built, or ends instead.
+    pub async fn start_in_with(data: &Path, flags: &[&str]) -> Result<Self> {
+        Self::launch(home()?, data.to_owned(), flags).await
     }
 
     async fn launch(home: TempDir, data: PathBuf, flags: &[&str]) -> Result<Self> {
         let nowhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
-        let mut server = Self { child: None, home, data, listen: nowhere, management: nowhere, flags };
+        let flags = flags.iter().map(|&flag| flag.to_owned()).collect();
+        let mut server = Self { child: None, home, data, flags, listen: nowhere, management: nowhere };
         for _ in 1..PORT_ATTEMPTS_MAX {
             server.move_to_free_ports()?;
             match server.restart().await {
@@ -148,6 +156,11 @@ impl Server {
         let status = self.child.as_mut()?.try_wait().ok().flatten()?;
         self.child = None;
         Some(status)
+    }
+
+    /// The exit code, once the process has ended by itself (`Some(None)`: by a signal); `None` while it runs.
+    pub fn ended_with(&mut self) -> Option<Option<i32>> {
+        self.ended().map(|status| status.code())
     }
 
     /// Ends the process with SIGKILL: nothing of it runs after that, nothing was finished before.

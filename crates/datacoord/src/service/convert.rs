@@ -18,7 +18,7 @@ pub(super) fn int(n: u64) -> i64 {
 }
 
 pub(super) fn collection(record: CollectionRecord) -> pb::Collection {
-    let CollectionRecord { id, database_id, database, name, definition, partitions, .. } = record;
+    let CollectionRecord { id, database_id, database, name, definition, partitions, aliases, .. } = record;
     pb::Collection {
         id: id.0,
         db_id: database_id.0,
@@ -33,6 +33,7 @@ pub(super) fn collection(record: CollectionRecord) -> pb::Collection {
         created_ts: ts(record.created_ts),
         updated_ts: ts(record.updated_ts),
         loaded: record.loaded,
+        aliases,
     }
 }
 

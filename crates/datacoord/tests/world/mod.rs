@@ -283,6 +283,7 @@ fn schema() -> CollectionSchema {
             type_params: Default::default(),
         }],
         enable_dynamic_field: false,
+        ..CollectionSchema::default()
     }
 }
 

@@ -120,10 +120,12 @@ fn list(collections: &[Collection]) -> Rendered {
 fn one(c: &Collection, statistics: &Statistics) -> Rendered {
     let head = facts(&[
         ("name", format!("{}.{} (id {})", c.db_name, c.name, c.id)),
+        ("aliases", c.aliases.join(", ")),
         ("created", seconds(ms_of(c.created_ts))),
         ("loaded", yes(c.loaded)),
         ("consistency", consistency(c)),
         ("shards", c.shards_num.to_string()),
+        ("properties", c.properties.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(", ")),
         ("partitions", c.partitions.iter().map(|p| p.name.as_str()).collect::<Vec<_>>().join(", ")),
         ("indexes", c.indexes.iter().map(|i| i.name.as_str()).collect::<Vec<_>>().join(", ")),
         ("rows", format!("{} (deletes on record: {})", statistics.row_count, statistics.delete_records)),
@@ -140,6 +142,8 @@ fn one(c: &Collection, statistics: &Statistics) -> Rendered {
             (field.auto_id, "auto id"),
             (field.nullable, "nullable"),
             (field.is_dynamic, "dynamic"),
+            (field.is_partition_key, "partition key"),
+            (field.is_clustering_key, "clustering key"),
         ];
         let traits: Vec<_> = traits.iter().filter_map(|(yes, name)| yes.then_some(*name)).collect();
         vec![field.name.clone(), field.field_id.to_string(), data_type(field), params.join(" "), traits.join(", ")]
@@ -168,6 +172,8 @@ fn to_json(c: &Collection) -> Value {
             "auto_id": field.auto_id,
             "nullable": field.nullable,
             "dynamic": field.is_dynamic,
+            "partition_key": field.is_partition_key,
+            "clustering_key": field.is_clustering_key,
         })
     };
     let partitions = c.partitions.iter().map(|p| {
@@ -179,6 +185,7 @@ fn to_json(c: &Collection) -> Value {
     json!({
         "id": c.id,
         "name": c.name,
+        "aliases": c.aliases,
         "db_id": c.db_id,
         "db_name": c.db_name,
         "loaded": c.loaded,
@@ -226,6 +233,7 @@ mod tests {
             partitions: vec![Partition { id: 4, name: "_default".to_owned(), ..Default::default() }],
             created_ts: 1_700_000_000_000 << 18,
             loaded: true,
+            aliases: vec!["books".to_owned(), "papers".to_owned()],
             ..Default::default()
         }
     }
@@ -244,10 +252,12 @@ docs  3   yes          2           1        0  2023-11-14T22:13:20Z";
         let rendered = one(&collection(), &statistics);
         let expected = "\
 name         default.docs (id 3)
+aliases      books, papers
 created      2023-11-14T22:13:20Z
 loaded       yes
 consistency  Bounded
 shards       1
+properties
 partitions   _default
 indexes
 rows         10 (deletes on record: 3)

@@ -168,6 +168,8 @@ async fn frequent(store: &Store) -> Vec<(&'static str, Vec<String>)> {
     let second = coordinator.create_snapshot(new_snapshot(books, "pending", LATER_MS)).await.unwrap();
     let Created::New(second) = second else { panic!("{second:?}") };
 
+    coordinator.create_alias("default", "tomes", "books").await.unwrap();
+
     let mut calls = vec![];
     macro_rules! call {
         ($name:literal, $call:expr) => {{
@@ -181,6 +183,10 @@ async fn frequent(store: &Store) -> Vec<(&'static str, Vec<String>)> {
     call!("view at a time", meta.view(books, Some(snapshot.create_ts)));
     call!("changes", meta.changes(books, snapshot.create_ts));
     call!("collection by id", meta.collection(&CollectionKey::Id(books)));
+    let named = |name: &str| CollectionKey::Name { database: "default".to_owned(), name: name.to_owned() };
+    call!("collection by name", meta.collection(&named("books")));
+    call!("collection by alias", meta.collection(&named("tomes")));
+    call!("segments", meta.segments(books));
     call!("statistics", meta.statistics(books, &[]));
     call!("begin_write", meta.begin_write(books, &owner, LATER_MS, &places));
     call!("renew", meta.renew(&owner, &ids, LATER_MS + 1));

@@ -209,7 +209,7 @@ pub(crate) async fn run(coordinator: &Coordinator, id: JobId) -> JobRecord {
 }
 
 /// A collection without what a restore gives anew: ids of the collection, of partitions, indexes, segments and files.
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Content {
     definition: CollectionDefinition,
     /// Partition, shard, kind, base timestamp, rows, sizes and checksums of each file, sorted.

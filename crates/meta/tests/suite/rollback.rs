@@ -43,7 +43,7 @@ async fn try_roll_back(store: &Store, collection: CollectionId, name: &str) -> O
     store.coordinator.commit_rollback(collection, snapshot.id, safety.id).await.unwrap()
 }
 
-async fn roll_back(store: &Store, collection: CollectionId, name: &str) -> RollbackRecord {
+pub(crate) async fn roll_back(store: &Store, collection: CollectionId, name: &str) -> RollbackRecord {
     try_roll_back(store, collection, name).await.expect("nothing was committed meanwhile")
 }
 
