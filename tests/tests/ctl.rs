@@ -8,7 +8,9 @@ use serde_json::{Value, json};
 use std::{
     fs,
     path::{Path, PathBuf},
+    process::Stdio,
 };
+use tokio::io::{AsyncBufReadExt as _, BufReader};
 
 /// A server with a collection `docs` of ten rows, and the command line on it.
 struct Operator {
@@ -18,7 +20,10 @@ struct Operator {
 
 impl Operator {
     async fn start() -> Self {
-        let server = Server::start().await.unwrap();
+        Self::on(Server::start().await.unwrap()).await
+    }
+
+    async fn on(server: Server) -> Self {
         let milvus = Milvus::at(&server.url());
         milvus.create_collection("docs").await.unwrap();
         let rows: Vec<Row> = (0..10).map(|id| Row { id, version: 1 }).collect();
@@ -245,6 +250,66 @@ async fn scrub_sees_what_is_missing_damaged_and_unknown_and_changes_nothing() {
     assert!(foreign.exists() && fs::read(&first).unwrap() == changed, "a scrub changed something");
     let text = operator.run("scrub").await;
     assert!(text.code == Some(1) && text.stdout.contains("missing: ") && text.stdout.contains("unknown: "), "{text:?}");
+}
+
+#[tokio::test]
+async fn a_clone_is_detached_and_holds_what_it_held() {
+    let operator = Operator::start().await;
+    operator.milvus.delete("docs", &[3, 4]).await.unwrap();
+    operator.text("snapshot create docs first").await;
+    operator.text("snapshot restore docs first twin --wait").await;
+    operator.milvus.load("twin").await.unwrap();
+    let before = operator.milvus.query("twin", "id >= 0").await.unwrap();
+    assert_eq!(before.len(), 8);
+    let files = row_files(operator.server.data()).len();
+    let detached = operator.run("collection detach twin --wait").await;
+    assert_eq!(detached.code, Some(0), "{detached:?}");
+    assert_eq!((fact(&detached.stdout, "mode"), fact(&detached.stdout, "snapshot")), ("detach", "-"));
+    assert_eq!(fact(&detached.stdout, "state"), "completed, 100 %");
+    assert!(detached.stderr.contains("detach job "), "{detached:?}");
+    assert_eq!(row_files(operator.server.data()).len(), 2 * files, "files of its own");
+    assert_eq!(operator.milvus.query("twin", "id >= 0").await.unwrap(), before, "it is loaded, and the same");
+    let jobs = operator.json("job list --target twin").await;
+    assert_eq!((&jobs[0]["kind"], &jobs[1]["kind"]), (&json!("restore"), &json!("detach")));
+    let again = operator.json("collection detach twin --wait").await;
+    assert_eq!(
+        (&again["state"], &again["files_total"]),
+        (&json!("completed"), &json!(0)),
+        "it shares nothing any more"
+    );
+    operator.fails("collection detach nothing", 4, "(code 100)").await;
+    assert_eq!(operator.json("scrub --checksums").await["ok"], true);
+}
+
+#[tokio::test]
+async fn ctrl_c_ends_the_wait_and_not_the_job() {
+    let server = Server::start_with(&["--copy-slots", "0"]).await.unwrap();
+    let operator = Operator::on(server).await;
+    operator.text("snapshot create docs first").await;
+    let url = operator.server.url();
+    let line = "snapshot restore docs first target --mode copy --wait";
+    let mut waiting = tokio::process::Command::new(elanus_testkit::program().unwrap())
+        .args(["ctl", "--addr", &url])
+        .args(line.split(' '))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(waiting.stderr.take().unwrap()).lines();
+    while !lines.next_line().await.unwrap().expect("it waits").contains("copying") {}
+    let pid = waiting.id().unwrap().to_string();
+    assert!(std::process::Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    let mut said = String::new();
+    while let Some(line) = lines.next_line().await.unwrap() {
+        said.push_str(&line);
+    }
+    assert!(said.contains("goes on in the server") && said.contains("elanus ctl job cancel "), "{said}");
+    assert_eq!(waiting.wait().await.unwrap().code(), Some(130));
+    let jobs = operator.json("job list --target target").await;
+    assert_eq!(jobs[0]["state"], "copying", "{jobs}");
+    operator.text(&format!("job cancel {}", jobs[0]["job_id"])).await;
 }
 
 #[tokio::test]

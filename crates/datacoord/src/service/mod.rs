@@ -73,6 +73,7 @@ impl Calls for DataCoord {
     async fn purge_trash(&self, r: Request<pb::CollectionRef>) -> Result<Response<pb::TrashedCollection>, Status> { answer(trash::purge(&self.parts, r.into_inner()).await) }
 
     async fn restore_snapshot(&self, r: Request<pb::RestoreSnapshotRequest>) -> Result<Response<pb::RestoreJob>, Status> { answer(restore::submit(&self.parts, r.into_inner()).await) }
+    async fn detach_collection(&self, r: Request<pb::CollectionRef>) -> Result<Response<pb::RestoreJob>, Status> { answer(restore::detach(&self.parts, r.into_inner()).await) }
     async fn get_restore_job(&self, r: Request<pb::JobRef>) -> Result<Response<pb::RestoreJob>, Status> { answer(restore::get(&self.parts, r.into_inner()).await) }
     async fn list_restore_jobs(&self, r: Request<pb::ListRestoreJobsRequest>) -> Result<Response<pb::ListRestoreJobsResponse>, Status> { answer(restore::list(&self.parts, r.into_inner()).await) }
     async fn cancel_restore_job(&self, r: Request<pb::JobRef>) -> Result<Response<pb::RestoreJob>, Status> { answer(restore::cancel(&self.parts, r.into_inner()).await) }

@@ -1,8 +1,9 @@
 //! `elanus ctl collection`.
 
 use super::{
-    Stop, confirm,
+    Stop, confirm, job,
     output::{Rendered, facts, ms_of, rfc3339, seconds, size, table},
+    wait,
 };
 use clap::Subcommand;
 use elanus_client::{Client, Collection, Rollback, Statistics};
@@ -27,6 +28,22 @@ pub(super) enum Command {
         #[arg(long)]
         yes: bool,
     },
+    /// Give a collection files of its own, where it shares them with others, as a clone does
+    ///
+    /// A job copies them in the background; then they take the places of the shared ones at once. Readers see no change.
+    /// Snapshots that were taken before keep the shared files until they are dropped.
+    Detach {
+        collection: String,
+        /// Watch the job until it ended
+        #[arg(long)]
+        wait: bool,
+    },
+}
+
+async fn detach(client: &Client, collection: &str, wait: bool) -> Result<Rendered, Stop> {
+    let submitted = client.collections().detach(collection).await?;
+    let job = if wait { wait::until_ended(client, submitted.job_id).await? } else { submitted };
+    Ok(job::one(&job))
 }
 
 pub(super) async fn execute(client: &Client, command: Command) -> Result<Rendered, Stop> {
@@ -36,6 +53,7 @@ pub(super) async fn execute(client: &Client, command: Command) -> Result<Rendere
             let detail = client.collections().describe(&collection).await?;
             one(&detail.collection.unwrap_or_default(), &detail.statistics.unwrap_or_default())
         }
+        Command::Detach { collection, wait } => detach(client, &collection, wait).await?,
         Command::Rollback { collection, snapshot, yes } => {
             let what = format!("{collection} goes back to snapshot {snapshot}; later writes leave the collection");
             confirm::confirm(yes, &what, &collection)?;

@@ -3,7 +3,7 @@
 use crate::restoring::{by_name, clone_of, code, content, filled, new_restore, run, submit, submit_new};
 use crate::store::{LATER_MS, START_MS, Store, definition, new_collection, refusal, rows_of};
 use elanus_meta::Meta;
-use elanus_meta::model::{CollectionKey, CollectionRecord, Created, NewCollection, NewRestore};
+use elanus_meta::model::{CollectionKey, CollectionRecord, Created, JobState, NewCollection, NewRestore};
 use elanus_types::schema::{CollectionSchema, ConsistencyLevel, PartitionInfo};
 use elanus_types::{CollectionId, FieldId, PartitionId};
 use std::collections::BTreeMap;
@@ -116,7 +116,7 @@ async fn a_restore_into_another_database_is_the_same_in_both_modes(store: Store)
         assert!(
             matches!(coordinator.submit_restore(new).await.unwrap(), Created::Joined(joined) if joined.id == job.id)
         );
-        assert_eq!(run(coordinator, job.id).await.state, "completed");
+        assert_eq!(run(coordinator, job.id).await.state, JobState::Completed);
         let back = found(meta, "archive", target).await.unwrap();
         assert_eq!(content(meta, back.id, None).await, then);
     }

@@ -306,7 +306,7 @@ async fn what_users_do_at_once_leaves_no_pin_without_its_snapshot_and_no_file_wi
         assert_sound(&store.url).await;
         for open in meta.open_jobs().await.unwrap() {
             over(&store, open.id).await;
-            assert_eq!(job(meta, open.id).await.state, "completed");
+            assert_eq!(job(meta, open.id).await.state.label(), "completed");
             coordinator.drop_collection(open.target).await.unwrap();
         }
         assert_sound(&store.url).await;
@@ -370,8 +370,8 @@ async fn r_1_and_r_2_hold_when_workers_cancels_and_publishers_race(store: Store)
         assert_sound(&store.url).await;
         over(&store, id).await;
         let last = job(&store.meta, id).await;
-        ends.insert(last.state);
-        if last.state == "completed" {
+        ends.insert(last.state.label());
+        if last.state.label() == "completed" {
             store.coordinator.drop_collection(last.target).await.unwrap();
         }
         assert_sound(&store.url).await;

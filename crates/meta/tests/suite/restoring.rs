@@ -177,7 +177,7 @@ pub(crate) async fn sweep(coordinator: &Coordinator) -> Result<usize> {
 pub(crate) async fn round(coordinator: &Coordinator, id: JobId, worker: &str) -> Result<bool> {
     coordinator.expire_tasks().await?;
     let Some(job) = coordinator.meta().job(id).await? else { return Ok(true) };
-    match job.state {
+    match job.state.label() {
         "pending" if job.options.mode == RestoreMode::Clone => coordinator.clone_job(id).await?,
         "pending" => coordinator.plan_job(id, BOUNDS).await?,
         "copying" => {
