@@ -292,8 +292,8 @@ async fn an_altered_index_is_a_new_definition_under_the_old_name(store: Store) {
     let altered = coordinator.alter_index(books, "v", words(&[("mmap.enabled", "true")]), &[]).await.unwrap();
     assert_ne!(altered.id, index.id);
     assert_eq!(altered.params, words(&[("index_type", "FLAT"), ("mmap.enabled", "true")]));
-    assert_eq!(store.record(books).await.unwrap().definition.indexes, [altered.clone()]);
-    assert_eq!(store.meta.definition_at(books, at).await.unwrap().indexes, [index.clone()]);
+    assert_eq!(store.record(books).await.unwrap().definition.indexes, std::slice::from_ref(&altered));
+    assert_eq!(store.meta.definition_at(books, at).await.unwrap().indexes, std::slice::from_ref(&index));
     let again = coordinator.alter_index(books, "v", words(&[("mmap.enabled", "true")]), &[]).await.unwrap();
     assert_eq!(again, altered);
     let back = coordinator.alter_index(books, "v", BTreeMap::new(), &["mmap.enabled".to_owned()]).await.unwrap();
