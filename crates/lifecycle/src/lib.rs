@@ -16,6 +16,7 @@ mod walk;
 pub mod copy_task;
 pub mod drivers;
 pub mod file_set;
+pub mod interval;
 pub mod permit;
 pub mod pin;
 pub mod restore_job;
@@ -26,6 +27,7 @@ pub mod table;
 
 pub use copy_task::CopyTask;
 pub use file_set::{ClaimPolicy, FileSet};
+pub use interval::{Gap, Interval};
 pub use permit::DeletePermit;
 pub use pin::{Expiry, LivePin, Pin};
 pub use restore_job::{Progress, RestoreJob};
