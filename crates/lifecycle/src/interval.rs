@@ -59,11 +59,12 @@ pub struct Gap {
 }
 
 impl Gap {
-    /// The gap that the end of the snapshot at `at` leaves between `snapshots`, the others that protect.
+    /// The gap that the end of the snapshot at `at` leaves between `snapshots`, the others that protect. Another one at
+    /// the same timestamp sees all that this one saw, and nothing is freed.
     #[must_use]
     pub fn around(at: Timestamp, snapshots: &[Timestamp]) -> Self {
         Self {
-            before: snapshots.iter().copied().filter(|ts| *ts < at).max(),
+            before: snapshots.iter().copied().filter(|ts| *ts <= at).max(),
             at,
             after: snapshots.iter().copied().filter(|ts| *ts > at).min(),
         }
@@ -102,6 +103,7 @@ mod tests {
         for bits in 0..1 << (TIMES + 1) {
             let all = snapshots(bits);
             for at in &all {
+                assert!(every_interval().iter().all(|one| !Gap::around(*at, &all).frees(*one)), "a twin protects");
                 let rest: Vec<Timestamp> = all.iter().copied().filter(|ts| ts != at).collect();
                 let gap = Gap::around(*at, &rest);
                 for interval in every_interval() {

@@ -13,6 +13,7 @@ mod samples;
 #[cfg(test)]
 mod walk;
 
+pub mod breaker;
 pub mod copy_task;
 pub mod drivers;
 pub mod file_set;
@@ -26,9 +27,9 @@ pub mod step;
 pub mod table;
 
 pub use copy_task::CopyTask;
-pub use file_set::{ClaimPolicy, FileSet};
+pub use file_set::{Brake, FileSet};
 pub use interval::{Gap, Interval};
-pub use permit::DeletePermit;
+pub use permit::{ClaimedRow, DeletePermit};
 pub use pin::{Expiry, LivePin, Pin};
 pub use restore_job::{Progress, RestoreJob};
 pub use segment::Segment;

@@ -1,9 +1,7 @@
 //! One machine of every state and one event of every kind: what tables and tests go through.
 
 use crate::file_set::{self, FileSet};
-use crate::{
-    ClaimPolicy, CopyTask, LivePin, RestoreJob, Segment, Snapshot, Step, copy_task, restore_job, segment, snapshot,
-};
+use crate::{CopyTask, LivePin, RestoreJob, Segment, Snapshot, Step, copy_task, restore_job, segment, snapshot};
 use elanus_types::{Checksum, Generation, NodeId, ObjectKey};
 
 /// What tables and tests ask of a machine.
@@ -100,7 +98,7 @@ impl Machine for FileSet {
             E::Release { not_before_ms: 5 },
             E::Abandon { not_before_ms: 5 },
             E::Undo,
-            E::Claim { now_ms: 5, policy: ClaimPolicy::AbandonedOnly },
+            E::Claim { now_ms: 5, brake: None },
             E::Reclaim,
             E::ObjectsGone,
         ]

@@ -5,6 +5,7 @@ use crate::restoring::{
     BOUNDS, LEASE_MS, assert_quiet, filled, job, new_restore, new_snapshot, number, round, snapshot, submit,
 };
 use crate::store::{CLUSTER, LATER_MS, Store, new_collection, node, rows_of, written};
+use elanus_meta::Room;
 use elanus_meta::model::{Created, NewSnapshot, TaskMessage};
 use elanus_meta::{Coordinator, Meta, MetaError, Result};
 use elanus_types::{CollectionId, FieldId, JobId, PartitionId};
@@ -182,9 +183,8 @@ async fn write(meta: Meta, collection: CollectionId, partition: PartitionId, own
 
 /// A round of the sweeper beside everything else.
 async fn sweep_once(coordinator: &Coordinator) {
-    if let Some(claimed) = settled(coordinator.claim_abandoned(10).await) {
-        let ids: Vec<_> = claimed.iter().map(|one| one.file_set).collect();
-        settled(coordinator.mark_gone(&ids).await);
+    if let Some(claimed) = settled(coordinator.claim_unneeded(Room::Any(10)).await) {
+        settled(coordinator.mark_gone(claimed.claim).await);
     }
 }
 
