@@ -8,7 +8,7 @@
 //! * `snapshot`: writes the manifests of a pinned timestamp.
 //! * `rollback`: a collection goes back in place to one of its snapshots.
 //! * `restore`: checker and scheduler of restore jobs.
-//! * `gc`: deletes what abandoned writes and failed restores had registered as their own. Nothing else.
+//! * `gc`: releases what was dropped, deletes what nothing needs.
 
 pub mod background;
 mod gc;
@@ -18,6 +18,8 @@ mod segment;
 mod service;
 mod snapshot;
 mod wake;
+
+pub use gc::{Bucket, DeleteGuard};
 
 use elanus_events::EventBus;
 use elanus_meta::{Coordinator, Meta};
@@ -50,6 +52,15 @@ pub struct DataCoordConfig {
     pub snapshot_lease_ms: i64,
     /// A dropped collection can be brought back for so long, in milliseconds; 0: it cannot.
     pub trash_retention_ms: i64,
+    /// What lost its last reference is deleted so much later, in milliseconds. Longer than every read takes, and than the
+    /// age of the oldest backup of the metadata that should be of use.
+    pub gc_drop_tolerance_ms: i64,
+    /// Rows of what is deleted are kept for so long, in milliseconds.
+    pub gc_tombstones_ms: i64,
+    /// What happened to each thing is told for so long, in milliseconds.
+    pub history_retention_ms: i64,
+    /// The audit trail of deletes is kept for so long, in milliseconds.
+    pub audit_retention_ms: i64,
 }
 
 impl Default for DataCoordConfig {
@@ -66,6 +77,10 @@ impl Default for DataCoordConfig {
             job_retention_ms: 3 * HOUR_MS,
             snapshot_lease_ms: 30_000,
             trash_retention_ms: 24 * HOUR_MS,
+            gc_drop_tolerance_ms: 24 * HOUR_MS,
+            gc_tombstones_ms: 48 * HOUR_MS,
+            history_retention_ms: 30 * 24 * HOUR_MS,
+            audit_retention_ms: 90 * 24 * HOUR_MS,
         }
     }
 }
@@ -75,11 +90,13 @@ impl Default for DataCoordConfig {
 pub(crate) struct Parts {
     pub(crate) coordinator: Coordinator,
     pub(crate) objects: Arc<dyn ObjectStore>,
+    pub(crate) guard: Arc<dyn DeleteGuard>,
     pub(crate) datanode: DataNodeClient<Channel>,
     pub(crate) node: NodeId,
     pub(crate) config: DataCoordConfig,
     pub(crate) background: Background,
     pub(crate) revocations: restore::Revocations,
+    pub(crate) gc: gc::Collector,
 }
 
 impl Parts {
@@ -102,7 +119,7 @@ impl DataCoord {
     /// Starts the coordinator of an epoch: its background tasks run from now on.
     pub fn start(
         coordinator: Coordinator,
-        objects: Arc<dyn ObjectStore>,
+        bucket: impl Into<Bucket>,
         bus: Arc<dyn EventBus>,
         datanode: DataNodeClient<Channel>,
         node: NodeId,
@@ -111,7 +128,10 @@ impl DataCoord {
     ) -> Self {
         let background = background.clone();
         let revocations = restore::Revocations::default();
-        let parts = Parts { coordinator, objects, datanode, node, config, background, revocations };
+        let coordinator = coordinator.with_drop_tolerance(config.gc_drop_tolerance_ms);
+        let Bucket { objects, guard } = bucket.into();
+        let gc = gc::Collector::default();
+        let parts = Parts { coordinator, objects, guard, datanode, node, config, background, revocations, gc };
         background::register(&parts);
         wake::listen(bus, parts.background.clone());
         Self { parts }

@@ -35,7 +35,7 @@ mod writes;
 pub use db::CommitHook;
 pub use error::{MetaError, Result};
 pub use gc::{
-    AuditRecord, BreakerRecord, Claimed, Forgotten, GcStatus, HoldRecord, KeptRecord, PauseRecord, PlanItem,
+    Amount, AuditRecord, BreakerRecord, Claimed, Forgotten, GcStatus, HoldRecord, KeptRecord, PauseRecord, PlanItem,
     PlanRecord, Progress, Recounted, Retention, Room, Waiting, WhyRecord,
 };
 pub use history::HistoryRecord;

@@ -62,6 +62,10 @@ pub(crate) struct StandaloneArgs {
     /// A dropped collection can be brought back for so long: elanus ctl trash. 0: it cannot
     #[arg(long, value_name = "TIME", env = "ELANUS_TRASH_RETENTION", default_value = "24h", value_parser = retention)]
     trash_retention: Duration,
+    /// What nothing needs any more is deleted so much later: reads that are under way still find it, and `elanus ctl gc
+    /// undo` brings a purged collection back. As long as the oldest backup of the metadata that should be of use
+    #[arg(long, value_name = "TIME", env = "ELANUS_GC_DROP_TOLERANCE", default_value = "24h", value_parser = retention)]
+    gc_drop_tolerance: Duration,
     /// How a restore gets its files when it is not said: clone shares those of the snapshot, copy makes new ones
     #[arg(long, value_name = "MODE", env = "ELANUS_RESTORE_MODE", default_value = "clone", value_parser = crate::restore_mode())]
     restore_mode: RestoreMode,
@@ -99,6 +103,7 @@ pub(super) struct Plan {
     pub(super) bus: Arc<dyn EventBus>,
     pub(super) message_bytes_max: usize,
     pub(super) trash_retention: Duration,
+    pub(super) gc_drop_tolerance: Duration,
     pub(super) restore_mode: RestoreMode,
 }
 
@@ -123,6 +128,7 @@ impl StandaloneArgs {
             bus,
             message_bytes_max: self.message_bytes_max,
             trash_retention: self.trash_retention,
+            gc_drop_tolerance: self.gc_drop_tolerance,
             restore_mode: self.restore_mode,
         })
     }

@@ -70,6 +70,7 @@ impl Services {
             DataCoordConfig {
                 restore_mode: plan.restore_mode,
                 trash_retention_ms: i64::try_from(plan.trash_retention.as_millis()).unwrap_or(i64::MAX),
+                gc_drop_tolerance_ms: i64::try_from(plan.gc_drop_tolerance.as_millis()).unwrap_or(i64::MAX),
                 ..DataCoordConfig::default()
             },
             &background,

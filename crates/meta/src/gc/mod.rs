@@ -24,6 +24,7 @@ mod undo;
 pub use audit::AuditRecord;
 pub use brakes::{HoldRecord, PauseRecord};
 pub use claim::{Claimed, Room};
+pub use elanus_lifecycle::breaker::Amount;
 pub use look::{BreakerRecord, GcStatus, KeptRecord, WhyRecord};
 pub use plans::{PlanItem, PlanRecord};
 pub use recount::Recounted;
