@@ -19,9 +19,9 @@ macro_rules! brake_on {
     ($now:literal) => {
         concat!(
             "CASE WHEN EXISTS (SELECT 1 FROM gc_state g WHERE g.frozen_ms IS NOT NULL) THEN 'frozen' \
-             WHEN EXISTS (SELECT 1 FROM gc_pauses p WHERE p.until_ms > ",
+             WHEN EXISTS (SELECT 1 FROM gc_pauses w WHERE w.until_ms > ",
             $now,
-            " AND (p.collection_id IS NULL OR p.collection_id = f.collection_id)) THEN 'paused' \
+            " AND (w.collection_id IS NULL OR w.collection_id = f.collection_id)) THEN 'paused' \
              WHEN EXISTS (SELECT 1 FROM gc_holds h WHERE h.snapshot_id IS NULL AND (h.collection_id = f.collection_id \
              OR h.collection_id IN (SELECT m.collection_id FROM memberships m WHERE m.file_set_id = f.file_set_id))) \
              THEN 'held' \

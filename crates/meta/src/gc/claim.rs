@@ -266,8 +266,8 @@ async fn reclaim(tx: &mut Tx, claim: i64, limit: u32) -> Result<u64> {
     let now_ms = tx.now_ms;
     tx.execute(
         "UPDATE file_sets SET claim_id = $1 WHERE file_set_id IN (SELECT f.file_set_id FROM file_sets f \
-         WHERE f.state = 'deleting' AND NOT EXISTS (SELECT 1 FROM gc_pauses p WHERE p.until_ms > $2 \
-         AND p.collection_id = f.collection_id) ORDER BY RANDOM() LIMIT $3)",
+         WHERE f.state = 'deleting' AND NOT EXISTS (SELECT 1 FROM gc_pauses w WHERE w.until_ms > $2 \
+         AND w.collection_id = f.collection_id) ORDER BY RANDOM() LIMIT $3)",
         args![claim, now_ms, i64::from(limit)],
     )
     .await
