@@ -14,7 +14,6 @@ mod samples;
 mod walk;
 
 pub mod breaker;
-pub mod copy_task;
 pub mod drivers;
 pub mod file_set;
 pub mod interval;
@@ -25,8 +24,8 @@ pub mod segment;
 pub mod snapshot;
 pub mod step;
 pub mod table;
+pub mod task;
 
-pub use copy_task::CopyTask;
 pub use file_set::{Brake, FileSet};
 pub use interval::{Gap, Interval};
 pub use permit::{ClaimedRow, DeletePermit};
@@ -35,3 +34,4 @@ pub use restore_job::{Progress, RestoreJob};
 pub use segment::Segment;
 pub use snapshot::Snapshot;
 pub use step::{CorruptRow, Refusal, Step};
+pub use task::{Compaction, CopyTask, IndexBuild};

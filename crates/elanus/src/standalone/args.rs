@@ -38,6 +38,9 @@ Everything that was acknowledged survives any end of the process, also kill -9."
 #[derive(Debug, Args)]
 #[command(after_long_help = HELP)]
 pub(crate) struct StandaloneArgs {
+    /// Configuration file: elanus config template. Environment and flags win over it
+    #[arg(long, value_name = "FILE", env = "ELANUS_CONFIG")]
+    config: Option<PathBuf>,
     /// Directory of all data; created when absent
     #[arg(long, value_name = "DIR", env = "ELANUS_DATA", default_value = "./elanus-data")]
     data: PathBuf,
@@ -63,8 +66,8 @@ pub(crate) struct StandaloneArgs {
     #[arg(long, value_name = "TIME", env = "ELANUS_TRASH_RETENTION", default_value = "24h", value_parser = retention)]
     trash_retention: Duration,
     /// What nothing needs any more is deleted so much later: reads that are under way still find it, and `elanus ctl gc
-    /// undo` brings a purged collection back. As long as the oldest backup of the metadata that should be of use
-    #[arg(long, value_name = "TIME", env = "ELANUS_GC_DROP_TOLERANCE", default_value = "24h", value_parser = retention)]
+    /// undo` brings a purged collection back. As long as the oldest backup of the metadata that should be of use. 0: at once
+    #[arg(long, value_name = "TIME", env = "ELANUS_GC_DROP_TOLERANCE", default_value = "24h", value_parser = tolerance)]
     gc_drop_tolerance: Duration,
     /// How a restore gets its files when it is not said: clone shares those of the snapshot, copy makes new ones
     #[arg(long, value_name = "MODE", env = "ELANUS_RESTORE_MODE", default_value = "clone", value_parser = crate::restore_mode())]
@@ -108,6 +111,16 @@ pub(super) struct Plan {
 }
 
 impl StandaloneArgs {
+    /// The configuration file, where there is one.
+    pub(crate) fn config_file(&self) -> Option<&Path> {
+        self.config.as_deref()
+    }
+
+    /// Refuses what [`Self::plan`] refuses.
+    pub(crate) fn check(&self) -> anyhow::Result<()> {
+        self.plan().map(drop).map_err(StartError::into_error)
+    }
+
     /// Refuses what this build cannot be made of, before anything is touched.
     pub(super) fn plan(&self) -> Result<Plan, StartError> {
         let bus = elanus_events::open(&self.events).map_err(|error| StartError::Usage(anyhow!("--events: {error}")))?;
@@ -161,6 +174,15 @@ fn checked_meta_url(url: &str) -> anyhow::Result<String> {
 fn sqlite_url(path: &Path) -> anyhow::Result<String> {
     let text = path.to_str().with_context(|| format!("{} is not UTF-8", path.display()))?;
     Ok(format!("sqlite://{text}"))
+}
+
+/// Not shorter than a reader's lease lasts: what a read may still open must not depend on its heartbeat alone.
+fn tolerance(text: &str) -> Result<Duration, String> {
+    let least = Duration::from_millis(elanus_querynode::READER_LEASE_MS.unsigned_abs());
+    match retention(text)? {
+        time if time.is_zero() || time >= least => Ok(time),
+        _ => Err(format!("give {least:?} or more, the time of a reader's lease, or 0")),
+    }
 }
 
 /// `24h`, `7days`, `0`.
@@ -261,6 +283,16 @@ mod tests {
         }
         for bad in ["", "24", "-1h", "soon"] {
             assert!(plan(&["--trash-retention", bad]).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_tolerance_is_not_shorter_than_a_readers_lease() {
+        for (text, seconds) in [("0", 0), ("60s", 60), ("24h", 86_400)] {
+            assert_eq!(tolerance(text).map(|time| time.as_secs()), Ok(seconds));
+        }
+        for bad in ["59s", "1ms", "-1h", "24"] {
+            assert!(tolerance(bad).is_err(), "{bad}");
         }
     }
 
