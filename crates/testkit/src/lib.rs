@@ -17,7 +17,7 @@ mod server;
 pub mod settings;
 mod wait;
 
-pub use binary::{Ended, NoBinary, elanus};
+pub use binary::{Ended, NoBinary, elanus, path as program};
 pub use http::get;
 pub use ports::free_port;
 pub use python::python;

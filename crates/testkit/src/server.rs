@@ -28,6 +28,8 @@ pub struct Server {
     data: PathBuf,
     listen: SocketAddr,
     management: SocketAddr,
+    /// More of the command line.
+    args: Vec<String>,
 }
 
 /// How to ask a server to end.
@@ -47,7 +49,17 @@ impl Server {
     pub async fn start() -> Result<Self> {
         let home = home()?;
         let data = home.path().join("data");
-        Self::launch(home, data).await
+        Self::launch(home, data, &[]).await
+    }
+
+    /// As [`Server::start`], with more arguments of `elanus standalone`.
+    ///
+    /// # Errors
+    /// When the program was not built, or ends instead.
+    pub async fn start_with(args: &[&str]) -> Result<Self> {
+        let home = home()?;
+        let data = home.path().join("data");
+        Self::launch(home, data, args).await
     }
 
     /// Starts a server on this data directory.
@@ -55,12 +67,13 @@ impl Server {
     /// # Errors
     /// When the program was not built, or ends instead.
     pub async fn start_in(data: &Path) -> Result<Self> {
-        Self::launch(home()?, data.to_owned()).await
+        Self::launch(home()?, data.to_owned(), &[]).await
     }
 
-    async fn launch(home: TempDir, data: PathBuf) -> Result<Self> {
+    async fn launch(home: TempDir, data: PathBuf, args: &[&str]) -> Result<Self> {
+        let args = args.iter().map(|arg| (*arg).to_owned()).collect();
         let nowhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let mut server = Self { child: None, home, data, listen: nowhere, management: nowhere };
+        let mut server = Self { child: None, home, data, listen: nowhere, management: nowhere, args };
         for _ in 1..PORT_ATTEMPTS_MAX {
             server.move_to_free_ports()?;
             match server.restart().await {
@@ -101,6 +114,7 @@ impl Server {
             .args(["--data".as_ref(), self.data.as_os_str()])
             .args(["--listen", &self.listen.to_string()])
             .args(["--management", &self.management.to_string()])
+            .args(&self.args)
             .env("RUST_BACKTRACE", "1")
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
