@@ -184,13 +184,16 @@ impl Coordinator {
         let mut ended = 0;
         for (sql, keep_ms) in [
             (
-                "DELETE FROM history WHERE history_id IN \
-                 (SELECT h.history_id FROM history h WHERE h.history_id < $1 ORDER BY h.history_id LIMIT $2)",
+                // From the first one on: a range with two ends is looked up in the index.
+                "DELETE FROM history WHERE history_id >= (SELECT MIN(f.history_id) FROM history f) AND history_id <= \
+                 (SELECT MAX(l.history_id) FROM (SELECT h.history_id FROM history h WHERE h.history_id < $1 \
+                  ORDER BY h.history_id LIMIT $2) l)",
                 keep.history_ms,
             ),
             (
-                "DELETE FROM gc_audit WHERE audit_id IN \
-                 (SELECT a.audit_id FROM gc_audit a WHERE a.audit_id < $1 ORDER BY a.audit_id LIMIT $2)",
+                "DELETE FROM gc_audit WHERE audit_id >= (SELECT MIN(f.audit_id) FROM gc_audit f) AND audit_id <= \
+                 (SELECT MAX(l.audit_id) FROM (SELECT a.audit_id FROM gc_audit a WHERE a.audit_id < $1 \
+                  ORDER BY a.audit_id LIMIT $2) l)",
                 keep.audit_ms,
             ),
             (
