@@ -53,3 +53,8 @@ async fn pymilvus_gc_g_1_g_2() {
 async fn pymilvus_errors() {
     run("errors.py").await;
 }
+
+#[tokio::test]
+async fn pymilvus_catalog_r_4() {
+    run("catalog.py").await;
+}

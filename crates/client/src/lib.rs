@@ -16,6 +16,7 @@
 mod call;
 mod collections;
 mod connect;
+mod databases;
 mod error;
 mod gc;
 mod jobs;
@@ -26,6 +27,7 @@ mod trash;
 
 pub use collections::Collections;
 pub use connect::{Builder, Client};
+pub use databases::Databases;
 pub use elanus_proto::admin::{
     CollectionDetail, GcAmount, GcAuditLine, GcHold, GcPause, GcPlan, GcPlanItem, GcRun, GcStatus, GcWhy, ScrubReport,
 };

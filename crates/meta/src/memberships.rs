@@ -109,9 +109,21 @@ pub(crate) async fn end(
             }
         }
     }
-    if ended == 0 {
-        return Ok(0);
+    if ended > 0 {
+        release_ended(tx, collection, at, on_behalf, not_before_ms).await?;
     }
+    Ok(ended)
+}
+
+/// Releases what a transaction ended at its timestamp `at` and no snapshot protects. For those whose way of ending is none
+/// of [`Ending`].
+pub(crate) async fn release_ended(
+    tx: &mut Tx,
+    collection: CollectionId,
+    at: Timestamp,
+    on_behalf: For,
+    not_before_ms: i64,
+) -> Result<Released> {
     // All snapshots are earlier than `at`: the last one that protects decides (IV-1).
     let row = tx
         .one(
@@ -129,8 +141,7 @@ pub(crate) async fn end(
             args![collection.0, at.0, last_snapshot, release],
         )
         .await?;
-    take_back(tx, release, marked, collection, on_behalf, not_before_ms).await?;
-    Ok(ended)
+    take_back(tx, release, marked, collection, on_behalf, not_before_ms).await
 }
 
 /// Takes back the references of the `marked` memberships of a release (RL-1).

@@ -53,6 +53,7 @@ pass_on! {
     scrub -> scrub(a::ScrubRequest) -> a::ScrubReport;
     gc -> gc(a::GcRequest) -> a::GcAnswer;
     rollback_collection -> rollback_collection(dc::SnapshotRef) -> dc::Rollback;
+    detach_collection -> detach_collection(dc::CollectionRef) -> dc::RestoreJob;
     list_trash -> list_trash(dc::ListCollectionsRequest) -> dc::ListTrashResponse;
     purge_trash -> purge_trash(dc::CollectionRef) -> dc::TrashedCollection;
     list_collections -> list_collections(dc::ListCollectionsRequest) -> dc::ListCollectionsResponse;

@@ -2,9 +2,11 @@
 
 mod collection;
 mod confirm;
+mod database;
 mod gc;
 mod inspect;
 mod job;
+mod root;
 mod rows;
 mod scrub;
 mod snapshot;
@@ -29,6 +31,7 @@ Examples:
   elanus ctl job list
   elanus ctl --output json collection describe docs | jq .statistics.row_count
   elanus ctl scrub --checksums
+  elanus ctl root show --data /var/lib/elanus
   elanus ctl snapshot inspect data/CLUSTER/snapshots/3/metadata/7.json --verify checksum
 
 Exit codes:
@@ -41,7 +44,7 @@ Exit codes:
   7  the server is away; a command that changes something may have been done or not
   130  interrupted";
 
-/// Snapshots, restore jobs and checks of a running server.
+/// Snapshots, restore jobs and checks of a running server; the root path without one.
 #[derive(Debug, Args)]
 #[command(after_long_help = HELP)]
 pub(crate) struct CtlArgs {
@@ -57,7 +60,15 @@ struct Options {
     #[arg(long, value_name = "URL", env = "ELANUS_ADDR", default_value = "http://127.0.0.1:19530", global = true)]
     addr: String,
     /// Database of the collections that are named
-    #[arg(long, value_name = "NAME", env = "ELANUS_DB", default_value = "default", global = true)]
+    #[arg(
+        long,
+        short = 'd',
+        visible_alias = "database",
+        value_name = "NAME",
+        env = "ELANUS_DB",
+        default_value = "default",
+        global = true
+    )]
     db: String,
     /// What results look like; JSON is stable and exact
     #[arg(long, value_name = "FORMAT", env = "ELANUS_OUTPUT", default_value = "table", global = true)]
@@ -78,6 +89,9 @@ enum Command {
     /// Look at collections, roll them back
     #[command(subcommand, visible_alias = "collections")]
     Collection(collection::Command),
+    /// List, create and drop databases
+    #[command(subcommand, visible_alias = "databases")]
+    Database(database::Command),
     /// Bring dropped collections back, or end their way back
     #[command(subcommand)]
     Trash(trash::Command),
@@ -85,6 +99,8 @@ enum Command {
     #[command(subcommand)]
     Gc(gc::Command),
     Scrub(scrub::ScrubArgs),
+    /// Whose root path it is: show, take, repair; needs no server
+    Root(root::RootArgs),
 }
 
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -128,10 +144,14 @@ async fn execute(args: CtlArgs) -> Result<Rendered, Stop> {
     if let Command::Snapshot(snapshot::Command::Inspect(args)) = &args.command {
         return inspect::execute(args).await;
     }
+    let command = match args.command {
+        Command::Root(args) => return root::execute(args).await,
+        command => command,
+    };
     let Options { addr, db, timeout, .. } = args.options;
     let mut builder = Client::builder(&addr).database(db);
     let bounded = !matches!(
-        args.command,
+        command,
         Command::Scrub(_)
             | Command::Gc(gc::Command::Run { .. } | gc::Command::Apply { .. } | gc::Command::Pause { .. })
     );
@@ -139,13 +159,15 @@ async fn execute(args: CtlArgs) -> Result<Rendered, Stop> {
         builder = builder.timeout(timeout);
     }
     let client = builder.connect().await?;
-    match args.command {
+    match command {
         Command::Snapshot(command) => snapshot::execute(&client, command).await,
         Command::Job(command) => job::execute(&client, command).await,
         Command::Collection(command) => collection::execute(&client, command).await,
+        Command::Database(command) => database::execute(&client, command).await,
         Command::Trash(command) => trash::execute(&client, command).await,
         Command::Gc(command) => gc::execute(&client, command).await,
         Command::Scrub(args) => scrub::execute(&client, &args).await,
+        Command::Root(_) => unreachable!("answered above"),
     }
 }
 
@@ -192,7 +214,7 @@ mod tests {
         let lines: Vec<_> =
             lines.map(|line| line.split(" |").next().unwrap().replace("'before the import'", "x")).collect();
         let lines: Vec<_> = lines.into_iter().map(|line| line.replace("'id < 10'", "x")).collect();
-        assert_eq!(lines.len(), 12);
+        assert_eq!(lines.len(), 13);
         for line in lines {
             assert!(parse(&line).is_ok(), "{line}");
         }
@@ -204,6 +226,8 @@ mod tests {
             "--db other --output json snapshot list docs",
             "snapshot list docs --db other --output json",
             "snapshot --db other list --output json docs",
+            "snapshot list -d other docs --output json",
+            "--database other snapshot list docs --output json",
         ] {
             let args = parse(line).unwrap();
             assert_eq!((args.options.db.as_str(), args.options.output), ("other", Format::Json), "{line}");
@@ -226,6 +250,10 @@ mod tests {
             "collection rollback docs",
             "trash restore",
             "trash purge",
+            "root",
+            "root takeover",
+            "root takeover --expect-cluster x --expect-epoch 1 --reason y",
+            "root adopt --cluster 7",
             "--output xml job list",
             "--timeout soon job list",
         ] {

@@ -223,6 +223,7 @@ impl Coordinator {
 async fn forget_collection(tx: &mut Tx, id: i64) -> Result<()> {
     for sql in [
         "DELETE FROM rollbacks WHERE collection_id = $1",
+        "DELETE FROM aliases WHERE collection_id = $1",
         "DELETE FROM collection_versions WHERE collection_id = $1",
         "DELETE FROM partitions WHERE collection_id = $1",
         "DELETE FROM indexes WHERE collection_id = $1",

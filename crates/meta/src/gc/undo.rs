@@ -6,17 +6,17 @@
 //! UD-2  Each membership that comes back is one reference again, given in the transaction that shows the collection.
 
 use super::audit::{self, Line};
-use crate::Coordinator;
 use crate::catalog::COUNT_LOADED;
 use crate::clock::lock_if_dropped;
 use crate::db::{Tx, add, args};
-use crate::definitions::{collection_by_name, record};
+use crate::definitions::{database_id, name_holder, record};
 use crate::error::{MetaError, Result};
 use crate::file_sets::{bind, live_with, stepped, update_file_sets_columns};
 use crate::model::CollectionRecord;
 use crate::rows::{collection_not_found, count};
+use crate::{Coordinator, databases};
 use elanus_lifecycle::file_set::{Columns, Event};
-use elanus_types::{CollectionId, DatabaseId, Failure, Timestamp};
+use elanus_types::{CollectionId, Failure, Timestamp};
 use sqlx::Row;
 
 /// Memberships of `$1` that held until its drop at `$2`.
@@ -41,7 +41,8 @@ impl Coordinator {
         let Some(mut clock) = lock_if_dropped(&mut tx, id).await? else { return Err(collection_not_found(id)) };
         let row = tx
             .one(
-                "SELECT name, database_id, dropped_ts, forgotten_ts FROM collections WHERE collection_id = $1",
+                "SELECT c.name, d.name AS database_name, c.dropped_ts, c.forgotten_ts FROM collections c \
+                 JOIN databases d ON d.database_id = c.database_id WHERE c.collection_id = $1",
                 args![id.0],
             )
             .await?;
@@ -51,10 +52,13 @@ impl Coordinator {
         if row.try_get::<i64, _>("forgotten_ts")? >= dropped_ts.0 {
             return Err(too_late(id, "its files are deleted"));
         }
-        if collection_by_name(&mut tx, DatabaseId(row.try_get("database_id")?), name).await?.is_some() {
-            let text = format!("a collection named {name} already exists; bring this one back under another name");
+        let database_name: String = row.try_get("database_name")?;
+        let database = database_id(&mut tx, &database_name).await?;
+        if name_holder(&mut tx, database, name).await?.is_some() {
+            let text = format!("{name} is the name of another collection or alias; bring this one back under another");
             return Err(Failure::invalid(text).into());
         }
+        databases::require_room(&mut tx, database).await?;
         let files = give_back(&mut tx, id, dropped_ts).await?;
         let ts = clock.tick(&mut tx).await?;
         for sql in [
