@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use elanus_scenarios::file;
-use elanus_testkit::{Server, python};
+use elanus_testkit::{Server, program, python};
 
 async fn run(script: &str) {
     let mut server = Server::start().await.unwrap();
@@ -36,6 +36,17 @@ async fn pymilvus_search() {
 #[tokio::test]
 async fn pymilvus_snapshots_s_1_s_2_s_3_r_4() {
     run("snapshots.py").await;
+}
+
+#[tokio::test]
+async fn pymilvus_gc_g_1_g_2() {
+    let mut server = Server::start_with(&["--trash-retention", "0", "--gc-drop-tolerance", "0"]).await.unwrap();
+    let management = format!("http://{}", server.management());
+    let (data, program) = (server.data().display().to_string(), program().unwrap().display().to_string());
+    let args = [server.url(), data, program, management];
+    let written = python(&file("python").join("gc.py"), &args.each_ref().map(String::as_str)).await;
+    eprintln!("{}", written.unwrap());
+    server.terminate().await.unwrap();
 }
 
 #[tokio::test]

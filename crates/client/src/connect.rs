@@ -1,6 +1,6 @@
 //! From an address to a client.
 
-use crate::{ClientError, Collections, Databases, ErrorKind, Jobs, Result, Scrub, Snapshots, Trash};
+use crate::{ClientError, Collections, Databases, ErrorKind, Gc, Jobs, Result, Scrub, Snapshots, Trash};
 use elanus_proto::{
     admin::admin_client::AdminClient,
     milvus::milvus_service_client::MilvusServiceClient,
@@ -84,6 +84,12 @@ impl Client {
     #[must_use]
     pub fn trash(&self) -> Trash<'_> {
         Trash(self)
+    }
+
+    /// The garbage collector.
+    #[must_use]
+    pub fn gc(&self) -> Gc<'_> {
+        Gc { client: self, actor: String::new() }
     }
 
     /// Compares the object store with the metadata. Deletes nothing.

@@ -18,6 +18,7 @@ mod collections;
 mod connect;
 mod databases;
 mod error;
+mod gc;
 mod jobs;
 mod scrub;
 mod snapshot_reads;
@@ -27,13 +28,16 @@ mod trash;
 pub use collections::Collections;
 pub use connect::{Builder, Client};
 pub use databases::Databases;
-pub use elanus_proto::admin::{CollectionDetail, ScrubReport};
+pub use elanus_proto::admin::{
+    CollectionDetail, GcAmount, GcAuditLine, GcHold, GcPause, GcPlan, GcPlanItem, GcRun, GcStatus, GcWhy, ScrubReport,
+};
 pub use elanus_proto::datacoord::{
     Collection, JobError, JobHistoryLine, Pin, RestoreJob, Rollback, Snapshot, Statistics, TrashedCollection,
 };
 pub use elanus_proto::milvus::QueryResults;
 pub use elanus_types::RestoreMode;
 pub use error::{ClientError, ErrorKind, Result};
+pub use gc::{Gc, GcCollection};
 pub use jobs::{Jobs, ListJobs};
 pub use scrub::Scrub;
 pub use snapshot_reads::QuerySnapshot;

@@ -9,7 +9,7 @@
 //! * [`Workers`]: how data nodes are reached, inside the process or on the network.
 //! * `rollback`: a collection goes back in place to one of its snapshots.
 //! * `restore`: checker and scheduler of restore jobs.
-//! * `gc`: deletes what abandoned writes and failed restores had registered as their own. Nothing else.
+//! * `gc`: releases what was dropped, deletes what nothing needs.
 
 pub mod background;
 mod gc;
@@ -22,6 +22,8 @@ mod wake;
 mod workers;
 
 pub use workers::{OwnWorker, RemoteWorkers, Workers};
+
+pub use gc::{Bucket, DeleteGuard};
 
 use elanus_events::EventBus;
 use elanus_meta::{Coordinator, Meta};
@@ -52,6 +54,15 @@ pub struct DataCoordConfig {
     pub snapshot_lease_ms: i64,
     /// A dropped collection can be brought back for so long, in milliseconds; 0: it cannot.
     pub trash_retention_ms: i64,
+    /// What lost its last reference is deleted so much later, in milliseconds. Longer than every read takes, and than the
+    /// age of the oldest backup of the metadata that should be of use.
+    pub gc_drop_tolerance_ms: i64,
+    /// Rows of what is deleted are kept for so long, in milliseconds.
+    pub gc_tombstones_ms: i64,
+    /// What happened to each thing is told for so long, in milliseconds.
+    pub history_retention_ms: i64,
+    /// The audit trail of deletes is kept for so long, in milliseconds.
+    pub audit_retention_ms: i64,
 }
 
 impl Default for DataCoordConfig {
@@ -68,6 +79,10 @@ impl Default for DataCoordConfig {
             job_retention_ms: 3 * HOUR_MS,
             snapshot_lease_ms: 30_000,
             trash_retention_ms: 24 * HOUR_MS,
+            gc_drop_tolerance_ms: 24 * HOUR_MS,
+            gc_tombstones_ms: 48 * HOUR_MS,
+            history_retention_ms: 30 * 24 * HOUR_MS,
+            audit_retention_ms: 90 * 24 * HOUR_MS,
         }
     }
 }
@@ -77,12 +92,14 @@ impl Default for DataCoordConfig {
 pub(crate) struct Parts {
     pub(crate) coordinator: Coordinator,
     pub(crate) objects: Arc<dyn ObjectStore>,
+    pub(crate) guard: Arc<dyn DeleteGuard>,
     pub(crate) workers: Arc<dyn Workers>,
     pub(crate) node: NodeId,
     pub(crate) config: DataCoordConfig,
     pub(crate) background: Background,
     pub(crate) revocations: restore::Revocations,
     pub(crate) schedule: restore::Schedule,
+    pub(crate) gc: gc::Collector,
 }
 
 impl Parts {
@@ -105,7 +122,7 @@ impl DataCoord {
     /// Starts the coordinator of an epoch: its background tasks run from now on.
     pub fn start(
         coordinator: Coordinator,
-        objects: Arc<dyn ObjectStore>,
+        bucket: impl Into<Bucket>,
         bus: Arc<dyn EventBus>,
         workers: Arc<dyn Workers>,
         node: NodeId,
@@ -114,7 +131,10 @@ impl DataCoord {
     ) -> Self {
         let background = background.clone();
         let (revocations, schedule) = (restore::Revocations::default(), restore::Schedule::default());
-        let parts = Parts { coordinator, objects, workers, node, config, background, revocations, schedule };
+        let coordinator = coordinator.with_drop_tolerance(config.gc_drop_tolerance_ms);
+        let Bucket { objects, guard } = bucket.into();
+        let gc = gc::Collector::default();
+        let parts = Parts { coordinator, objects, guard, workers, node, config, background, revocations, schedule, gc };
         background::register(&parts);
         wake::listen(bus, parts.background.clone(), parts.coordinator.clone());
         Self { parts }

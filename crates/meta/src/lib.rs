@@ -18,9 +18,11 @@ mod db;
 mod definitions;
 mod error;
 mod file_sets;
+mod gc;
 mod history;
 mod machines;
 mod manifests;
+mod memberships;
 pub mod model;
 mod outbox;
 mod pins;
@@ -31,7 +33,6 @@ mod roots;
 mod rows;
 mod segments;
 mod snapshots;
-mod sweep;
 mod tasks;
 mod trash;
 mod workers;
@@ -40,12 +41,15 @@ mod writes;
 pub use databases::DatabaseRecord;
 pub use db::CommitHook;
 pub use error::{MetaError, Result};
+pub use gc::{
+    Amount, AuditRecord, BreakerRecord, Claimed, Forgotten, GcStatus, HoldRecord, KeptRecord, PauseRecord, PlanItem,
+    PlanRecord, Progress, Recounted, Retention, Room, Waiting, WhyRecord,
+};
 pub use history::HistoryRecord;
 pub use rollback::{Begun, NewRollback, RollbackRecord};
 pub use roots::{RootMirror, RootRecord};
 pub use segments::SegmentRecord;
 pub use snapshots::SnapshotFilesPlan;
-pub use sweep::Claimed;
 pub use trash::TrashRecord;
 
 use db::{Db, Engine, args};
@@ -60,10 +64,14 @@ use tokio::sync::watch;
 /// Migrations in order. Never edited once released, only added to.
 const MIGRATIONS: &[(i64, &str, &str)] = &[
     (1, "first", include_str!("../migrations/0001_first.sql")),
+    (2, "gc", include_str!("../migrations/0002_gc.sql")),
     (3, "roots", include_str!("../migrations/0003_roots.sql")),
     (4, "workers", include_str!("../migrations/0004_workers.sql")),
     (5, "catalog", include_str!("../migrations/0005_catalog.sql")),
 ];
+
+/// What was released waits so long before it is deleted, unless [`Coordinator::with_drop_tolerance`] says otherwise.
+const DROP_TOLERANCE_MS: i64 = 24 * 3_600_000;
 
 /// The metadata store of one cluster. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -77,6 +85,7 @@ pub struct Meta {
 pub struct Coordinator {
     meta: Meta,
     epoch: Epoch,
+    drop_tolerance_ms: i64,
     /// Becomes true, for all clones, when a write found out that another took over; never false again.
     fenced: watch::Sender<bool>,
 }
@@ -161,7 +170,7 @@ impl Meta {
 
 impl Coordinator {
     pub(crate) fn new(meta: Meta, epoch: Epoch) -> Self {
-        Self { meta, epoch, fenced: watch::Sender::new(false) }
+        Self { meta, epoch, drop_tolerance_ms: DROP_TOLERANCE_MS, fenced: watch::Sender::new(false) }
     }
 
     /// The store that this coordinates.
@@ -174,6 +183,18 @@ impl Coordinator {
     #[must_use]
     pub fn epoch(&self) -> Epoch {
         self.epoch
+    }
+
+    /// The same coordinator; what it releases from now on waits so long before it may be deleted.
+    #[must_use]
+    pub fn with_drop_tolerance(mut self, drop_tolerance_ms: i64) -> Self {
+        self.drop_tolerance_ms = drop_tolerance_ms.max(0);
+        self
+    }
+
+    /// Before that, what this transaction releases is not deleted.
+    pub(crate) fn not_before_ms(&self, tx: &db::Tx) -> i64 {
+        tx.now_ms.saturating_add(self.drop_tolerance_ms)
     }
 
     /// Asks whether this is still the coordinator; what it learns, [`Coordinator::fenced`] tells.

@@ -98,7 +98,7 @@ pub(crate) struct JobRow {
     record: JobRecord,
     machine: RestoreJob,
     progress: Progress,
-    /// Timestamp of the snapshot; of a detach 0.
+    /// Timestamp of the snapshot, which a job that is not over pins; 0 when it is gone, and of a detach.
     create_ts: Timestamp,
 }
 

@@ -51,6 +51,7 @@ pass_on! {
     list_job_errors -> list_job_errors(dc::JobRef) -> dc::ListJobErrorsResponse;
     list_job_history -> list_job_history(dc::JobRef) -> dc::ListJobHistoryResponse;
     scrub -> scrub(a::ScrubRequest) -> a::ScrubReport;
+    gc -> gc(a::GcRequest) -> a::GcAnswer;
     rollback_collection -> rollback_collection(dc::SnapshotRef) -> dc::Rollback;
     detach_collection -> detach_collection(dc::CollectionRef) -> dc::RestoreJob;
     list_trash -> list_trash(dc::ListCollectionsRequest) -> dc::ListTrashResponse;

@@ -78,8 +78,8 @@ async fn judge(parts: &Parts, known: &KnownObject, found: Option<u64>, checksums
         ("gone", None) => Verdict::Sound,
         ("gone", Some(_)) => Verdict::Unknown,
         // Being written, or waiting to be deleted: there or not, both are right.
-        ("intent", _) => Verdict::Abandoned,
-        ("queued" | "deleting", _) if known.abandoned => Verdict::Abandoned,
+        ("intent" | "deleting", _) => Verdict::Abandoned,
+        ("queued", _) if known.abandoned => Verdict::Abandoned,
         (_, None) => Verdict::Missing,
         (_, Some(size)) if known.size.is_some_and(|expected| expected != size) => Verdict::Damaged,
         (_, Some(_)) if checksums => {

@@ -4,6 +4,7 @@ mod alter;
 mod catalog;
 mod convert;
 mod databases;
+mod gc;
 mod restore;
 mod snapshots;
 mod trash;
@@ -82,4 +83,5 @@ impl Calls for DataCoord {
     async fn report_task(&self, r: Request<pb::TaskReport>) -> Result<Response<pb::TaskReportReply>, Status> { answer(restore::report(&self.parts, r.into_inner()).await) }
 
     async fn scrub(&self, r: Request<admin::ScrubRequest>) -> Result<Response<admin::ScrubReport>, Status> { answer(crate::gc::scrub(&self.parts, r.into_inner().checksums).await) }
+    async fn gc(&self, r: Request<admin::GcRequest>) -> Result<Response<admin::GcAnswer>, Status> { answer(gc::serve(&self.parts, r.into_inner()).await) }
 }

@@ -3,6 +3,7 @@
 mod collection;
 mod confirm;
 mod database;
+mod gc;
 mod inspect;
 mod job;
 mod root;
@@ -25,6 +26,8 @@ Examples:
   elanus ctl snapshot query docs before-v2 --filter 'id < 10' --limit 20
   elanus ctl collection rollback docs before-v2
   elanus ctl trash restore docs --as docs_again
+  elanus ctl gc status
+  elanus ctl gc pause --collection docs --ttl 2h
   elanus ctl job list
   elanus ctl --output json collection describe docs | jq .statistics.row_count
   elanus ctl scrub --checksums
@@ -33,7 +36,7 @@ Examples:
 
 Exit codes:
   0  done
-  1  failed; also: scrub or inspect found a difference
+  1  failed; also: scrub or inspect found a difference, gc is frozen or a circuit breaker open
   2  the command line, or a value in it, is wrong
   4  not found
   5  in the way: pinned, or the name is taken
@@ -70,7 +73,7 @@ struct Options {
     /// What results look like; JSON is stable and exact
     #[arg(long, value_name = "FORMAT", env = "ELANUS_OUTPUT", default_value = "table", global = true)]
     output: Format,
-    /// Longest wait for one answer of the server, for example 90s [default: 60s; scrub: none]
+    /// Longest wait for one answer of the server, for example 90s [default: 60s; scrub, gc run, apply and pause: none]
     #[arg(long, value_name = "TIME", env = "ELANUS_TIMEOUT", value_parser = humantime::parse_duration, global = true)]
     timeout: Option<Duration>,
 }
@@ -92,6 +95,9 @@ enum Command {
     /// Bring dropped collections back, or end their way back
     #[command(subcommand)]
     Trash(trash::Command),
+    /// See what waits for deletion and what keeps it; pause, hold, plan, undo
+    #[command(subcommand)]
+    Gc(gc::Command),
     Scrub(scrub::ScrubArgs),
     /// Whose root path it is: show, take, repair; needs no server
     Root(root::RootArgs),
@@ -144,7 +150,11 @@ async fn execute(args: CtlArgs) -> Result<Rendered, Stop> {
     };
     let Options { addr, db, timeout, .. } = args.options;
     let mut builder = Client::builder(&addr).database(db);
-    let bounded = !matches!(command, Command::Scrub(_));
+    let bounded = !matches!(
+        command,
+        Command::Scrub(_)
+            | Command::Gc(gc::Command::Run { .. } | gc::Command::Apply { .. } | gc::Command::Pause { .. })
+    );
     if let Some(timeout) = timeout.or(bounded.then_some(TIMEOUT)) {
         builder = builder.timeout(timeout);
     }
@@ -155,6 +165,7 @@ async fn execute(args: CtlArgs) -> Result<Rendered, Stop> {
         Command::Collection(command) => collection::execute(&client, command).await,
         Command::Database(command) => database::execute(&client, command).await,
         Command::Trash(command) => trash::execute(&client, command).await,
+        Command::Gc(command) => gc::execute(&client, command).await,
         Command::Scrub(args) => scrub::execute(&client, &args).await,
         Command::Root(_) => unreachable!("answered above"),
     }
@@ -203,7 +214,7 @@ mod tests {
         let lines: Vec<_> =
             lines.map(|line| line.split(" |").next().unwrap().replace("'before the import'", "x")).collect();
         let lines: Vec<_> = lines.into_iter().map(|line| line.replace("'id < 10'", "x")).collect();
-        assert_eq!(lines.len(), 11);
+        assert_eq!(lines.len(), 13);
         for line in lines {
             assert!(parse(&line).is_ok(), "{line}");
         }

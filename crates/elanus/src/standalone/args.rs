@@ -66,6 +66,10 @@ pub(crate) struct StandaloneArgs {
     /// A dropped collection can be brought back for so long: elanus ctl trash. 0: it cannot
     #[arg(long, value_name = "TIME", env = "ELANUS_TRASH_RETENTION", default_value = "24h", value_parser = retention)]
     trash_retention: Duration,
+    /// What nothing needs any more is deleted so much later: reads that are under way still find it, and `elanus ctl gc
+    /// undo` brings a purged collection back. As long as the oldest backup of the metadata that should be of use. 0: at once
+    #[arg(long, value_name = "TIME", env = "ELANUS_GC_DROP_TOLERANCE", default_value = "24h", value_parser = tolerance)]
+    gc_drop_tolerance: Duration,
     /// How a restore gets its files when it is not said: clone shares those of the snapshot, copy makes new ones
     #[arg(long, value_name = "MODE", env = "ELANUS_RESTORE_MODE", default_value = "clone", value_parser = crate::restore_mode())]
     restore_mode: RestoreMode,
@@ -105,6 +109,7 @@ pub(super) struct Plan {
     pub(super) bus: Arc<dyn EventBus>,
     pub(super) message_bytes_max: usize,
     pub(super) trash_retention: Duration,
+    pub(super) gc_drop_tolerance: Duration,
     pub(super) restore_mode: RestoreMode,
     pub(super) datanode: DataNodeConfig,
 }
@@ -130,6 +135,7 @@ impl StandaloneArgs {
             bus,
             message_bytes_max: self.message_bytes_max,
             trash_retention: self.trash_retention,
+            gc_drop_tolerance: self.gc_drop_tolerance,
             restore_mode: self.restore_mode,
             datanode: DataNodeConfig {
                 copy_slots: self.copy_slots,
@@ -137,6 +143,15 @@ impl StandaloneArgs {
                 ..DataNodeConfig::default()
             },
         })
+    }
+}
+
+/// Not shorter than a reader's lease lasts: what a read may still open must not depend on its heartbeat alone.
+fn tolerance(text: &str) -> Result<Duration, String> {
+    let least = Duration::from_millis(elanus_querynode::READER_LEASE_MS.unsigned_abs());
+    match retention(text)? {
+        time if time.is_zero() || time >= least => Ok(time),
+        _ => Err(format!("give {least:?} or more, the time of a reader's lease, or 0")),
     }
 }
 
@@ -235,6 +250,16 @@ mod tests {
         }
         for bad in ["", "24", "-1h", "soon"] {
             assert!(plan(&["--trash-retention", bad]).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_tolerance_is_not_shorter_than_a_readers_lease() {
+        for (text, seconds) in [("0", 0), ("60s", 60), ("24h", 86_400)] {
+            assert_eq!(tolerance(text).map(|time| time.as_secs()), Ok(seconds));
+        }
+        for bad in ["59s", "1ms", "-1h", "24"] {
+            assert!(tolerance(bad).is_err(), "{bad}");
         }
     }
 

@@ -1,9 +1,9 @@
 //! Which service gets which parts, and the order in which they start and end.
 
-use super::{StartError, args::Plan};
+use super::{StartError, args::Plan, milvus_gc};
 use crate::root::{self, Places, Renewal, RootInMeta};
 use anyhow::Context as _;
-use elanus_datacoord::{DataCoord, DataCoordConfig, OwnWorker};
+use elanus_datacoord::{Bucket, DataCoord, DataCoordConfig, DeleteGuard, OwnWorker};
 use elanus_datanode::DataNode;
 use elanus_meta::Meta;
 use elanus_objects::{LocalRoot, LocalStore, ObjectStore, OwnedStore, Ownership, ownership::start};
@@ -13,6 +13,7 @@ use elanus_proto::transport::{
 };
 use elanus_proxy::{Proxy, ProxyConfig};
 use elanus_querynode::{QueryConfig, QueryNode};
+use elanus_runtime::background::{BackgroundTask, Report};
 use elanus_runtime::{Background, LateChannel, management::Management, relay::Relay};
 use elanus_types::{Clock, NodeId};
 use std::{path::Path, sync::Arc, time::Duration};
@@ -21,6 +22,48 @@ use uuid::Uuid;
 
 /// How long acknowledged work may take to be answered at the end; what is not answered was not promised.
 const WRITES_MAX: Duration = Duration::from_secs(5);
+
+/// Heartbeat of the leases of what the query node reads: a third of their time.
+const READER_HEARTBEAT: Duration = Duration::from_secs(20);
+
+/// Keeps what queries may still open from being deleted.
+struct ReaderLeases {
+    querynode: QueryNode,
+    node: NodeId,
+}
+
+#[tonic::async_trait]
+impl BackgroundTask for ReaderLeases {
+    fn name(&self) -> &'static str {
+        "reader.lease"
+    }
+
+    fn drains(&self) -> &'static str {
+        "leases of reads that need renewal"
+    }
+
+    fn period(&self) -> Duration {
+        READER_HEARTBEAT
+    }
+
+    async fn round(&self) -> Report {
+        match self.querynode.renew_leases(&self.node).await {
+            Ok(_) => Report::default(),
+            Err(failure) => Report::error(failure.message),
+        }
+    }
+}
+
+/// Deletes only what is under this cluster's own root path.
+#[derive(Debug)]
+struct Owner(Ownership);
+
+#[tonic::async_trait]
+impl DeleteGuard for Owner {
+    async fn confirm_for_delete(&self) -> Result<(), String> {
+        self.0.confirm_for_delete().await.map_err(|frozen| frozen.to_string())
+    }
+}
 
 /// The running services of one process.
 pub(super) struct Services {
@@ -63,6 +106,7 @@ impl Services {
             tracing::info!(given_up, "gave up what an earlier process had begun and not acknowledged");
         }
 
+        let reader = node.clone();
         let background = Background::new(Arc::clone(&clock));
         background.spawn(Renewal(ownership.clone()));
         let late = LateChannel::new();
@@ -78,13 +122,14 @@ impl Services {
         let worker = OwnWorker::new(node.clone(), datanode_client(to_datanode.clone()));
         let datacoord = DataCoord::start(
             coordinator,
-            Arc::clone(&objects),
+            Bucket { objects: Arc::clone(&objects), guard: Arc::new(Owner(ownership.clone())) },
             Arc::clone(&plan.bus),
             Arc::new(worker),
             node,
             DataCoordConfig {
                 restore_mode: plan.restore_mode,
                 trash_retention_ms: i64::try_from(plan.trash_retention.as_millis()).unwrap_or(i64::MAX),
+                gc_drop_tolerance_ms: i64::try_from(plan.gc_drop_tolerance.as_millis()).unwrap_or(i64::MAX),
                 ..DataCoordConfig::default()
             },
             &background,
@@ -92,6 +137,7 @@ impl Services {
         late.set(Channel::in_process(datacoord_server(datacoord.clone())));
         background.spawn(Relay::new(meta.clone(), Arc::clone(&plan.bus)));
         let querynode = QueryNode::new(meta.clone(), objects, QueryConfig::default());
+        background.spawn(ReaderLeases { querynode: querynode.clone(), node: reader });
         let proxy = Proxy::new(
             datacoord_client(late.channel()),
             datanode_client(to_datanode),
@@ -121,11 +167,25 @@ impl Services {
         Routes::new(milvus).add_service(admin_server(self.proxy.clone()))
     }
 
+    /// Milvus' paths of the collector, answered as Milvus does.
+    fn garbage_collection(&self, management: Management) -> Management {
+        let (pause, resume) = (self.to_datacoord.channel(), self.to_datacoord.channel());
+        management
+            .get("/management/datacoord/garbage_collection/pause", move |query| {
+                let channel = pause.clone();
+                Box::pin(async move { milvus_gc::pause(datacoord_client(channel), &query).await })
+            })
+            .get("/management/datacoord/garbage_collection/resume", move |query| {
+                let channel = resume.clone();
+                Box::pin(async move { milvus_gc::resume(datacoord_client(channel), &query).await })
+            })
+    }
+
     pub(super) fn management(&self, version: &'static str) -> Management {
         let meta = self.meta.clone();
         let data = self.root.path().to_owned();
         let ownership = self.ownership.clone();
-        Management::new(self.background.clone(), version)
+        self.garbage_collection(Management::new(self.background.clone(), version))
             .check("metadata", move || {
                 let meta = meta.clone();
                 Box::pin(async move { meta.next_events(1).await.map(drop).map_err(|error| error.to_string()) })

@@ -19,6 +19,7 @@ use crate::db::{Tx, args};
 use crate::error::Result;
 use crate::file_sets::{self, Abandon};
 use crate::history::{Told, tell};
+use crate::memberships::{self, For};
 use crate::model::{Created, JobKind, JobRecord};
 use crate::rows::{collection_not_found, count};
 use elanus_lifecycle::RestoreJob;
@@ -98,7 +99,8 @@ pub(super) async fn shared(tx: &mut Tx, job: &JobRow) -> Result<Vec<Member>> {
              (SELECT COUNT(*) FROM objects o WHERE o.file_set_id = m.file_set_id) AS objects_num \
              FROM memberships m \
              WHERE m.collection_id = $1 AND m.removed_ts = 9223372036854775807 \
-             AND EXISTS (SELECT 1 FROM memberships x WHERE x.file_set_id = m.file_set_id AND x.collection_id <> $1) \
+             AND EXISTS (SELECT 1 FROM memberships x WHERE x.file_set_id = m.file_set_id AND x.collection_id <> $1 \
+             AND x.release_id IS NULL) \
              ORDER BY m.segment_id, m.file_set_id",
             args![job.record.target.0],
         )
@@ -107,7 +109,7 @@ pub(super) async fn shared(tx: &mut Tx, job: &JobRow) -> Result<Vec<Member>> {
 }
 
 /// Puts the verified copies of a job that is being published in the places of their originals.
-pub(super) async fn exchange(tx: &mut Tx, job: &JobRow) -> Result<()> {
+pub(super) async fn exchange(tx: &mut Tx, job: &JobRow, not_before_ms: i64) -> Result<()> {
     let (id, collection) = (job.record.id, job.record.target);
     let Some(mut clock) = lock_if_live(tx, collection).await? else {
         let message = "the collection was dropped meanwhile".to_owned();
@@ -126,6 +128,7 @@ pub(super) async fn exchange(tx: &mut Tx, job: &JobRow) -> Result<()> {
     if items > 0 {
         let ts = clock.tick(tx).await?;
         end_originals(tx, job, items, ts).await?;
+        memberships::release_ended(tx, collection, ts, For::User, not_before_ms).await?;
         file_sets::commit_job(tx, id, items).await?;
         super::publish::add_copies(tx, job, items, ts).await?;
         clock.announce(tx).await?;

@@ -36,7 +36,10 @@ impl Coordinator {
         match verify(&mut tx, &job).await? {
             Verdict::Complete(sets) => match job.record.kind {
                 JobKind::Restore => publish(&mut tx, &job, sets).await?,
-                JobKind::Detach => super::detach::exchange(&mut tx, &job).await?,
+                JobKind::Detach => {
+                    let not_before_ms = self.not_before_ms(&tx);
+                    super::detach::exchange(&mut tx, &job, not_before_ms).await?;
+                }
             },
             Verdict::Differs(message) => {
                 super::fail::fail(&mut tx, &job, &Event::VerifyFailed { message }).await?;

@@ -33,6 +33,7 @@ mod concurrency;
 mod crash;
 mod databases;
 mod detach;
+mod gc;
 mod history;
 mod plans;
 mod races;

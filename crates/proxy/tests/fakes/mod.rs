@@ -232,6 +232,7 @@ datacoord! {
     list_job_errors(dc::JobRef) -> dc::ListJobErrorsResponse;
     list_job_history(dc::JobRef) -> dc::ListJobHistoryResponse;
     scrub(elanus_proto::admin::ScrubRequest) -> elanus_proto::admin::ScrubReport;
+    gc(elanus_proto::admin::GcRequest) -> elanus_proto::admin::GcAnswer;
     report_task(dc::TaskReport) -> dc::TaskReportReply;
     detach_collection(dc::CollectionRef) -> dc::RestoreJob;
 }
