@@ -2,6 +2,7 @@
 //!
 //! * [`ObjectStore`]: the contract. Objects are created once, never changed, and deleted only with a permit.
 //! * [`LocalStore`], [`MemoryStore`], [`FaultyStore`]: a directory, a map, and either of them with faults on purpose.
+//! * [`MarkerStore`]: the few objects that change, below `_elanus/`, with conditional writes.
 //! * [`LocalRoot`]: the guard of a data directory: one process at a time, never a directory of somebody else.
 //! * [`suite`]: the promises of the contract as tests that every implementation runs.
 //!
@@ -12,6 +13,7 @@ mod durable;
 mod error;
 mod faulty;
 mod local;
+pub mod marker_store;
 mod memory;
 mod open;
 mod root;
@@ -22,6 +24,7 @@ pub mod suite;
 pub use error::{Error, Result, Retry};
 pub use faulty::{Chance, Fault, FaultyStore, Plan};
 pub use local::LocalStore;
+pub use marker_store::{Etag, LocalMarkers, MarkerStore, MemoryMarkers, Versioned, Written};
 pub use memory::MemoryStore;
 pub use open::{OpenError, open};
 pub use root::{LocalRoot, RootError};
