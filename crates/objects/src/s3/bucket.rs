@@ -8,9 +8,10 @@ use crate::{Error, OpenError, Result};
 use aws_sdk_s3::{
     Client,
     config::{
-        BeforeDeserializationInterceptorContextRef, BehaviorVersion, ConfigBag, Intercept, InterceptorContext, Region,
-        ResponseChecksumValidation, RuntimeComponents, SharedHttpClient, StalledStreamProtectionConfig,
+        BehaviorVersion, ConfigBag, Intercept, Region, ResponseChecksumValidation, RuntimeComponents, SharedHttpClient,
+        StalledStreamProtectionConfig,
         http::HttpResponse,
+        interceptors::{BeforeDeserializationInterceptorContextRef, InterceptorContext},
         retry::{ClassifyRetry, ClientRateLimiter, RetryAction, RetryConfig, RetryPartition, TokenBucket},
         timeout::TimeoutConfig,
     },
@@ -143,13 +144,13 @@ fn timeouts(limits: S3Limits, attempt_max: Duration) -> TimeoutConfig {
 
 /// One pool of connections; they are kept open and used again.
 fn http_client(ca_pem: Option<&[u8]>, connections: usize) -> Result<SharedHttpClient, OpenError> {
-    let unusable = |why: String| OpenError::Invalid { why };
+    
     let mut trust = TrustStore::default();
     if let Some(pem) = ca_pem {
         trust.add_pem_certificate(pem);
     }
     let context = TlsContext::builder().with_trust_store(trust).build();
-    let context = context.map_err(|error| unusable(format!("the CA certificates cannot be used ({error})")))?;
+    let context = context.map_err(|error| OpenError::Trust { why: error.to_string() })?;
     Ok(aws_smithy_http_client::Builder::new()
         .pool_idle_timeout(IDLE_MAX)
         .pool_max_idle_per_host(connections)

@@ -105,15 +105,15 @@ async fn in_parts(
     copied.await
 }
 
-async fn copy_part(upload: &Upload<'_>, part: Part, from: &ObjectKey, source: &Head) -> Result<CompletedPart> {
+async fn copy_part(upload: Upload<'_>, part: Part, from: &ObjectKey, source: &Head) -> Result<CompletedPart> {
     let Upload { bucket, key, attempt, id } = upload;
     let _permit = bucket.permit().await;
-    let request = bucket.client.upload_part_copy().bucket(&bucket.name).key(bucket.name_of(key)).upload_id(id);
+    let request = bucket.client.upload_part_copy().bucket(&bucket.name).key(bucket.name_of(key)).upload_id(&*id);
     let request = request.copy_source(source_name(bucket, from)).copy_source_if_match(&source.etag);
     let range = format!("bytes={}-{}", part.bytes.start, part.bytes.end - 1);
     let request = request.part_number(part.number).copy_source_range(range);
     let sent = request.customize().config_override(bucket.patient()).send().await;
-    let answer = sent.map_err(|error| bucket.failed((*attempt).to_owned(), from, error))?;
+    let answer = sent.map_err(|error| bucket.failed(attempt.to_owned(), from, error))?;
     let result = answer.copy_part_result();
     Ok(parts::completed(part.number, result.and_then(|r| r.e_tag()), result.and_then(|r| r.checksum_crc64_nvme())))
 }

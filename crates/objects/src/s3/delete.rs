@@ -13,8 +13,8 @@ const REQUESTS_AT_ONCE: usize = 4;
 
 /// All are attempted; the first error of them is told.
 pub(super) async fn delete(bucket: &Bucket, permits: &[DeletePermit]) -> Result<()> {
-    let batches = stream::iter(permits.chunks(KEYS_MAX)).map(|batch| delete_batch(bucket, batch));
-    let answers: Vec<_> = batches.buffered(REQUESTS_AT_ONCE).collect().await;
+    let batches: Vec<_> = permits.chunks(KEYS_MAX).map(|batch| delete_batch(bucket, batch)).collect();
+    let answers: Vec<_> = stream::iter(batches).buffered(REQUESTS_AT_ONCE).collect().await;
     answers.into_iter().collect()
 }
 

@@ -9,14 +9,15 @@ use crate::{Error, Expected, Result};
 use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart};
 use elanus_types::{Checksum, ObjectKey};
 use futures::{StreamExt, TryStreamExt, stream};
-use std::ops::Range;
+use std::{ops::Range, sync::Arc};
 
 /// One upload that was begun.
+#[derive(Clone)]
 pub(super) struct Upload<'a> {
     pub(super) bucket: &'a Bucket,
     pub(super) key: &'a ObjectKey,
     pub(super) attempt: &'a str,
-    pub(super) id: String,
+    pub(super) id: Arc<str>,
 }
 
 /// A part and the bytes of the object that it has.
@@ -36,19 +37,19 @@ pub(super) fn cut(size: u64, part_bytes: u64, parts_max: u64) -> impl Iterator<I
 }
 
 /// Creates `key` from parts. `fill` sends one part and gives what S3 wants to hear of it at the end.
-pub(super) async fn create<F>(
-    bucket: &Bucket,
-    key: &ObjectKey,
-    attempt: &str,
+pub(super) async fn create<'a, F>(
+    bucket: &'a Bucket,
+    key: &'a ObjectKey,
+    attempt: &'a str,
     expected: Expected,
     parts: impl Iterator<Item = Part>,
-    fill: impl Fn(&Upload<'_>, Part) -> F,
+    fill: impl Fn(Upload<'a>, Part) -> F,
 ) -> Result<Created>
 where
     F: Future<Output = Result<CompletedPart>>,
 {
     let upload = begin(bucket, key, attempt).await?;
-    let filled = stream::iter(parts).map(|part| fill(&upload, part)).buffer_unordered(bucket.limits.parts_at_once);
+    let filled = stream::iter(parts).map(|part| fill(upload.clone(), part)).buffer_unordered(bucket.limits.parts_at_once);
     let ended = match filled.try_collect::<Vec<_>>().await {
         Ok(parts) => end(&upload, expected, parts).await,
         Err(error) => Err(error),
@@ -68,7 +69,7 @@ async fn begin<'a>(bucket: &'a Bucket, key: &'a ObjectKey, attempt: &'a str) -> 
     let request = request.checksum_algorithm(ChecksumAlgorithm::Crc64Nvme).checksum_type(ChecksumType::FullObject);
     let answer = request.send().await.map_err(|error| bucket.failed(attempt.to_owned(), key, error))?;
     let id = answer.upload_id().ok_or_else(|| Error::transient(attempt, "the store gave the upload no id"))?;
-    Ok(Upload { bucket, key, attempt, id: id.to_owned() })
+    Ok(Upload { bucket, key, attempt, id: id.into() })
 }
 
 async fn end(upload: &Upload<'_>, expected: Expected, mut parts: Vec<CompletedPart>) -> Result<Created> {
@@ -79,7 +80,7 @@ async fn end(upload: &Upload<'_>, expected: Expected, mut parts: Vec<CompletedPa
     loop {
         let _permit = bucket.permit().await;
         let request = bucket.client.complete_multipart_upload().bucket(&bucket.name).key(bucket.name_of(key));
-        let request = request.upload_id(id).multipart_upload(parts.clone()).set_if_none_match(condition.clone());
+        let request = request.upload_id(&**id).multipart_upload(parts.clone()).set_if_none_match(condition.clone());
         let request = request.checksum_type(ChecksumType::FullObject).checksum_crc64_nvme(encode(expected.checksum));
         match request.customize().config_override(bucket.patient()).send().await {
             Ok(answer) => {

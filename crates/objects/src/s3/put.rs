@@ -56,16 +56,16 @@ async fn in_parts(
     parts::create(bucket, key, attempt, expected, cut, |upload, part| send_part(upload, part, &bytes)).await
 }
 
-async fn send_part(upload: &Upload<'_>, part: Part, bytes: &Bytes) -> Result<CompletedPart> {
+async fn send_part(upload: Upload<'_>, part: Part, bytes: &Bytes) -> Result<CompletedPart> {
     let Upload { bucket, key, attempt, id } = upload;
-    let too_long = |_| Error::refused(*attempt, "it does not fit into memory");
+    let too_long = |_| Error::refused(attempt, "it does not fit into memory");
     let start = usize::try_from(part.bytes.start).map_err(too_long)?;
     let bytes = bytes.slice(start..usize::try_from(part.bytes.end).map_err(too_long)?);
     let checksum = encode(checksum_of(&bytes));
     let _permit = bucket.permit().await;
-    let request = bucket.client.upload_part().bucket(&bucket.name).key(bucket.name_of(key)).upload_id(id);
+    let request = bucket.client.upload_part().bucket(&bucket.name).key(bucket.name_of(key)).upload_id(&*id);
     let request = request.part_number(part.number).checksum_crc64_nvme(&checksum).body(bytes.into());
-    let answer = request.send().await.map_err(|error| bucket.failed((*attempt).to_owned(), key, error))?;
+    let answer = request.send().await.map_err(|error| bucket.failed(attempt.to_owned(), key, error))?;
     Ok(parts::completed(part.number, answer.e_tag(), Some(&checksum)))
 }
 
