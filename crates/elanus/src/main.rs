@@ -3,6 +3,7 @@
 mod config;
 mod ctl;
 mod output;
+mod s3;
 mod standalone;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};

@@ -1,16 +1,18 @@
 //! Flags of `elanus standalone`, and the plan that they make. Looks at nothing outside the command line.
 
 use super::StartError;
+use crate::s3::S3Args;
 use anyhow::{Context as _, anyhow};
 use clap::{Args, ValueEnum};
 use elanus_events::EventBus;
-use elanus_objects::OpenError;
+use elanus_objects::{Location, S3Location};
 use elanus_proto::transport::MESSAGE_BYTES_MAX;
 use elanus_runtime::telemetry::{self, Filter};
 use elanus_types::RestoreMode;
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
+    str::FromStr as _,
     sync::Arc,
     time::Duration,
 };
@@ -19,6 +21,7 @@ const HELP: &str = "\
 Examples:
   elanus standalone
   elanus standalone --data /var/lib/elanus --listen 0.0.0.0:19530
+  elanus standalone --objects s3://bucket/elanus --s3-endpoint https://s3.example.com
   elanus standalone --log debug --log-format json
 
 Exit codes:
@@ -32,7 +35,7 @@ Everything that was acknowledged survives any end of the process, also kill -9."
 
 /// Start everything in one process
 ///
-/// Metadata in SQLite or PostgreSQL, objects in a directory, events in the process. Listens on this machine only, because
+/// Metadata in SQLite or PostgreSQL, objects in a directory or in S3, events in the process. Listens on this machine only, because
 /// there is no authentication in this build: whoever can connect can read and change everything. Give --listen
 /// 0.0.0.0:19530 where the network is trusted.
 #[derive(Debug, Args)]
@@ -53,9 +56,11 @@ pub(crate) struct StandaloneArgs {
     /// Metadata store: sqlite:///PATH or postgres://USER:PASSWORD@HOST/DATABASE [default: meta.db in the data directory]
     #[arg(long, value_name = "URL", env = "ELANUS_META", hide_env_values = true)]
     meta: Option<String>,
-    /// Object store: file:///DIR [default: the data directory]
+    /// Object store: file:///DIR or s3://BUCKET/ROOT/PATH [default: the data directory]
     #[arg(long, value_name = "URL", env = "ELANUS_OBJECTS", hide_env_values = true)]
     objects: Option<String>,
+    #[command(flatten)]
+    s3: S3Args,
     /// Event bus
     #[arg(long, value_name = "URL", env = "ELANUS_EVENTS", default_value = "local:", hide_env_values = true)]
     events: String,
@@ -91,12 +96,19 @@ impl From<LogFormat> for telemetry::Format {
     }
 }
 
+/// Where the objects are.
+#[derive(Clone, Debug)]
+pub(super) enum Place {
+    Directory(PathBuf),
+    Bucket(S3Location, Box<S3Args>),
+}
+
 /// Which parts the process is made of.
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
     /// `sqlite:///…` or `postgres://…`, with a password: never shown.
     pub(super) meta_url: String,
-    pub(super) objects_dir: PathBuf,
+    pub(super) objects: Place,
     /// The data directory, where it holds the metadata of objects that are elsewhere.
     pub(super) meta_dir: Option<PathBuf>,
     pub(super) bus: Arc<dyn EventBus>,
@@ -120,36 +132,27 @@ impl StandaloneArgs {
     pub(super) fn plan(&self) -> Result<Plan, StartError> {
         let bus = elanus_events::open(&self.events).map_err(|error| StartError::Usage(anyhow!("--events: {error}")))?;
         let data = std::path::absolute(&self.data).context("--data").map_err(StartError::Usage)?;
-        let objects_dir = match &self.objects {
-            Some(url) => objects_dir(url).map_err(|error| StartError::Usage(anyhow!("--objects: {error}")))?,
-            None => data.clone(),
+        let objects = match self.objects.as_deref().map(Location::from_str).transpose() {
+            Ok(None) => Place::Directory(data.clone()),
+            Ok(Some(Location::Local(dir))) => Place::Directory(dir),
+            Ok(Some(Location::S3(location))) => Place::Bucket(location, Box::new(self.s3.clone())),
+            Err(error) => return Err(StartError::Usage(anyhow!("--objects: {error}"))),
         };
         let meta_url = match &self.meta {
             Some(url) => checked_meta_url(url),
             None => sqlite_url(&data.join("meta.db")),
         };
-        let meta_dir = self.meta.is_none().then_some(data).filter(|dir| *dir != objects_dir);
+        let same = matches!(&objects, Place::Directory(dir) if *dir == data);
+        let meta_dir = (self.meta.is_none() && !same).then_some(data);
         Ok(Plan {
             meta_url: meta_url.map_err(|error| StartError::Usage(error.context("--meta")))?,
-            objects_dir,
+            objects,
             meta_dir,
             bus,
             message_bytes_max: self.message_bytes_max,
             trash_retention: self.trash_retention,
             restore_mode: self.restore_mode,
         })
-    }
-}
-
-/// The directory of a store that need not exist yet: its guard creates it.
-fn objects_dir(url: &str) -> Result<PathBuf, OpenError> {
-    match elanus_objects::open(url) {
-        Err(OpenError::Directory { path, .. }) => Ok(path),
-        Err(error) => Err(error),
-        Ok(_) => {
-            let path = url::Url::parse(url).ok().and_then(|url| url.to_file_path().ok());
-            path.ok_or_else(|| OpenError::Invalid { why: "it is not a path".to_owned() })
-        }
     }
 }
 
@@ -203,6 +206,13 @@ mod tests {
         args: StandaloneArgs,
     }
 
+    fn dir(plan: &Plan) -> &Path {
+        match &plan.objects {
+            Place::Directory(dir) => dir,
+            Place::Bucket(location, _) => panic!("{location} is no directory"),
+        }
+    }
+
     fn plan(flags: &[&str]) -> Result<Plan, String> {
         let flags = std::iter::once("standalone").chain(flags.iter().copied());
         let args = Cli::try_parse_from(flags).map_err(|error| error.to_string())?.args;
@@ -215,18 +225,22 @@ mod tests {
     #[test]
     fn everything_is_in_the_data_directory_unless_it_is_said() {
         let default = plan(&["--data", "/d"]).unwrap();
-        assert_eq!(
-            (default.meta_url.as_str(), default.objects_dir.as_path()),
-            ("sqlite:///d/meta.db", Path::new("/d"))
-        );
+        assert_eq!((default.meta_url.as_str(), dir(&default)), ("sqlite:///d/meta.db", Path::new("/d")));
         assert_eq!((default.meta_dir, default.message_bytes_max), (None, 512 << 20));
         assert_eq!(default.restore_mode, RestoreMode::Clone);
         assert_eq!(plan(&["--restore-mode", "copy"]).unwrap().restore_mode, RestoreMode::Copy);
         assert!(plan(&["--restore-mode", "move"]).unwrap_err().contains("possible values: clone, copy"));
 
         let elsewhere = plan(&["--data", "/d", "--objects", "file:///no/such%20dir"]).unwrap();
-        assert_eq!(elsewhere.objects_dir, Path::new("/no/such dir"));
+        assert_eq!(dir(&elsewhere), Path::new("/no/such dir"));
         assert_eq!(elsewhere.meta_dir.as_deref(), Some(Path::new("/d")));
+
+        let bucket = plan(&["--data", "/d", "--objects", "s3://bucket/root"]).unwrap();
+        assert!(matches!(&bucket.objects, Place::Bucket(location, _) if location.to_string() == "s3://bucket/root"));
+        assert_eq!(
+            (bucket.meta_url.as_str(), bucket.meta_dir.as_deref()),
+            ("sqlite:///d/meta.db", Some(Path::new("/d")))
+        );
 
         let both = plan(&["--meta", "sqlite:///m/x.db", "--objects", "file:///o"]).unwrap();
         assert_eq!((both.meta_url.as_str(), both.meta_dir), ("sqlite:///m/x.db", None));
@@ -251,7 +265,8 @@ mod tests {
             ("--meta", "postgres:user:secret@host/db", "use sqlite:///path or postgres://"),
             ("--meta", "sqlite:relative.db", "use sqlite:///path"),
             ("--meta", "sqlite://relative.db", "needs an absolute path"),
-            ("--objects", "s3://key:secret@bucket", "s3:// object stores are not supported by this build"),
+            ("--objects", "s3://key:secret@bucket", "AWS_ACCESS_KEY_ID"),
+            ("--objects", "gs://key:secret@bucket", "gs:// object stores are not supported by this build"),
             ("--objects", "file:///d?secret=1", "use file:///absolute/path"),
             ("--events", "nats://user:secret@host", "nats:// event buses are not supported by this build"),
         ] {

@@ -1,11 +1,10 @@
 //! Which service gets which parts, and the order in which they start and end.
 
-use super::{StartError, args::Plan};
-use anyhow::Context as _;
+use super::{StartError, args::Plan, objects::Root};
 use elanus_datacoord::{DataCoord, DataCoordConfig};
 use elanus_datanode::{DataNode, DataNodeConfig};
 use elanus_meta::Meta;
-use elanus_objects::{LocalRoot, LocalStore, ObjectStore};
+use elanus_objects::LocalRoot;
 use elanus_proto::transport::{
     Channel, admin_server, datacoord_client, datacoord_server, datanode_client, datanode_server, milvus_server,
     querynode_client, querynode_server,
@@ -14,7 +13,7 @@ use elanus_proxy::{Proxy, ProxyConfig};
 use elanus_querynode::{QueryConfig, QueryNode};
 use elanus_runtime::{Background, LateChannel, management::Management, relay::Relay};
 use elanus_types::{Clock, NodeId};
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 use tonic::service::Routes;
 
 /// How long acknowledged work may take to be answered at the end; what is not answered was not promised.
@@ -29,26 +28,26 @@ pub(super) struct Services {
     background: Background,
     message_bytes_max: usize,
     /// Given back last: until then no other process may work on the directory.
-    root: LocalRoot,
+    root: Root,
     _meta_root: Option<LocalRoot>,
 }
 
 impl Services {
     pub(super) async fn start(plan: &Plan, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
         let meta_root = plan.meta_dir.as_deref().map(LocalRoot::open).transpose()?;
-        let root = LocalRoot::open(&plan.objects_dir)?;
+        let root = Root::open(&plan.objects).await?;
         let cluster_id = root.cluster_id().to_string();
         let meta = Meta::open(&plan.meta_url, &cluster_id, Arc::clone(&clock)).await?;
-        let objects =
-            LocalStore::open(root.path()).context("could not open the object store").map_err(StartError::Failed)?;
-        let objects: Arc<dyn ObjectStore> = Arc::new(objects);
+        let objects = root.store()?;
 
         let node = NodeId(format!("standalone-{}", uuid::Uuid::now_v7()));
         let coordinator = meta.take_over(&node).await?;
-        // The guard proves that no other process of this cluster lives: what they had begun need not run out first.
-        let given_up = coordinator.expire_other_owners(std::slice::from_ref(&node)).await?;
-        if given_up > 0 {
-            tracing::info!(given_up, "gave up what an earlier process had begun and not acknowledged");
+        // A lock proves that no other process of this cluster lives: what they had begun need not run out first.
+        if root.is_locked() || meta_root.is_some() {
+            let given_up = coordinator.expire_other_owners(std::slice::from_ref(&node)).await?;
+            if given_up > 0 {
+                tracing::info!(given_up, "gave up what an earlier process had begun and not acknowledged");
+            }
         }
 
         let background = Background::new(Arc::clone(&clock));
@@ -106,23 +105,18 @@ impl Services {
 
     pub(super) fn management(&self, version: &'static str) -> Management {
         let meta = self.meta.clone();
-        let data = self.root.path().to_owned();
+        let look = self.root.look();
         Management::new(self.background.clone(), version)
             .check("metadata", move || {
                 let meta = meta.clone();
                 Box::pin(async move { meta.next_events(1).await.map(drop).map_err(|error| error.to_string()) })
             })
-            .check("objects", move || {
-                let data = data.clone();
-                Box::pin(async move {
-                    let found = tokio::fs::metadata(&data).await;
-                    found.map(drop).map_err(|error| format!("{}: {error}", data.display()))
-                })
-            })
+            .check("objects", move || Box::pin(look()))
     }
 
-    pub(super) fn data(&self) -> &Path {
-        self.root.path()
+    /// What people know the object store by.
+    pub(super) fn data(&self) -> String {
+        self.root.name()
     }
 
     /// Ends everything in good order. No call may arrive any more.

@@ -55,7 +55,7 @@ impl Bucket {
         let limits = config.limits;
         let http = match config.http {
             Some(http) => http,
-            None => http_client(config.ca_pem.as_deref(), limits.requests_max)?,
+            None => http_client(config.ca_pem.as_deref(), limits)?,
         };
         // The limiter's default is shared by all stores of the process: one that is slow would slow down the others.
         let partition = RetryPartition::custom("elanus-objects")
@@ -142,9 +142,11 @@ fn timeouts(limits: S3Limits, attempt_max: Duration) -> TimeoutConfig {
         .build()
 }
 
-/// One pool of connections; they are kept open and used again.
-fn http_client(ca_pem: Option<&[u8]>, connections: usize) -> Result<SharedHttpClient, OpenError> {
-    
+/// One pool of connections; they are kept open and used again. `ca_pem`: certificates to trust beside the system's.
+///
+/// # Errors
+/// When the certificates cannot be read.
+pub fn http_client(ca_pem: Option<&[u8]>, limits: S3Limits) -> Result<SharedHttpClient, OpenError> {
     let mut trust = TrustStore::default();
     if let Some(pem) = ca_pem {
         trust.add_pem_certificate(pem);
@@ -153,7 +155,7 @@ fn http_client(ca_pem: Option<&[u8]>, connections: usize) -> Result<SharedHttpCl
     let context = context.map_err(|error| OpenError::Trust { why: error.to_string() })?;
     Ok(aws_smithy_http_client::Builder::new()
         .pool_idle_timeout(IDLE_MAX)
-        .pool_max_idle_per_host(connections)
+        .pool_max_idle_per_host(limits.requests_max)
         .tls_provider(Provider::Rustls(CryptoMode::Ring))
         .tls_context(context)
         .build_https())

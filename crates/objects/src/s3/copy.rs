@@ -101,7 +101,8 @@ async fn in_parts(
     source: &Head,
 ) -> Result<Created> {
     let cut = parts::cut(expected.size, bucket.limits.copy_part_bytes, PARTS_MAX);
-    let copied = parts::create(bucket, to, attempt, expected, cut, |upload, part| copy_part(upload, part, from, source));
+    let copied =
+        parts::create(bucket, to, attempt, expected, cut, |upload, part| copy_part(upload, part, from, source));
     copied.await
 }
 

@@ -58,7 +58,9 @@ impl StdError for Unreachable {}
 /// Status and code of an answer that the store gave.
 pub(super) fn code_of<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> Option<(u16, &str)> {
     match error {
-        SdkError::ServiceError(answer) => Some((answer.raw().status().as_u16(), answer.err().code().unwrap_or_default())),
+        SdkError::ServiceError(answer) => {
+            Some((answer.raw().status().as_u16(), answer.err().code().unwrap_or_default()))
+        }
         _ => None,
     }
 }
@@ -74,7 +76,12 @@ pub(super) fn is_not_implemented<E: ProvideErrorMetadata>(error: &SdkError<E, Ht
 }
 
 /// What this error means to the caller. `key` is the object that is absent when the store says so.
-pub(super) fn error_of<E>(attempt: String, bucket: &str, key: Option<&ObjectKey>, error: SdkError<E, HttpResponse>) -> Error
+pub(super) fn error_of<E>(
+    attempt: String,
+    bucket: &str,
+    key: Option<&ObjectKey>,
+    error: SdkError<E, HttpResponse>,
+) -> Error
 where
     E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
 {
@@ -90,7 +97,11 @@ where
         }
         _ if no_credentials(&error) => Error::Denied {
             attempt,
-            source: Unreachable(format!("there are no credentials; give AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY ({})", chain(&error))).into(),
+            source: Unreachable(format!(
+                "there are no credentials; give AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY ({})",
+                chain(&error)
+            ))
+            .into(),
         },
         _ => Error::transient(attempt, Unreachable(chain(&error))),
     }
@@ -146,7 +157,9 @@ fn classify(
 fn hint(status: u16, code: &str, bucket: &str) -> Option<String> {
     let text = match (status, code) {
         (_, "NoSuchBucket") => format!("create the bucket {bucket}, or correct the URL of the object store"),
-        (_, "InvalidAccessKeyId") => "the store does not know the access key: check AWS_ACCESS_KEY_ID and the endpoint".to_owned(),
+        (_, "InvalidAccessKeyId") => {
+            "the store does not know the access key: check AWS_ACCESS_KEY_ID and the endpoint".to_owned()
+        }
         (_, "SignatureDoesNotMatch") => "check AWS_SECRET_ACCESS_KEY".to_owned(),
         (_, "RequestTimeTooSkewed") => "set the clock of this machine".to_owned(),
         (_, "ExpiredToken" | "TokenRefreshRequired") => "renew the session token".to_owned(),

@@ -5,7 +5,9 @@
 use super::bucket::{Bucket, decode, seconds};
 use super::failure;
 use crate::{Error, ObjectInfo, Result};
-use aws_sdk_s3::{operation::get_object::GetObjectOutput, operation::head_object::HeadObjectOutput, types::ChecksumMode};
+use aws_sdk_s3::{
+    operation::get_object::GetObjectOutput, operation::head_object::HeadObjectOutput, types::ChecksumMode,
+};
 use bytes::{Bytes, BytesMut};
 use elanus_types::{Checksum, ObjectKey};
 use std::ops::Range;

@@ -30,10 +30,9 @@ pub(super) struct Part {
 /// Cuts `size` bytes into parts of `part_bytes`, or of more so that there are no more than S3 takes.
 pub(super) fn cut(size: u64, part_bytes: u64, parts_max: u64) -> impl Iterator<Item = Part> {
     let length = part_bytes.max(size.div_ceil(parts_max)).max(1);
-    (1..).zip((0..size).step_by(usize::try_from(length).unwrap_or(usize::MAX))).map(move |(number, start)| Part {
-        number,
-        bytes: start..size.min(start.saturating_add(length)),
-    })
+    (1..)
+        .zip((0..size).step_by(usize::try_from(length).unwrap_or(usize::MAX)))
+        .map(move |(number, start)| Part { number, bytes: start..size.min(start.saturating_add(length)) })
 }
 
 /// Creates `key` from parts. `fill` sends one part and gives what S3 wants to hear of it at the end.
@@ -49,7 +48,8 @@ where
     F: Future<Output = Result<CompletedPart>>,
 {
     let upload = begin(bucket, key, attempt).await?;
-    let filled = stream::iter(parts).map(|part| fill(upload.clone(), part)).buffer_unordered(bucket.limits.parts_at_once);
+    let filled =
+        stream::iter(parts).map(|part| fill(upload.clone(), part)).buffer_unordered(bucket.limits.parts_at_once);
     let ended = match filled.try_collect::<Vec<_>>().await {
         Ok(parts) => end(&upload, expected, parts).await,
         Err(error) => Err(error),

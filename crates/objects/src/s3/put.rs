@@ -27,13 +27,7 @@ pub(super) async fn put(bucket: &Bucket, key: &ObjectKey, bytes: Bytes) -> Resul
     }
 }
 
-async fn at_once(
-    bucket: &Bucket,
-    key: &ObjectKey,
-    attempt: &str,
-    expected: Expected,
-    bytes: Bytes,
-) -> Result<Created> {
+async fn at_once(bucket: &Bucket, key: &ObjectKey, attempt: &str, expected: Expected, bytes: Bytes) -> Result<Created> {
     let clock = ServerClock::default();
     let _permit = bucket.permit().await;
     let request = bucket.client.put_object().bucket(&bucket.name).key(bucket.name_of(key)).if_none_match("*");

@@ -6,7 +6,8 @@ use crate::{Error, Result, StaleUpload, store::STALE_UPLOADS_MAX};
 use elanus_types::ObjectKey;
 
 pub(super) async fn stale(bucket: &Bucket, folder: Option<&ObjectKey>, before_ms: i64) -> Result<Vec<StaleUpload>> {
-    let attempt = folder.map_or_else(|| "list all uploads".to_owned(), |folder| format!("list the uploads of {folder}"));
+    let attempt =
+        folder.map_or_else(|| "list all uploads".to_owned(), |folder| format!("list the uploads of {folder}"));
     let prefix = bucket.prefix_of(folder);
     let (mut found, mut after) = (Vec::new(), (None, None));
     loop {

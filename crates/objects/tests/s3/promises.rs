@@ -9,7 +9,8 @@ use std::sync::Arc;
 async fn a_bucket_keeps_every_promise() {
     for promise in suite::PROMISES {
         let t = std::time::Instant::now();
-        let s = Arc::new(store(config(None).await)); let a = t.elapsed();
+        let s = Arc::new(store(config(None).await));
+        let a = t.elapsed();
         promise.check(s).await;
         eprintln!("{promise:?} {a:?} {:?}", t.elapsed());
     }
