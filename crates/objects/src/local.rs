@@ -349,6 +349,34 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn unfinished_files_are_found_by_age_in_their_folder_and_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = LocalStore::open(dir.path()).unwrap();
+        store.put(&key("own/a/b"), Bytes::from_static(b"1")).await.unwrap();
+        for name in ["own/a/b#1", "own/c#27", "own/d#x", "b#1"] {
+            std::fs::write(dir.path().join(name), b"staging").unwrap();
+        }
+        let stale = async |before_ms| {
+            let mut found = store.stale_uploads(Some(&key("own")), before_ms).await.unwrap();
+            found.sort_by_key(|upload| upload.key.clone());
+            found
+        };
+        let found = stale(i64::MAX).await;
+        let keys: Vec<_> = found.iter().map(|upload| upload.key.as_str()).collect();
+        assert_eq!(keys, ["own/a/b", "own/c"]);
+        assert!(stale(found[0].begun_ms.min(found[1].begun_ms)).await.is_empty(), "not yet old enough");
+        for _ in 0..2 {
+            store.abort_upload(found[0].clone()).await.unwrap();
+            assert_eq!(stale(i64::MAX).await, found[1..]);
+        }
+        assert_eq!(store.get(&key("own/a/b")).await.unwrap(), "1");
+        let object = StaleUpload { id: "own/a/b".to_owned(), ..found[0].clone() };
+        store.abort_upload(object).await.unwrap_err();
+        assert_eq!(store.get(&key("own/a/b")).await.unwrap(), "1");
+        assert!(store.stale_uploads(Some(&key("no/such/folder")), i64::MAX).await.unwrap().is_empty());
+    }
+
+    #[tokio::test]
     async fn a_put_leaves_no_staging_file() {
         let dir = tempfile::tempdir().unwrap();
         let store = LocalStore::open(dir.path()).unwrap();

@@ -175,6 +175,19 @@ impl S3Server {
         format!("http://{}", self.s3)
     }
 
+    /// What the environment of an `elanus` says that keeps its objects here.
+    #[must_use]
+    pub fn settings(&self, bucket: &str, root: &str, user: S3User) -> Vec<(String, String)> {
+        let (access, secret) = user.keys();
+        let settings = [
+            ("ELANUS_OBJECTS", format!("s3://{bucket}/{root}")),
+            ("ELANUS_S3_ENDPOINT", self.endpoint()),
+            ("AWS_ACCESS_KEY_ID", access.to_owned()),
+            ("AWS_SECRET_ACCESS_KEY", secret.to_owned()),
+        ];
+        settings.map(|(name, value)| (name.to_owned(), value)).into()
+    }
+
     /// Ends the server with SIGKILL.
     ///
     /// # Errors

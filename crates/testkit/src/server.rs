@@ -26,6 +26,8 @@ pub struct Server {
     /// Holds the log, and the data unless the test keeps them elsewhere.
     home: TempDir,
     data: PathBuf,
+    /// Environment of the process, beside what this process has.
+    settings: Vec<(String, String)>,
     listen: SocketAddr,
     management: SocketAddr,
 }
@@ -45,9 +47,17 @@ impl Server {
     /// # Errors
     /// When the program was not built, or ends instead.
     pub async fn start() -> Result<Self> {
+        Self::start_with(Vec::new()).await
+    }
+
+    /// Starts a server in a new directory with these variables in its environment: what flags and files say otherwise.
+    ///
+    /// # Errors
+    /// When the program was not built, or ends instead.
+    pub async fn start_with(settings: Vec<(String, String)>) -> Result<Self> {
         let home = home()?;
         let data = home.path().join("data");
-        Self::launch(home, data).await
+        Self::launch(home, data, settings).await
     }
 
     /// Starts a server on this data directory.
@@ -55,12 +65,12 @@ impl Server {
     /// # Errors
     /// When the program was not built, or ends instead.
     pub async fn start_in(data: &Path) -> Result<Self> {
-        Self::launch(home()?, data.to_owned()).await
+        Self::launch(home()?, data.to_owned(), Vec::new()).await
     }
 
-    async fn launch(home: TempDir, data: PathBuf) -> Result<Self> {
+    async fn launch(home: TempDir, data: PathBuf, settings: Vec<(String, String)>) -> Result<Self> {
         let nowhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let mut server = Self { child: None, home, data, listen: nowhere, management: nowhere };
+        let mut server = Self { child: None, home, data, settings, listen: nowhere, management: nowhere };
         for _ in 1..PORT_ATTEMPTS_MAX {
             server.move_to_free_ports()?;
             match server.restart().await {
@@ -102,6 +112,7 @@ impl Server {
             .args(["--listen", &self.listen.to_string()])
             .args(["--management", &self.management.to_string()])
             .env("RUST_BACKTRACE", "1")
+            .envs(self.settings.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)

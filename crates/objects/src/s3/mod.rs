@@ -22,6 +22,7 @@ mod parts;
 mod put;
 mod uploads;
 
+pub use aws_sdk_s3::config::{SharedCredentialsProvider, SharedHttpClient};
 pub use bucket::http_client;
 pub use config::{AddressStyle, S3Config, S3Limits, S3Location};
 pub use markers::S3Markers;

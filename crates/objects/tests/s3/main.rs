@@ -2,5 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
+mod faults;
+mod flaky;
+mod objects;
 mod promises;
 mod world;

@@ -5,14 +5,14 @@ use bytes::Bytes;
 use elanus_objects::{MarkerStore as _, marker_store, suite};
 use std::sync::Arc;
 
+/// Every promise is kept below a root path; those that depend on it, in a whole bucket as well.
+const IN_A_WHOLE_BUCKET: [&str; 4] = ["os_1_", "os_4_", "os_7_", "os_11_"];
+
 #[tokio::test(flavor = "multi_thread")]
-async fn a_bucket_keeps_every_promise() {
-    for promise in suite::PROMISES {
-        let t = std::time::Instant::now();
-        let s = Arc::new(store(config(None).await));
-        let a = t.elapsed();
-        promise.check(s).await;
-        eprintln!("{promise:?} {a:?} {:?}", t.elapsed());
+async fn a_whole_bucket_keeps_the_promises_that_depend_on_the_root_path() {
+    let wanted = |name: &str| IN_A_WHOLE_BUCKET.iter().any(|start| name.starts_with(start));
+    for promise in suite::PROMISES.iter().filter(|promise| wanted(promise.name)) {
+        promise.check(Arc::new(store(config(None).await))).await;
     }
 }
 
