@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use elanus_scenarios::file;
-use elanus_testkit::{Ended, S3Server, S3User, Server, elanus, get, python};
+use elanus_testkit::{S3Server, S3User, Server, elanus, get, python};
 
 async fn phase(server: &Server, name: &str) {
     let written = python(&file("python/on_s3.py"), &[&server.url(), name]).await;
@@ -21,7 +21,7 @@ async fn pymilvus_on_s3_snapshots_restores_and_survives_kill_9() {
     let s3 = S3Server::shared().await.unwrap();
     let bucket = s3.bucket().await.unwrap();
     let settings = s3.settings(&bucket, "some/root", S3User::Writer);
-    let mut server = Server::start_with(settings).await.unwrap();
+    let mut server = Server::start_with_settings(settings).await.unwrap();
     phase(&server, "fill").await;
     ctl(&server, "snapshot restore docs before cloned --mode clone --wait").await;
     ctl(&server, "snapshot restore docs before copied --mode copy --wait").await;
@@ -37,7 +37,7 @@ async fn pymilvus_on_s3_snapshots_restores_and_survives_kill_9() {
 }
 
 async fn refused(settings: Vec<(String, String)>) -> String {
-    let error = Server::start_with(settings).await.unwrap_err();
+    let error = Server::start_with_settings(settings).await.unwrap_err();
     format!("{error:#}")
 }
 
@@ -60,7 +60,7 @@ async fn a_bucket_that_cannot_be_used_is_refused_with_what_to_do() {
     let wrong_key = refused(with(good.clone(), "AWS_SECRET_ACCESS_KEY", "the-secret-is-wrong")).await;
     assert!(wrong_key.contains("check AWS_SECRET_ACCESS_KEY") && !wrong_key.contains("is-wrong"), "{wrong_key}");
 
-    let mut server = Server::start_with(good).await.unwrap();
+    let mut server = Server::start_with_settings(good).await.unwrap();
     server.terminate().await.unwrap();
     // The root path above has what the server made: somebody else's, from there.
     let foreign = refused(s3.settings(&bucket, "", S3User::Writer)).await;

@@ -3,6 +3,7 @@
 mod config;
 mod ctl;
 mod output;
+mod root;
 mod s3;
 mod standalone;
 

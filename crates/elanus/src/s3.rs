@@ -19,22 +19,29 @@ const REGION: &str = "us-east-1";
 #[derive(Clone, Debug, Args)]
 pub(crate) struct S3Args {
     /// S3 store other than AWS: http://HOST:PORT or https://HOST
-    #[arg(long = "s3-endpoint", value_name = "URL", env = "ELANUS_S3_ENDPOINT", value_parser = endpoint)]
+    #[arg(long = "s3-endpoint", value_name = "URL", env = "ELANUS_S3_ENDPOINT", global = true, value_parser = endpoint)]
     endpoint: Option<String>,
     /// Region of the bucket [default: AWS_REGION, the profile's, or us-east-1]
-    #[arg(long = "s3-region", value_name = "REGION", env = "ELANUS_S3_REGION")]
+    #[arg(long = "s3-region", value_name = "REGION", env = "ELANUS_S3_REGION", global = true)]
     region: Option<String>,
     /// Where a request names the bucket; auto: in the path when there is an endpoint, in the host name for AWS
-    #[arg(long = "s3-address-style", value_name = "STYLE", env = "ELANUS_S3_ADDRESS_STYLE", default_value = "auto")]
+    #[arg(
+        long = "s3-address-style",
+        value_name = "STYLE",
+        env = "ELANUS_S3_ADDRESS_STYLE",
+        global = true,
+        default_value = "auto"
+    )]
     style: Style,
     /// Certificates (PEM) to trust beside the system's
-    #[arg(long = "s3-ca", value_name = "FILE", env = "ELANUS_S3_CA")]
+    #[arg(long = "s3-ca", value_name = "FILE", env = "ELANUS_S3_CA", global = true)]
     ca: Option<PathBuf>,
     /// Access key [default: where AWS programs look, AWS_ACCESS_KEY_ID first]
     #[arg(
         long = "s3-access-key",
         value_name = "KEY",
         env = "ELANUS_S3_ACCESS_KEY",
+        global = true,
         hide_env_values = true,
         requires = "secret_key"
     )]
@@ -44,12 +51,13 @@ pub(crate) struct S3Args {
         long = "s3-secret-key",
         value_name = "SECRET",
         env = "ELANUS_S3_SECRET_KEY",
+        global = true,
         hide_env_values = true,
         requires = "access_key"
     )]
     secret_key: Option<Secret>,
     /// Requests to the bucket under way at the same time
-    #[arg(long = "s3-requests-max", value_name = "N", env = "ELANUS_S3_REQUESTS_MAX", default_value = "128", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long = "s3-requests-max", value_name = "N", env = "ELANUS_S3_REQUESTS_MAX", global = true, default_value = "128", value_parser = clap::value_parser!(u16).range(1..))]
     requests_max: u16,
 }
 
@@ -75,6 +83,22 @@ impl FromStr for Secret {
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("(hidden)")
+    }
+}
+
+/// As without any flag.
+#[cfg(test)]
+impl Default for S3Args {
+    fn default() -> Self {
+        Self {
+            endpoint: None,
+            region: None,
+            style: Style::Auto,
+            ca: None,
+            access_key: None,
+            secret_key: None,
+            requests_max: 128,
+        }
     }
 }
 

@@ -24,6 +24,7 @@ mod pins;
 mod reads;
 mod restore;
 mod rollback;
+mod roots;
 mod rows;
 mod snapshots;
 mod sweep;
@@ -35,6 +36,7 @@ pub use db::CommitHook;
 pub use error::{MetaError, Result};
 pub use history::HistoryRecord;
 pub use rollback::{Begun, NewRollback, RollbackRecord};
+pub use roots::{RootMirror, RootRecord};
 pub use snapshots::SnapshotFilesPlan;
 pub use sweep::Claimed;
 pub use trash::TrashRecord;
@@ -45,11 +47,13 @@ use elanus_types::{Clock, Epoch, Failure, NodeId};
 use sqlx::migrate::{Migrate, Migration, MigrationType, Migrator};
 use sqlx::{AssertSqlSafe, Row, SqlSafeStr};
 use std::borrow::Cow;
-use std::path::Path;
 use std::sync::Arc;
 
 /// Migrations in order. Never edited once released, only added to.
-const MIGRATIONS: [(i64, &str, &str); 1] = [(1, "first", include_str!("../migrations/0001_first.sql"))];
+const MIGRATIONS: &[(i64, &str, &str)] = &[
+    (1, "first", include_str!("../migrations/0001_first.sql")),
+    (3, "roots", include_str!("../migrations/0003_roots.sql")),
+];
 
 /// The metadata store of one cluster. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -74,17 +78,7 @@ impl Meta {
     /// both cases nothing was changed. No error has the password of the URL in it.
     pub async fn open(url: &str, cluster_id: &str, clock: Arc<dyn Clock>) -> Result<Self> {
         let keys = KeySpace::new(cluster_id).map_err(|e| MetaError::BadUrl(e.to_string()))?;
-        let db = match url.split_once("://") {
-            Some(("sqlite", path)) if path.starts_with('/') => Db::open_sqlite(Path::new(path), clock).await?,
-            Some(("sqlite", _)) => {
-                return Err(MetaError::BadUrl(format!("{url}: a sqlite URL needs an absolute path: sqlite:///path")));
-            }
-            Some(("postgres" | "postgresql", _)) => Db::open_postgres(url, clock).await?,
-            _ => {
-                let text = "this is no metadata URL: use sqlite:///path or postgres://user:password@host/database";
-                return Err(MetaError::BadUrl(text.to_owned()));
-            }
-        };
+        let db = Db::open(url, clock).await?;
         let meta = Self { db, keys };
         // A store that is not taken is left without open files.
         if let Err(error) = meta.prepare(cluster_id).await {
@@ -129,17 +123,8 @@ impl Meta {
     /// # Errors
     /// When the store is away.
     pub async fn take_over(&self, holder: &NodeId) -> Result<Coordinator> {
-        let mut tx = self.db.write().await?;
-        tx.lock_coordination().await?;
-        let row = tx
-            .one(
-                "UPDATE coordinator SET epoch = epoch + 1, holder = $1 WHERE only_row = 1 RETURNING epoch",
-                args![holder.0.clone()],
-            )
-            .await?;
-        let epoch = Epoch(row.try_get("epoch")?);
-        tx.commit().await?;
-        Ok(Coordinator { meta: self.clone(), epoch })
+        let (coordinator, _) = self.take_over_root(holder, Epoch(0), None).await?;
+        Ok(coordinator)
     }
 
     /// Ends all connections; what is committed is durable without it.

@@ -4,6 +4,7 @@
 //! * [`LocalStore`], [`S3Store`], [`MemoryStore`], [`FaultyStore`]: a directory, a bucket, a map, and any of them with faults
 //!   on purpose.
 //! * [`MarkerStore`]: the few objects that change, below `_elanus/`, with conditional writes.
+//! * [`Ownership`]: whose root path it is; asked before anything is deleted or written.
 //! * [`LocalRoot`]: the guard of a data directory: one process at a time, never a directory of somebody else.
 //! * [`suite`]: the promises of the contract as tests that every implementation runs.
 //!
@@ -17,6 +18,7 @@ mod local;
 pub mod marker_store;
 mod memory;
 mod open;
+pub mod ownership;
 mod root;
 pub mod s3;
 mod staging;
@@ -30,6 +32,7 @@ pub use local::LocalStore;
 pub use marker_store::{Etag, LocalMarkers, MarkerStore, MemoryMarkers, Versioned, Written};
 pub use memory::MemoryStore;
 pub use open::{Location, OpenError};
+pub use ownership::{Frozen, OwnedStore, Ownership};
 pub use root::{LocalRoot, RootError};
 pub use s3::{S3Config, S3Location, S3Markers, S3Store};
 pub use store::{Expected, Found, ObjectInfo, ObjectStore, STALE_UPLOADS_MAX, StaleUpload, checksum_of};

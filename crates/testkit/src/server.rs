@@ -28,6 +28,8 @@ pub struct Server {
     data: PathBuf,
     /// Environment of the process, beside what this process has.
     settings: Vec<(String, String)>,
+    /// Further flags of every start.
+    flags: Vec<String>,
     listen: SocketAddr,
     management: SocketAddr,
 }
@@ -47,17 +49,17 @@ impl Server {
     /// # Errors
     /// When the program was not built, or ends instead.
     pub async fn start() -> Result<Self> {
-        Self::start_with(Vec::new()).await
+        Self::start_with_settings(Vec::new()).await
     }
 
     /// Starts a server in a new directory with these variables in its environment: what flags and files say otherwise.
     ///
     /// # Errors
     /// When the program was not built, or ends instead.
-    pub async fn start_with(settings: Vec<(String, String)>) -> Result<Self> {
+    pub async fn start_with_settings(settings: Vec<(String, String)>) -> Result<Self> {
         let home = home()?;
         let data = home.path().join("data");
-        Self::launch(home, data, settings).await
+        Self::launch(home, data, &[], settings).await
     }
 
     /// Starts a server on this data directory.
@@ -65,12 +67,21 @@ impl Server {
     /// # Errors
     /// When the program was not built, or ends instead.
     pub async fn start_in(data: &Path) -> Result<Self> {
-        Self::launch(home()?, data.to_owned(), Vec::new()).await
+        Self::start_with(data, &[]).await
     }
 
-    async fn launch(home: TempDir, data: PathBuf, settings: Vec<(String, String)>) -> Result<Self> {
+    /// Starts a server on this data directory, with further flags.
+    ///
+    /// # Errors
+    /// When the program was not built, or ends instead.
+    pub async fn start_with(data: &Path, flags: &[&str]) -> Result<Self> {
+        Self::launch(home()?, data.to_owned(), flags, Vec::new()).await
+    }
+
+    async fn launch(home: TempDir, data: PathBuf, flags: &[&str], settings: Vec<(String, String)>) -> Result<Self> {
         let nowhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let mut server = Self { child: None, home, data, settings, listen: nowhere, management: nowhere };
+        let flags = flags.iter().map(|&flag| flag.to_owned()).collect();
+        let mut server = Self { child: None, home, data, settings, flags, listen: nowhere, management: nowhere };
         for _ in 1..PORT_ATTEMPTS_MAX {
             server.move_to_free_ports()?;
             match server.restart().await {
@@ -111,6 +122,7 @@ impl Server {
             .args(["--data".as_ref(), self.data.as_os_str()])
             .args(["--listen", &self.listen.to_string()])
             .args(["--management", &self.management.to_string()])
+            .args(&self.flags)
             .env("RUST_BACKTRACE", "1")
             .envs(self.settings.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
@@ -145,6 +157,11 @@ impl Server {
         let status = self.child.as_mut()?.try_wait().ok().flatten()?;
         self.child = None;
         Some(status)
+    }
+
+    /// The exit code, once the process has ended by itself (`Some(None)`: by a signal); `None` while it runs.
+    pub fn ended_with(&mut self) -> Option<Option<i32>> {
+        self.ended().map(|status| status.code())
     }
 
     /// Ends the process with SIGKILL: nothing of it runs after that, nothing was finished before.

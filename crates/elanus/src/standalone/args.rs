@@ -1,18 +1,16 @@
 //! Flags of `elanus standalone`, and the plan that they make. Looks at nothing outside the command line.
 
 use super::StartError;
-use crate::s3::S3Args;
-use anyhow::{Context as _, anyhow};
+use crate::{root::Places, s3::S3Args};
+use anyhow::anyhow;
 use clap::{Args, ValueEnum};
 use elanus_events::EventBus;
-use elanus_objects::{Location, S3Location};
 use elanus_proto::transport::MESSAGE_BYTES_MAX;
 use elanus_runtime::telemetry::{self, Filter};
 use elanus_types::RestoreMode;
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
-    str::FromStr as _,
     sync::Arc,
     time::Duration,
 };
@@ -96,21 +94,10 @@ impl From<LogFormat> for telemetry::Format {
     }
 }
 
-/// Where the objects are.
-#[derive(Clone, Debug)]
-pub(super) enum Place {
-    Directory(PathBuf),
-    Bucket(S3Location, Box<S3Args>),
-}
-
 /// Which parts the process is made of.
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
-    /// `sqlite:///…` or `postgres://…`, with a password: never shown.
-    pub(super) meta_url: String,
-    pub(super) objects: Place,
-    /// The data directory, where it holds the metadata of objects that are elsewhere.
-    pub(super) meta_dir: Option<PathBuf>,
+    pub(super) places: Places,
     pub(super) bus: Arc<dyn EventBus>,
     pub(super) message_bytes_max: usize,
     pub(super) trash_retention: Duration,
@@ -131,46 +118,16 @@ impl StandaloneArgs {
     /// Refuses what this build cannot be made of, before anything is touched.
     pub(super) fn plan(&self) -> Result<Plan, StartError> {
         let bus = elanus_events::open(&self.events).map_err(|error| StartError::Usage(anyhow!("--events: {error}")))?;
-        let data = std::path::absolute(&self.data).context("--data").map_err(StartError::Usage)?;
-        let objects = match self.objects.as_deref().map(Location::from_str).transpose() {
-            Ok(None) => Place::Directory(data.clone()),
-            Ok(Some(Location::Local(dir))) => Place::Directory(dir),
-            Ok(Some(Location::S3(location))) => Place::Bucket(location, Box::new(self.s3.clone())),
-            Err(error) => return Err(StartError::Usage(anyhow!("--objects: {error}"))),
-        };
-        let meta_url = match &self.meta {
-            Some(url) => checked_meta_url(url),
-            None => sqlite_url(&data.join("meta.db")),
-        };
-        let same = matches!(&objects, Place::Directory(dir) if *dir == data);
-        let meta_dir = (self.meta.is_none() && !same).then_some(data);
+        let places = Places::of(&self.data, self.meta.as_deref(), self.objects.as_deref(), &self.s3);
+        let places = places.map_err(StartError::Usage)?;
         Ok(Plan {
-            meta_url: meta_url.map_err(|error| StartError::Usage(error.context("--meta")))?,
-            objects,
-            meta_dir,
+            places,
             bus,
             message_bytes_max: self.message_bytes_max,
             trash_retention: self.trash_retention,
             restore_mode: self.restore_mode,
         })
     }
-}
-
-/// Never repeats the URL: it may have a password in it.
-fn checked_meta_url(url: &str) -> anyhow::Result<String> {
-    match url.split_once("://") {
-        Some(("sqlite", path)) if path.starts_with('/') => Ok(url.to_owned()),
-        Some(("sqlite", _)) => Err(anyhow!("a sqlite URL needs an absolute path: sqlite:///path")),
-        Some(("postgres" | "postgresql", _)) => Ok(url.to_owned()),
-        Some(_) | None => {
-            Err(anyhow!("this is no metadata URL; use sqlite:///path or postgres://user:password@host/database"))
-        }
-    }
-}
-
-fn sqlite_url(path: &Path) -> anyhow::Result<String> {
-    let text = path.to_str().with_context(|| format!("{} is not UTF-8", path.display()))?;
-    Ok(format!("sqlite://{text}"))
 }
 
 /// `24h`, `7days`, `0`.
@@ -199,18 +156,12 @@ fn bytes(text: &str) -> Result<usize, String> {
 mod tests {
     use super::*;
     use clap::Parser;
+    use elanus_objects::Location;
 
     #[derive(Parser)]
     struct Cli {
         #[command(flatten)]
         args: StandaloneArgs,
-    }
-
-    fn dir(plan: &Plan) -> &Path {
-        match &plan.objects {
-            Place::Directory(dir) => dir,
-            Place::Bucket(location, _) => panic!("{location} is no directory"),
-        }
     }
 
     fn plan(flags: &[&str]) -> Result<Plan, String> {
@@ -225,30 +176,31 @@ mod tests {
     #[test]
     fn everything_is_in_the_data_directory_unless_it_is_said() {
         let default = plan(&["--data", "/d"]).unwrap();
-        assert_eq!((default.meta_url.as_str(), dir(&default)), ("sqlite:///d/meta.db", Path::new("/d")));
-        assert_eq!((default.meta_dir, default.message_bytes_max), (None, 512 << 20));
+        let places = |flags: &[&str]| plan(flags).unwrap().places;
+        let directory = |path: &str| Location::Local(path.into());
+        assert_eq!(
+            (default.places.meta_url.as_str(), default.places.objects),
+            ("sqlite:///d/meta.db", directory("/d"))
+        );
+        assert_eq!((default.places.meta_dir, default.message_bytes_max), (None, 512 << 20));
         assert_eq!(default.restore_mode, RestoreMode::Clone);
         assert_eq!(plan(&["--restore-mode", "copy"]).unwrap().restore_mode, RestoreMode::Copy);
         assert!(plan(&["--restore-mode", "move"]).unwrap_err().contains("possible values: clone, copy"));
 
-        let elsewhere = plan(&["--data", "/d", "--objects", "file:///no/such%20dir"]).unwrap();
-        assert_eq!(dir(&elsewhere), Path::new("/no/such dir"));
+        let elsewhere = places(&["--data", "/d", "--objects", "file:///no/such%20dir"]);
+        assert_eq!(elsewhere.objects, directory("/no/such dir"));
         assert_eq!(elsewhere.meta_dir.as_deref(), Some(Path::new("/d")));
 
-        let bucket = plan(&["--data", "/d", "--objects", "s3://bucket/root"]).unwrap();
-        assert!(matches!(&bucket.objects, Place::Bucket(location, _) if location.to_string() == "s3://bucket/root"));
+        let bucket = places(&["--data", "/d", "--objects", "s3://bucket/root"]);
+        assert_eq!(bucket.objects, "s3://bucket/root".parse().unwrap());
         assert_eq!(
             (bucket.meta_url.as_str(), bucket.meta_dir.as_deref()),
             ("sqlite:///d/meta.db", Some(Path::new("/d")))
         );
 
-        let both = plan(&["--meta", "sqlite:///m/x.db", "--objects", "file:///o"]).unwrap();
+        let both = places(&["--meta", "sqlite:///m/x.db", "--objects", "file:///o"]);
         assert_eq!((both.meta_url.as_str(), both.meta_dir), ("sqlite:///m/x.db", None));
-        assert_eq!(
-            plan(&["--data", "/d", "--objects", "file:///d"]).unwrap().meta_dir,
-            None,
-            "one guard for one directory"
-        );
+        assert_eq!(places(&["--data", "/d", "--objects", "file:///d"]).meta_dir, None, "one guard for one directory");
     }
 
     #[test]

@@ -4,7 +4,6 @@
 //! leaves everything as it was.
 
 mod args;
-mod objects;
 mod wiring;
 
 pub(crate) use args::StandaloneArgs;
@@ -12,7 +11,7 @@ pub(crate) use args::StandaloneArgs;
 use crate::config::Layers;
 use anyhow::anyhow;
 use elanus_meta::MetaError;
-use elanus_objects::RootError;
+use elanus_objects::{RootError, ownership};
 use elanus_runtime::{
     grpc::{self, BindError, GrpcConfig},
     management, shutdown, telemetry,
@@ -80,6 +79,15 @@ impl From<RootError> for StartError {
     }
 }
 
+impl From<ownership::StartError> for StartError {
+    fn from(error: ownership::StartError) -> Self {
+        match error {
+            ownership::StartError::Refused { .. } => Self::Refused(error.into()),
+            _ => Self::Failed(error.into()),
+        }
+    }
+}
+
 impl From<MetaError> for StartError {
     fn from(error: MetaError) -> Self {
         match error {
@@ -123,9 +131,15 @@ async fn serve(args: &StandaloneArgs) -> Result<(), StartError> {
     announce(listen, manage, &services.data(), started.elapsed());
 
     // The API ends before it was asked to only when it failed.
+    let ownership = services.ownership().clone();
+    let mut lost = None;
     let failed = tokio::select! {
         ended = &mut api => Some(ended),
         () = stop.cancelled() => None,
+        by = ownership.fenced() => {
+            lost = Some(by);
+            None
+        }
     };
     management.set_ready(false);
     stop.cancel();
@@ -137,6 +151,13 @@ async fn serve(args: &StandaloneArgs) -> Result<(), StartError> {
     stop_management.cancel();
     finish("management", probes).await;
     match ended {
+        Ok(Ok(())) if lost.is_some() => {
+            let (location, by) = (ownership.status().location, lost.unwrap_or_default());
+            Err(StartError::Failed(anyhow!(
+                "stopped, because the root path {location} is now owned by {by}; nothing was deleted or written since this \
+                 was noticed. See `elanus ctl root show`"
+            )))
+        }
         Ok(Ok(())) => {
             tracing::info!("stopped");
             Ok(())

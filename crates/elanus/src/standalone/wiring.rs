@@ -1,10 +1,12 @@
 //! Which service gets which parts, and the order in which they start and end.
 
-use super::{StartError, args::Plan, objects::Root};
+use super::{StartError, args::Plan};
+use crate::root::{self, Places, Reach, Renewal, RootInMeta};
+use anyhow::Context as _;
 use elanus_datacoord::{DataCoord, DataCoordConfig};
 use elanus_datanode::{DataNode, DataNodeConfig};
 use elanus_meta::Meta;
-use elanus_objects::LocalRoot;
+use elanus_objects::{LocalRoot, LocalStore, ObjectStore, OwnedStore, Ownership, ownership::start};
 use elanus_proto::transport::{
     Channel, admin_server, datacoord_client, datacoord_server, datanode_client, datanode_server, milvus_server,
     querynode_client, querynode_server,
@@ -15,6 +17,7 @@ use elanus_runtime::{Background, LateChannel, management::Management, relay::Rel
 use elanus_types::{Clock, NodeId};
 use std::{sync::Arc, time::Duration};
 use tonic::service::Routes;
+use uuid::Uuid;
 
 /// How long acknowledged work may take to be answered at the end; what is not answered was not promised.
 const WRITES_MAX: Duration = Duration::from_secs(5);
@@ -27,23 +30,48 @@ pub(super) struct Services {
     proxy: Proxy,
     background: Background,
     message_bytes_max: usize,
+    ownership: Ownership,
+    reach: Reach,
+    location: String,
     /// Given back last: until then no other process may work on the directory.
-    root: Root,
+    _root: Option<LocalRoot>,
     _meta_root: Option<LocalRoot>,
 }
 
 impl Services {
     pub(super) async fn start(plan: &Plan, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
-        let meta_root = plan.meta_dir.as_deref().map(LocalRoot::open).transpose()?;
-        let root = Root::open(&plan.objects).await?;
-        let cluster_id = root.cluster_id().to_string();
-        let meta = Meta::open(&plan.meta_url, &cluster_id, Arc::clone(&clock)).await?;
-        let objects = root.store()?;
+        let Places { meta_url, meta_dir, .. } = &plan.places;
+        let reach = plan.places.reach().await.map_err(StartError::Refused)?;
+        let site = plan.places.site(&reach, &clock);
+        // OW-1: whoever is refused has made nothing yet.
+        let known = Meta::look(meta_url).await?.map(root::view).transpose()?;
+        start::check(&site, known.as_ref()).await?;
+        let meta_root = meta_dir.as_deref().map(LocalRoot::open).transpose()?;
+        let root = match &reach {
+            Reach::Directory(dir) => Some(LocalRoot::lock(dir)?),
+            Reach::Bucket(_) => None,
+        };
+        let cluster_id = known.map_or_else(Uuid::new_v4, |view| view.cluster_id).to_string();
+        let meta = Meta::open(meta_url, &cluster_id, Arc::clone(&clock)).await?;
+        let node = NodeId(format!("standalone-{}", Uuid::now_v7()));
+        let in_meta = Arc::new(RootInMeta::new(meta.clone(), node.clone()));
+        let ownership = start::start(&site, in_meta.clone(), &node).await?;
+        let coordinator = in_meta.coordinator().context("the start took no epoch").map_err(StartError::Failed)?;
+        if let Some(root) = &root {
+            root.sweep_staging(&cluster_id)?;
+        }
+        let objects: Arc<dyn ObjectStore> = match &reach {
+            Reach::Directory(dir) => {
+                let store = LocalStore::open(dir).context("could not open the object store");
+                Arc::new(store.map_err(StartError::Failed)?)
+            }
+            Reach::Bucket(store) => Arc::new(store.clone()),
+        };
+        let objects: Arc<dyn ObjectStore> = Arc::new(OwnedStore::new(objects, ownership.clone()));
 
-        let node = NodeId(format!("standalone-{}", uuid::Uuid::now_v7()));
-        let coordinator = meta.take_over(&node).await?;
-        // A lock proves that no other process of this cluster lives: what they had begun need not run out first.
-        if root.is_locked() || meta_root.is_some() {
+        // A lock proves that no other process of this cluster lives: what they had begun need not run out first. Where
+        // there is none, in a bucket with its metadata on a server, it runs out.
+        if root.is_some() || meta_root.is_some() {
             let given_up = coordinator.expire_other_owners(std::slice::from_ref(&node)).await?;
             if given_up > 0 {
                 tracing::info!(given_up, "gave up what an earlier process had begun and not acknowledged");
@@ -51,6 +79,7 @@ impl Services {
         }
 
         let background = Background::new(Arc::clone(&clock));
+        background.spawn(Renewal(ownership.clone()));
         let late = LateChannel::new();
         let datanode = DataNode::new(
             meta.clone(),
@@ -90,7 +119,10 @@ impl Services {
             proxy,
             background,
             message_bytes_max: plan.message_bytes_max,
-            root,
+            ownership,
+            reach,
+            location: site.location,
+            _root: root,
             _meta_root: meta_root,
         })
     }
@@ -105,18 +137,33 @@ impl Services {
 
     pub(super) fn management(&self, version: &'static str) -> Management {
         let meta = self.meta.clone();
-        let look = self.root.look();
+        let reach = self.reach.clone();
+        let ownership = self.ownership.clone();
         Management::new(self.background.clone(), version)
             .check("metadata", move || {
                 let meta = meta.clone();
                 Box::pin(async move { meta.next_events(1).await.map(drop).map_err(|error| error.to_string()) })
             })
-            .check("objects", move || Box::pin(look()))
+            .check("objects", move || {
+                let reach = reach.clone();
+                Box::pin(async move { reach.look().await })
+            })
+            .check("root path", move || {
+                let writes = ownership.may_write();
+                Box::pin(async move { writes.map_err(|frozen| frozen.to_string()) })
+            })
     }
 
-    /// What people know the object store by.
+    pub(super) fn ownership(&self) -> &Ownership {
+        &self.ownership
+    }
+
+    /// Where the objects are, for people.
     pub(super) fn data(&self) -> String {
-        self.root.name()
+        match &self.reach {
+            Reach::Directory(dir) => dir.display().to_string(),
+            Reach::Bucket(_) => self.location.clone(),
+        }
     }
 
     /// Ends everything in good order. No call may arrive any more.

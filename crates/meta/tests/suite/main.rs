@@ -40,6 +40,7 @@ mod restore_failures;
 mod restore_tasks;
 mod restoring;
 mod rollback;
+mod roots;
 mod scale;
 mod server;
 mod sharing;

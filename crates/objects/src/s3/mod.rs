@@ -3,7 +3,8 @@
 //! S3-1  Nothing is written over: every create has `If-None-Match: *`.
 //! S3-2  Every create carries the CRC-64/NVME of its bytes, so the store refuses what arrives damaged.
 //! S3-3  What is deleted is named, key by key, from permits. There is no delete by prefix here.
-//! S3-4  A failed upload in parts is aborted; one of a process that died is found by age.
+//! S3-4  A failed upload in parts is aborted; one of a process that died, or whose begin was not heard of, is found by
+//!       age.
 //! S3-5  Nothing that is secret is in a text: not in an error, not in `Debug`, not in the log.
 //!
 //! A request that failed with 500, 503, 429, 409 or ran out of time is sent again by the SDK, with growing and random
