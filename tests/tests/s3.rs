@@ -64,5 +64,5 @@ async fn a_bucket_that_cannot_be_used_is_refused_with_what_to_do() {
     server.terminate().await.unwrap();
     // The root path above has what the server made: somebody else's, from there.
     let foreign = refused(s3.settings(&bucket, "", S3User::Writer)).await;
-    assert!(foreign.contains("choose another root path"), "{foreign}");
+    assert!(foreign.contains("was not made by elanus"), "{foreign}");
 }

@@ -4,7 +4,10 @@
 //! `AWS_ACCESS_KEY_ID`, a web identity token, a profile, the role of the container or of the machine.
 
 use anyhow::{Context as _, Result, anyhow};
-use aws_config::{BehaviorVersion, Region};
+use aws_config::{
+    BehaviorVersion, Region, environment::region::EnvironmentVariableRegionProvider, meta::region::RegionProviderChain,
+    profile::region::ProfileFileRegionProvider,
+};
 use clap::{Args, ValueEnum};
 use elanus_objects::{
     S3Config, S3Location,
@@ -113,11 +116,12 @@ impl S3Args {
         };
         let limits = S3Limits { requests_max: self.requests_max.into(), ..S3Limits::default() };
         let http = http_client(ca_pem.as_deref(), limits).context("--s3-ca")?;
-        let aws = aws_config::defaults(BehaviorVersion::latest()).http_client(http.clone());
-        let aws = match &self.region {
-            Some(region) => aws.region(Region::new(region.clone())).load().await,
-            None => aws.load().await,
-        };
+        // Not the machine's own region: to ask for it is a request to an address that only clouds have.
+        let region = RegionProviderChain::first_try(self.region.clone().map(Region::new))
+            .or_else(EnvironmentVariableRegionProvider::new())
+            .or_else(ProfileFileRegionProvider::new())
+            .or_else(Region::new(REGION));
+        let aws = aws_config::defaults(BehaviorVersion::latest()).http_client(http.clone()).region(region).load().await;
         let endpoint = self.endpoint.clone().or_else(|| aws.endpoint_url().map(str::to_owned));
         let mut config = match (&self.access_key, &self.secret_key) {
             (Some(access), Some(secret)) => {

@@ -184,6 +184,8 @@ impl S3Server {
             ("ELANUS_S3_ENDPOINT", self.endpoint()),
             ("AWS_ACCESS_KEY_ID", access.to_owned()),
             ("AWS_SECRET_ACCESS_KEY", secret.to_owned()),
+            // A test asks nobody but this server.
+            ("AWS_EC2_METADATA_DISABLED", "true".to_owned()),
         ];
         settings.map(|(name, value)| (name.to_owned(), value)).into()
     }
