@@ -140,8 +140,7 @@ async fn s3_5_no_secret_is_in_the_log_or_in_debug() {
     let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
     assert!(log.contains("put_object") || log.contains("PutObject"), "the log was taken: {} bytes", log.len());
     for text in [log, format!("{error:?}"), format!("{good:?} {bad:?} {config:?}")] {
-        for (n, line) in text.lines().enumerate().filter(|(_, line)| line.contains("the-secret")) {
-            panic!("line {n} has a secret: {}", &line[..line.len().min(2_000)]);
-        }
+        let shown = text.lines().find(|line| line.contains("the-secret"));
+        assert!(shown.is_none(), "a line has a secret: {:.2000}", shown.unwrap_or_default());
     }
 }
