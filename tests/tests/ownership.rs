@@ -101,7 +101,7 @@ fn copy_tree(from: &Path, to: &Path) {
 
 impl Cluster {
     async fn start(&self) -> Server {
-        Server::start_with(&self.data, &["--objects", &self.objects]).await.unwrap()
+        Server::start_in_with(&self.data, &["--objects", &self.objects]).await.unwrap()
     }
 
     /// A start that is refused: its exit code is 3, and this is what it says.

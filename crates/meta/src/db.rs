@@ -156,10 +156,7 @@ impl Db {
     /// As [`Db::write`], for the coordinator of this epoch: [`MetaError::Fenced`] when another took over.
     pub(crate) async fn write_as(&self, epoch: Epoch) -> Result<Tx> {
         let mut tx = self.write().await?;
-        let row = tx.one("SELECT epoch FROM coordinator WHERE only_row = 1 /*FOR SHARE*/", args![]).await?;
-        if row.try_get::<i64, _>("epoch")? != epoch.0 {
-            return Err(MetaError::Fenced { what: "coordination of the cluster" });
-        }
+        tx.prove(epoch).await?;
         Ok(tx)
     }
 
@@ -222,6 +219,16 @@ impl Tx {
     /// Keeps every coordinator from beginning a transaction, once those that are under way have ended.
     pub(crate) async fn lock_coordination(&mut self) -> Result<()> {
         self.lock(self.engine.lock_coordination()).await
+    }
+
+    /// Fails when `epoch` is not that of the present coordinator. In a transaction that writes nobody takes over before
+    /// its end.
+    pub(crate) async fn prove(&mut self, epoch: Epoch) -> Result<()> {
+        let row = self.one("SELECT epoch FROM coordinator WHERE only_row = 1 /*FOR SHARE*/", args![]).await?;
+        if row.try_get::<i64, _>("epoch")? != epoch.0 {
+            return Err(MetaError::Fenced { what: "coordination of the cluster" });
+        }
+        Ok(())
     }
 
     async fn lock(&mut self, sql: Option<&'static str>) -> Result<()> {

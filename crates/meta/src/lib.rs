@@ -9,8 +9,11 @@
 //! * A state machine's row is read, stepped by `elanus-lifecycle`, and written with its expected state and generation
 //!   repeated, in one transaction with its events ([`outbox`]).
 
+mod aliases;
+mod alter;
 mod catalog;
 mod clock;
+mod databases;
 mod db;
 mod definitions;
 mod error;
@@ -26,17 +29,21 @@ mod restore;
 mod rollback;
 mod roots;
 mod rows;
+mod segments;
 mod snapshots;
 mod sweep;
 mod tasks;
 mod trash;
+mod workers;
 mod writes;
 
+pub use databases::DatabaseRecord;
 pub use db::CommitHook;
 pub use error::{MetaError, Result};
 pub use history::HistoryRecord;
 pub use rollback::{Begun, NewRollback, RollbackRecord};
 pub use roots::{RootMirror, RootRecord};
+pub use segments::SegmentRecord;
 pub use snapshots::SnapshotFilesPlan;
 pub use sweep::Claimed;
 pub use trash::TrashRecord;
@@ -48,11 +55,14 @@ use sqlx::migrate::{Migrate, Migration, MigrationType, Migrator};
 use sqlx::{AssertSqlSafe, Row, SqlSafeStr};
 use std::borrow::Cow;
 use std::sync::Arc;
+use tokio::sync::watch;
 
 /// Migrations in order. Never edited once released, only added to.
 const MIGRATIONS: &[(i64, &str, &str)] = &[
     (1, "first", include_str!("../migrations/0001_first.sql")),
     (3, "roots", include_str!("../migrations/0003_roots.sql")),
+    (4, "workers", include_str!("../migrations/0004_workers.sql")),
+    (5, "catalog", include_str!("../migrations/0005_catalog.sql")),
 ];
 
 /// The metadata store of one cluster. Cheap to clone.
@@ -67,6 +77,8 @@ pub struct Meta {
 pub struct Coordinator {
     meta: Meta,
     epoch: Epoch,
+    /// Becomes true, for all clones, when a write found out that another took over; never false again.
+    fenced: watch::Sender<bool>,
 }
 
 impl Meta {
@@ -148,6 +160,10 @@ impl Meta {
 }
 
 impl Coordinator {
+    pub(crate) fn new(meta: Meta, epoch: Epoch) -> Self {
+        Self { meta, epoch, fenced: watch::Sender::new(false) }
+    }
+
     /// The store that this coordinates.
     #[must_use]
     pub fn meta(&self) -> &Meta {
@@ -160,9 +176,38 @@ impl Coordinator {
         self.epoch
     }
 
+    /// Asks whether this is still the coordinator; what it learns, [`Coordinator::fenced`] tells.
+    ///
+    /// # Errors
+    /// [`MetaError::Fenced`] when another took over; when the store is away.
+    pub async fn prove(&self) -> Result<()> {
+        let mut tx = self.meta.db.read().await?;
+        let proof = tx.prove(self.epoch).await;
+        self.noticed(proof)
+    }
+
+    /// True when another took over and this one has noticed it: nothing that it writes will ever be stored.
+    #[must_use]
+    pub fn is_fenced(&self) -> bool {
+        *self.fenced.borrow()
+    }
+
+    /// Returns when [`Coordinator::is_fenced`].
+    pub async fn fenced(&self) {
+        // The sender lives as long as `self`.
+        let _ = self.fenced.subscribe().wait_for(|fenced| *fenced).await;
+    }
+
     /// A transaction that proves the epoch.
     pub(crate) async fn write(&self) -> Result<db::Tx> {
-        self.meta.db.write_as(self.epoch).await
+        self.noticed(self.meta.db.write_as(self.epoch).await)
+    }
+
+    fn noticed<T>(&self, result: Result<T>) -> Result<T> {
+        if let Err(MetaError::Fenced { .. }) = &result {
+            self.fenced.send_if_modified(|fenced| !std::mem::replace(fenced, true));
+        }
+        result
     }
 }
 

@@ -100,13 +100,16 @@ impl Meta {
             )
             .await?;
         let epoch = Epoch(row.try_get("epoch")?);
+        // Every earlier coordinator is fenced from here on: its rollbacks are not going to be committed, so nothing is
+        // gained by letting writes wait for them.
+        tx.execute("UPDATE collections SET held_until_ms = 0 WHERE held_until_ms <> 0", args![]).await?;
         if let Some(hold) = hold {
             let sql = "UPDATE roots SET hold = $1 WHERE root_id = 1";
             tx.execute(sql, args![hold.label().to_owned()]).await?;
         }
         let high_water = note_high_water(&mut tx).await?;
         tx.commit().await?;
-        Ok((Coordinator { meta: self.clone(), epoch }, high_water))
+        Ok((Coordinator::new(self.clone(), epoch), high_water))
     }
 
     /// The high-water mark of the ids, durably noted; `None` when an epoch other than this one was given since.

@@ -1,5 +1,5 @@
 //! Copy tasks: bounded bundles of files of a restore job, given to one worker at a time. Every change of a row's state is
-//! a step of `elanus_lifecycle::copy_task`, written by [`move_task`].
+//! a step of `elanus_lifecycle::task`, written by [`move_task`].
 //!
 //! Each claim gets file sets and keys of its own, so that a worker that lost its claim can never write, or have deleted,
 //! an object of the next one. When a claim is taken back, its file sets are abandoned in the same transaction.
@@ -15,8 +15,9 @@ use crate::machines::{concerns_one, readable, refused};
 use crate::model::{Answer, FileError, Revoked, TaskMessage, TaskRecord};
 use crate::rows::bigint;
 use crate::{Coordinator, Meta, restore};
+use elanus_lifecycle::CopyTask;
 use elanus_lifecycle::Step;
-use elanus_lifecycle::copy_task::{Columns, CopyTask, Effect, Event, MACHINE, State};
+use elanus_lifecycle::task::{Columns, Effect, Event, State};
 use elanus_types::{Generation, JobId, NodeId, TaskId};
 use sqlx::Row;
 use sqlx::any::AnyRow;
@@ -104,6 +105,7 @@ impl Coordinator {
         let event = match &message {
             TaskMessage::Heartbeat { lease_until_ms, .. } => Event::Heartbeat { lease_until_ms: *lease_until_ms },
             TaskMessage::Finished => Event::Finish,
+            TaskMessage::GivenBack => Event::GiveBack { now_ms },
             TaskMessage::FailedTransient { reason, .. } => Event::FailTransient { now_ms, message: reason.clone() },
             TaskMessage::FailedPermanent { reason, .. } => Event::FailPermanent { message: reason.clone() },
         };
@@ -118,6 +120,7 @@ impl Coordinator {
                 advance(&mut tx, id, files_done, bytes_done).await?;
             }
             TaskMessage::Finished => finish(&mut tx, id).await?,
+            TaskMessage::GivenBack => {}
             TaskMessage::FailedTransient { reason, files } | TaskMessage::FailedPermanent { reason, files } => {
                 record_errors(&mut tx, &row, &reason, files).await?;
             }
@@ -263,7 +266,7 @@ async fn move_task(tx: &mut Tx, row: &TaskRow, stamp: Generation, event: &Event)
         _ => {}
     }
     let told = Told {
-        machine: MACHINE,
+        machine: CopyTask::MACHINE,
         id: row.id.0,
         event: event.name(),
         from: row.machine.label(),
@@ -271,7 +274,7 @@ async fn move_task(tx: &mut Tx, row: &TaskRow, stamp: Generation, event: &Event)
         detail: detail(row, after),
     };
     tell(tx, "task", &told).await?;
-    if effects.contains(&Effect::WakeJob) {
+    if effects.contains(&Effect::WakeOwner) {
         let subject = format!("restore.{}", row.job);
         let dedup_key = format!("{subject}.task.{}.{}", row.id, after.generation());
         tx.announce(subject, dedup_key, "{}".to_owned()).await?;

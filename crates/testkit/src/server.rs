@@ -62,19 +62,29 @@ impl Server {
         Self::launch(home, data, &[], settings).await
     }
 
+    /// As [`Server::start`], with these flags besides.
+    ///
+    /// # Errors
+    /// As [`Server::start`].
+    pub async fn start_with(flags: &[&str]) -> Result<Self> {
+        let home = home()?;
+        let data = home.path().join("data");
+        Self::launch(home, data, flags, Vec::new()).await
+    }
+
     /// Starts a server on this data directory.
     ///
     /// # Errors
     /// When the program was not built, or ends instead.
     pub async fn start_in(data: &Path) -> Result<Self> {
-        Self::start_with(data, &[]).await
+        Self::start_in_with(data, &[]).await
     }
 
     /// Starts a server on this data directory, with further flags.
     ///
     /// # Errors
     /// When the program was not built, or ends instead.
-    pub async fn start_with(data: &Path, flags: &[&str]) -> Result<Self> {
+    pub async fn start_in_with(data: &Path, flags: &[&str]) -> Result<Self> {
         Self::launch(home()?, data.to_owned(), flags, Vec::new()).await
     }
 

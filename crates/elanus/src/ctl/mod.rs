@@ -2,6 +2,7 @@
 
 mod collection;
 mod confirm;
+mod database;
 mod inspect;
 mod job;
 mod root;
@@ -56,7 +57,15 @@ struct Options {
     #[arg(long, value_name = "URL", env = "ELANUS_ADDR", default_value = "http://127.0.0.1:19530", global = true)]
     addr: String,
     /// Database of the collections that are named
-    #[arg(long, value_name = "NAME", env = "ELANUS_DB", default_value = "default", global = true)]
+    #[arg(
+        long,
+        short = 'd',
+        visible_alias = "database",
+        value_name = "NAME",
+        env = "ELANUS_DB",
+        default_value = "default",
+        global = true
+    )]
     db: String,
     /// What results look like; JSON is stable and exact
     #[arg(long, value_name = "FORMAT", env = "ELANUS_OUTPUT", default_value = "table", global = true)]
@@ -77,6 +86,9 @@ enum Command {
     /// Look at collections, roll them back
     #[command(subcommand, visible_alias = "collections")]
     Collection(collection::Command),
+    /// List, create and drop databases
+    #[command(subcommand, visible_alias = "databases")]
+    Database(database::Command),
     /// Bring dropped collections back, or end their way back
     #[command(subcommand)]
     Trash(trash::Command),
@@ -141,6 +153,7 @@ async fn execute(args: CtlArgs) -> Result<Rendered, Stop> {
         Command::Snapshot(command) => snapshot::execute(&client, command).await,
         Command::Job(command) => job::execute(&client, command).await,
         Command::Collection(command) => collection::execute(&client, command).await,
+        Command::Database(command) => database::execute(&client, command).await,
         Command::Trash(command) => trash::execute(&client, command).await,
         Command::Scrub(args) => scrub::execute(&client, &args).await,
         Command::Root(_) => unreachable!("answered above"),
@@ -202,6 +215,8 @@ mod tests {
             "--db other --output json snapshot list docs",
             "snapshot list docs --db other --output json",
             "snapshot --db other list --output json docs",
+            "snapshot list -d other docs --output json",
+            "--database other snapshot list docs --output json",
         ] {
             let args = parse(line).unwrap();
             assert_eq!((args.options.db.as_str(), args.options.output), ("other", Format::Json), "{line}");

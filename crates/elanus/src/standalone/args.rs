@@ -4,6 +4,7 @@ use super::StartError;
 use crate::{root::Places, s3::S3Args};
 use anyhow::anyhow;
 use clap::{Args, ValueEnum};
+use elanus_datanode::DataNodeConfig;
 use elanus_events::EventBus;
 use elanus_proto::transport::MESSAGE_BYTES_MAX;
 use elanus_runtime::telemetry::{self, Filter};
@@ -71,6 +72,12 @@ pub(crate) struct StandaloneArgs {
     /// How a restore gets its files when it is not said: clone shares those of the snapshot, copy makes new ones
     #[arg(long, value_name = "MODE", env = "ELANUS_RESTORE_MODE", default_value = "clone", value_parser = crate::restore_mode())]
     restore_mode: RestoreMode,
+    /// Copy tasks of restores at the same time; 0: copies wait
+    #[arg(long, value_name = "N", env = "ELANUS_COPY_SLOTS", default_value_t = DataNodeConfig::default().copy_slots)]
+    copy_slots: usize,
+    /// Files that are copied at the same time, at most; how many the object store bears is found out by trying
+    #[arg(long, value_name = "N", env = "ELANUS_COPIES_AT_ONCE_MAX", default_value_t = DataNodeConfig::default().copies_at_once_max)]
+    copies_at_once_max: usize,
     /// What is logged: a level, or directives such as info,elanus_meta=debug
     #[arg(long, value_name = "LEVEL", env = "ELANUS_LOG", default_value = "info")]
     pub(super) log: Filter,
@@ -102,6 +109,7 @@ pub(super) struct Plan {
     pub(super) message_bytes_max: usize,
     pub(super) trash_retention: Duration,
     pub(super) restore_mode: RestoreMode,
+    pub(super) datanode: DataNodeConfig,
 }
 
 impl StandaloneArgs {
@@ -126,6 +134,11 @@ impl StandaloneArgs {
             message_bytes_max: self.message_bytes_max,
             trash_retention: self.trash_retention,
             restore_mode: self.restore_mode,
+            datanode: DataNodeConfig {
+                copy_slots: self.copy_slots,
+                copies_at_once_max: self.copies_at_once_max,
+                ..DataNodeConfig::default()
+            },
         })
     }
 }

@@ -132,12 +132,23 @@ async fn serve(args: &StandaloneArgs) -> Result<(), StartError> {
 
     // The API ends before it was asked to only when it failed.
     let ownership = services.ownership().clone();
-    let mut lost = None;
+    let mut taken_over = None;
     let failed = tokio::select! {
         ended = &mut api => Some(ended),
         () = stop.cancelled() => None,
+        () = services.fenced() => {
+            taken_over = Some(anyhow!(
+                "another elanus took over this metadata, so this one has stopped: nothing that was acknowledged is lost. \
+                 Two programs must not run on one metadata store; find the other one before you start this one again"
+            ));
+            None
+        }
         by = ownership.fenced() => {
-            lost = Some(by);
+            let location = ownership.status().location;
+            taken_over = Some(anyhow!(
+                "stopped, because the root path {location} is now owned by {by}; nothing was deleted or written since this \
+                 was noticed. See `elanus ctl root show`"
+            ));
             None
         }
     };
@@ -150,14 +161,10 @@ async fn serve(args: &StandaloneArgs) -> Result<(), StartError> {
     services.stop().await;
     stop_management.cancel();
     finish("management", probes).await;
+    if let Some(error) = taken_over {
+        return Err(StartError::Failed(error));
+    }
     match ended {
-        Ok(Ok(())) if lost.is_some() => {
-            let (location, by) = (ownership.status().location, lost.unwrap_or_default());
-            Err(StartError::Failed(anyhow!(
-                "stopped, because the root path {location} is now owned by {by}; nothing was deleted or written since this \
-                 was noticed. See `elanus ctl root show`"
-            )))
-        }
         Ok(Ok(())) => {
             tracing::info!("stopped");
             Ok(())

@@ -3,8 +3,8 @@
 use super::{StartError, args::Plan};
 use crate::root::{self, Places, Reach, Renewal, RootInMeta};
 use anyhow::Context as _;
-use elanus_datacoord::{DataCoord, DataCoordConfig};
-use elanus_datanode::{DataNode, DataNodeConfig};
+use elanus_datacoord::{DataCoord, DataCoordConfig, OwnWorker};
+use elanus_datanode::DataNode;
 use elanus_meta::Meta;
 use elanus_objects::{LocalRoot, LocalStore, ObjectStore, OwnedStore, Ownership, ownership::start};
 use elanus_proto::transport::{
@@ -26,7 +26,8 @@ const WRITES_MAX: Duration = Duration::from_secs(5);
 pub(super) struct Services {
     meta: Meta,
     datanode: DataNode,
-    datacoord: LateChannel,
+    to_datacoord: LateChannel,
+    datacoord: DataCoord,
     proxy: Proxy,
     background: Background,
     message_bytes_max: usize,
@@ -86,14 +87,16 @@ impl Services {
             Arc::clone(&objects),
             datacoord_client(late.channel()),
             node.clone(),
-            DataNodeConfig::default(),
+            plan.datanode,
         );
+        datanode.register(&background, "");
         let to_datanode = Channel::in_process(datanode_server(datanode.clone()));
+        let worker = OwnWorker::new(node.clone(), datanode_client(to_datanode.clone()));
         let datacoord = DataCoord::start(
             coordinator,
             Arc::clone(&objects),
             Arc::clone(&plan.bus),
-            datanode_client(to_datanode.clone()),
+            Arc::new(worker),
             node,
             DataCoordConfig {
                 restore_mode: plan.restore_mode,
@@ -102,7 +105,7 @@ impl Services {
             },
             &background,
         );
-        late.set(Channel::in_process(datacoord_server(datacoord)));
+        late.set(Channel::in_process(datacoord_server(datacoord.clone())));
         background.spawn(Relay::new(meta.clone(), Arc::clone(&plan.bus)));
         let querynode = QueryNode::new(meta.clone(), objects, QueryConfig::default());
         let proxy = Proxy::new(
@@ -115,7 +118,8 @@ impl Services {
         Ok(Self {
             meta,
             datanode,
-            datacoord: late,
+            to_datacoord: late,
+            datacoord,
             proxy,
             background,
             message_bytes_max: plan.message_bytes_max,
@@ -158,6 +162,11 @@ impl Services {
         &self.ownership
     }
 
+    /// Returns when another process coordinates the cluster instead.
+    pub(super) async fn fenced(&self) {
+        self.datacoord.fenced().await;
+    }
+
     /// Where the objects are, for people.
     pub(super) fn data(&self) -> String {
         match &self.reach {
@@ -173,7 +182,7 @@ impl Services {
         }
         self.background.shutdown().await;
         // The coordinator and the worker hold each other.
-        self.datacoord.clear();
+        self.to_datacoord.clear();
         self.meta.close().await;
     }
 }

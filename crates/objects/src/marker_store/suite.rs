@@ -9,7 +9,7 @@
 //! MK-6  A listing has the names directly in a folder, those of folders with a slash; also above the root path.
 
 use super::{Etag, MarkerStore};
-use crate::{Error, Result};
+use crate::{Error, Result, suite::promises};
 use bytes::Bytes;
 use elanus_types::ObjectKey;
 use futures::{
@@ -19,34 +19,6 @@ use futures::{
 use std::{fmt, sync::Arc};
 
 type Store = Arc<dyn MarkerStore>;
-
-/// One promise.
-pub struct Promise {
-    /// `mk_N_` and what is promised.
-    pub name: &'static str,
-    run: fn(Store) -> BoxFuture<'static, ()>,
-}
-
-impl Promise {
-    /// Panics when `store`, which is empty, does not keep the promise.
-    pub async fn check(&self, store: Store) {
-        tracing::info!(promise = self.name, ?store, "checking");
-        (self.run)(store).await;
-    }
-}
-
-impl fmt::Debug for Promise {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name)
-    }
-}
-
-macro_rules! promises {
-    ($($name:ident,)*) => {
-        /// All promises, in the order of their numbers.
-        pub const PROMISES: &[Promise] = &[$(Promise { name: stringify!($name), run: |store| $name(store).boxed() },)*];
-    };
-}
 
 promises! {
     mk_1_what_was_written_is_read_back,

@@ -210,15 +210,15 @@ impl Ownership {
     /// When the marker could not be written: the hold stays.
     pub async fn release(&self, hold: RootHold) -> Result<(), Frozen> {
         let _turn = self.0.turn.lock().await;
-        let released = {
-            let mut state = self.0.state();
-            let held = state.marker.as_mut().filter(|(marker, _)| marker.hold == Some(hold));
-            held.map(|(marker, _)| marker.hold = None).is_some()
-        };
-        if !released {
-            return Ok(());
+        let frozen = |why| Frozen { what: "deletes", why };
+        let held = self.0.state().marker.clone().filter(|(marker, _)| marker.hold == Some(hold));
+        let Some((marker, etag)) = held else { return Ok(()) };
+        // Only a marker that was written without the hold ends it here.
+        match self.0.write(Marker { hold: None, ..marker }, &etag, 0).await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(frozen(Freeze::Unreadable("somebody else writes it at the same time".to_owned()))),
+            Err(why) => Err(frozen(why)),
         }
-        self.0.renew().await.map_err(|why| Frozen { what: "deletes", why })
     }
 
     /// One renewal: writes the marker again, or finds out why it cannot (OW-4, OW-5). Every [`RENEW_EVERY_MS`].

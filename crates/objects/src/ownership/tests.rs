@@ -346,6 +346,10 @@ async fn a_restored_epoch_is_noticed_too_and_ow_6_the_epoch_does_not_fall() {
     }
     let restored = world.start(&yesterday).await.unwrap();
     assert_eq!((freeze_of(&restored).await, restored.epoch()), ("restored", Epoch(7)));
+    world.set(Faults { away: true, ..Faults::default() });
+    restored.release(RootHold::Restored).await.unwrap_err();
+    assert_eq!(freeze_of(&restored).await, "restored", "it was not written");
+    world.set(Faults::default());
     restored.release(RootHold::Restored).await.unwrap();
     assert_eq!((freeze_of(&restored).await, yesterday.now().hold), ("none", None));
 }
