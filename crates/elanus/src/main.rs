@@ -4,6 +4,7 @@ mod config;
 mod ctl;
 mod output;
 mod root;
+mod s3;
 mod standalone;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};

@@ -1,9 +1,9 @@
 //! An object store that fails on purpose. Same plan, same calls: same faults, in whatever order the calls run.
 //!
-//! *Effects* are the calls that change something: a put, a copy, each object of a delete. The others are *reads*. Both
-//! are counted from 1, so that a test can cut a run after effect n, for all n.
+//! *Effects* are the calls that change something: a put, a copy, each object of a delete, the abort of an unfinished upload.
+//! The others are *reads*. Both are counted from 1, so that a test can cut a run after effect n, for all n.
 
-use crate::{Error, Expected, ObjectInfo, ObjectStore, Result};
+use crate::{Error, Expected, ObjectInfo, ObjectStore, Result, StaleUpload};
 use async_trait::async_trait;
 use bytes::Bytes;
 use elanus_lifecycle::DeletePermit;
@@ -120,6 +120,8 @@ enum Op {
     Head,
     Checksum,
     List,
+    Abort,
+    Uploads,
 }
 
 impl FaultyStore {
@@ -199,8 +201,8 @@ impl State {
 
     fn draw(&self, op: Op, target: &str) -> Option<Fault> {
         let (counter, script) = match op {
-            Op::Put | Op::Copy | Op::Delete => (&self.effects, &self.plan.effects),
-            Op::Get | Op::Head | Op::Checksum | Op::List => (&self.reads, &self.plan.reads),
+            Op::Put | Op::Copy | Op::Delete | Op::Abort => (&self.effects, &self.plan.effects),
+            Op::Get | Op::Head | Op::Checksum | Op::List | Op::Uploads => (&self.reads, &self.plan.reads),
         };
         let n = counter.fetch_add(1, Ordering::SeqCst) + 1;
         let scripted = script.get(&n).copied();
@@ -287,6 +289,16 @@ impl ObjectStore for FaultyStore {
             first_error = first_error.and(deleted);
         }
         first_error
+    }
+
+    async fn stale_uploads(&self, folder: Option<&ObjectKey>, before_ms: i64) -> Result<Vec<StaleUpload>> {
+        let target = folder.map_or_else(String::new, ObjectKey::to_string);
+        self.state.call(Op::Uploads, &target, self.inner.stale_uploads(folder, before_ms)).await
+    }
+
+    async fn abort_upload(&self, upload: StaleUpload) -> Result<()> {
+        let target = upload.key.to_string();
+        self.state.call(Op::Abort, &target, self.inner.abort_upload(upload)).await
     }
 }
 

@@ -1,7 +1,8 @@
 //! The object store: where the bytes of segments, deletes, indexes and manifests live.
 //!
 //! * [`ObjectStore`]: the contract. Objects are created once, never changed, and deleted only with a permit.
-//! * [`LocalStore`], [`MemoryStore`], [`FaultyStore`]: a directory, a map, and either of them with faults on purpose.
+//! * [`LocalStore`], [`S3Store`], [`MemoryStore`], [`FaultyStore`]: a directory, a bucket, a map, and any of them with faults
+//!   on purpose.
 //! * [`MarkerStore`]: the few objects that change, below `_elanus/`, with conditional writes.
 //! * [`Ownership`]: whose root path it is; asked before anything is deleted or written.
 //! * [`LocalRoot`]: the guard of a data directory: one process at a time, never a directory of somebody else.
@@ -19,6 +20,8 @@ mod memory;
 mod open;
 pub mod ownership;
 mod root;
+pub mod s3;
+mod staging;
 mod store;
 #[doc(hidden)]
 pub mod suite;
@@ -28,7 +31,8 @@ pub use faulty::{Chance, Fault, FaultyStore, Plan};
 pub use local::LocalStore;
 pub use marker_store::{Etag, LocalMarkers, MarkerStore, MemoryMarkers, Versioned, Written};
 pub use memory::MemoryStore;
-pub use open::{OpenError, open};
+pub use open::{Location, OpenError};
 pub use ownership::{Frozen, OwnedStore, Ownership};
 pub use root::{LocalRoot, RootError};
-pub use store::{Expected, Found, ObjectInfo, ObjectStore, checksum_of};
+pub use s3::{S3Config, S3Location, S3Markers, S3Store};
+pub use store::{Expected, Found, ObjectInfo, ObjectStore, STALE_UPLOADS_MAX, StaleUpload, checksum_of};

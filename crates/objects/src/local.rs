@@ -5,7 +5,12 @@
 //!
 //! Directories are never removed, so a directory that was flushed once stays.
 
-use crate::{Error, Expected, ObjectInfo, ObjectStore, OpenError, Result, durable, error::io_kind};
+use crate::{
+    Error, Expected, ObjectInfo, ObjectStore, OpenError, Result, StaleUpload, durable,
+    error::io_kind,
+    staging::{self, Go},
+    store::STALE_UPLOADS_MAX,
+};
 use async_trait::async_trait;
 use bytes::Bytes;
 use elanus_lifecycle::DeletePermit;
@@ -22,6 +27,7 @@ use std::{
     ops::Range,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
+    time::UNIX_EPOCH,
 };
 
 /// Forgotten all at once when there are more; a forgotten directory is flushed once more.
@@ -216,6 +222,39 @@ impl ObjectStore for LocalStore {
         let paths: Vec<_> = permits.iter().map(|permit| self.path(permit.key())).collect();
         blocking(&format!("delete {} objects", paths.len()), move || delete_files(&paths)).await
     }
+
+    async fn stale_uploads(&self, folder: Option<&ObjectKey>, before_ms: i64) -> Result<Vec<StaleUpload>> {
+        let (root, attempt) = (self.root.clone(), "look for unfinished files");
+        let dir = folder.map_or_else(|| root.clone(), |folder| self.path(folder));
+        blocking(attempt, move || stale_files(&root, &dir, before_ms)).await
+    }
+
+    async fn abort_upload(&self, upload: StaleUpload) -> Result<()> {
+        let (path, attempt) = (self.root.join(&upload.id), format!("remove the unfinished file {}", upload.id));
+        if staging::object_of(&upload.id).is_none() {
+            return Err(Error::refused(attempt, "it is not an unfinished file"));
+        }
+        blocking(&attempt, move || delete_files(&[path])).await
+    }
+}
+
+/// Staging files that nobody wrote to since.
+fn stale_files(root: &Path, dir: &Path, before_ms: i64) -> io::Result<Vec<StaleUpload>> {
+    let mut found = Vec::new();
+    staging::walk(dir, &mut |entry| {
+        let path = entry.path();
+        let name = path.strip_prefix(root).ok().and_then(Path::to_str);
+        let named = name.and_then(|name| staging::object_of(name).map(|key| (key, name.to_owned())));
+        // Ended while the directory was read.
+        let Ok(meta) = entry.metadata() else { return Ok(Go::On) };
+        let begun_ms = meta.modified()?.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
+        let begun_ms = i64::try_from(begun_ms).unwrap_or(i64::MAX);
+        if let Some((key, id)) = named.filter(|_| begun_ms < before_ms) {
+            found.push(StaleUpload { key, begun_ms, id });
+        }
+        Ok(if found.len() < STALE_UPLOADS_MAX { Go::On } else { Go::Enough })
+    })?;
+    Ok(found)
 }
 
 /// Runs file system calls where they may block.
@@ -307,6 +346,34 @@ mod tests {
         std::fs::write(dir.path().join("a/with space"), b"foreign").unwrap();
         let listed: Vec<_> = store.list(None).map(|info| info.unwrap().key).collect().await;
         assert_eq!(listed, [key("a/b")]);
+    }
+
+    #[tokio::test]
+    async fn unfinished_files_are_found_by_age_in_their_folder_and_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = LocalStore::open(dir.path()).unwrap();
+        store.put(&key("own/a/b"), Bytes::from_static(b"1")).await.unwrap();
+        for name in ["own/a/b#1", "own/c#27", "own/d#x", "b#1"] {
+            std::fs::write(dir.path().join(name), b"staging").unwrap();
+        }
+        let stale = async |before_ms| {
+            let mut found = store.stale_uploads(Some(&key("own")), before_ms).await.unwrap();
+            found.sort_by_key(|upload| upload.key.clone());
+            found
+        };
+        let found = stale(i64::MAX).await;
+        let keys: Vec<_> = found.iter().map(|upload| upload.key.as_str()).collect();
+        assert_eq!(keys, ["own/a/b", "own/c"]);
+        assert!(stale(found[0].begun_ms.min(found[1].begun_ms)).await.is_empty(), "not yet old enough");
+        for _ in 0..2 {
+            store.abort_upload(found[0].clone()).await.unwrap();
+            assert_eq!(stale(i64::MAX).await, found[1..]);
+        }
+        assert_eq!(store.get(&key("own/a/b")).await.unwrap(), "1");
+        let object = StaleUpload { id: "own/a/b".to_owned(), ..found[0].clone() };
+        store.abort_upload(object).await.unwrap_err();
+        assert_eq!(store.get(&key("own/a/b")).await.unwrap(), "1");
+        assert!(store.stale_uploads(Some(&key("no/such/folder")), i64::MAX).await.unwrap().is_empty());
     }
 
     #[tokio::test]

@@ -8,8 +8,10 @@
 //! LR-4  Staging files (`name#N`) are removed while no other process can be writing: after the lock, before the answer;
 //!       only regular files, only in the cluster's own namespace `DIR/{cluster_id}/`.
 
-use crate::durable;
-use elanus_types::ObjectKey;
+use crate::{
+    durable,
+    staging::{self, Go},
+};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeSet,
@@ -246,30 +248,13 @@ fn create_marker(path: &Path) -> io::Result<()> {
 
 /// LR-4
 fn sweep_staging(dir: &Path) -> io::Result<u64> {
-    let entries = match fs::read_dir(dir) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
-        Err(error) => return Err(error),
-    };
     let mut swept = 0;
-    for entry in entries {
-        let entry = entry?;
-        let kind = entry.file_type()?;
-        if kind.is_dir() {
-            swept += sweep_staging(&entry.path())?;
-        } else if kind.is_file() && entry.file_name().to_str().is_some_and(is_staging) {
-            fs::remove_file(entry.path())?;
-            swept += 1;
-        }
-    }
+    staging::walk(dir, &mut |entry| {
+        fs::remove_file(entry.path())?;
+        swept += 1;
+        Ok(Go::On)
+    })?;
     Ok(swept)
-}
-
-/// `name#N`, as the local store names a file that is not yet an object.
-fn is_staging(name: &str) -> bool {
-    name.rsplit_once('#').is_some_and(|(base, number)| {
-        !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()) && ObjectKey::parse(base).is_ok()
-    })
 }
 
 #[cfg(test)]

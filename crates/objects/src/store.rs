@@ -96,6 +96,21 @@ impl fmt::Display for Found {
     }
 }
 
+/// Unfinished writes that one call names at most.
+pub const STALE_UPLOADS_MAX: usize = 1_000;
+
+/// A write that was begun and not ended. It is no object: no call shows it, but it takes space. Made by
+/// [`ObjectStore::stale_uploads`] alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StaleUpload {
+    /// The object that it would have become.
+    pub key: ObjectKey,
+    /// When it was begun, or last written to, by the store's clock. Milliseconds since 1970.
+    pub begun_ms: i64,
+    /// What the store calls it.
+    pub(crate) id: String,
+}
+
 /// A store of immutable objects. Every call may be repeated after any error: a repeat of what was done is success.
 ///
 /// Dropping the future of a call does not stop it: it may still take effect.
@@ -149,4 +164,28 @@ pub trait ObjectStore: Send + Sync + fmt::Debug {
     /// # Errors
     /// The first one: some of the objects may be deleted, some not. The file sets stay `Deleting` and are reclaimed.
     async fn delete(&self, permits: Vec<DeletePermit>) -> Result<()>;
+
+    /// Writes that were begun in this folder before this time and are not ended: those of a process that died, or of one
+    /// that is very slow. [`STALE_UPLOADS_MAX`] at most; when these are aborted, the next call gives the next ones.
+    ///
+    /// None unless it is said: in a store whose writes are done or not begun there are none. A store around another one
+    /// asks that.
+    ///
+    /// # Errors
+    /// When the store cannot be listed.
+    async fn stale_uploads(&self, folder: Option<&ObjectKey>, before_ms: i64) -> Result<Vec<StaleUpload>> {
+        let (_, _) = (folder, before_ms);
+        Ok(Vec::new())
+    }
+
+    /// Forgets an unfinished write and gives back its space; an absent one is success. No object is touched. If it was still
+    /// being written, that write fails and its object is not created: choose the time of [`ObjectStore::stale_uploads`] so
+    /// that this does not happen.
+    ///
+    /// # Errors
+    /// When the store does not do it; the upload stays.
+    async fn abort_upload(&self, upload: StaleUpload) -> Result<()> {
+        let _absent = upload;
+        Ok(())
+    }
 }

@@ -1,4 +1,4 @@
-//! One GET without a client library: all that tests ask of the management port.
+//! Requests without a client library: all that tests ask of a management port, and of the servers that they start.
 
 use std::{io, net::SocketAddr, time::Duration};
 use tokio::{
@@ -13,12 +13,20 @@ const ANSWER_MAX: Duration = Duration::from_secs(10);
 /// # Errors
 /// When nobody listens there, or the answer is not HTTP, or does not come in time.
 pub async fn get(address: SocketAddr, path: &str) -> io::Result<(u16, String)> {
-    tokio::time::timeout(ANSWER_MAX, ask(address, path)).await?
+    send("GET", address, path, "").await
 }
 
-async fn ask(address: SocketAddr, path: &str) -> io::Result<(u16, String)> {
+/// The same with another method and a body.
+pub(crate) async fn send(method: &str, address: SocketAddr, path: &str, body: &str) -> io::Result<(u16, String)> {
+    let length = body.len();
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+    );
+    tokio::time::timeout(ANSWER_MAX, ask(address, &request)).await?
+}
+
+async fn ask(address: SocketAddr, request: &str) -> io::Result<(u16, String)> {
     let mut stream = TcpStream::connect(address).await?;
-    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await?;

@@ -4,6 +4,7 @@
 //! * [`elanus`]: any other command of the program; [`program`]: where it is, for those that do not end by themselves.
 //! * [`wait_for`]: the only way to wait in a test: for a level, with a bound and a status text.
 //! * [`python`]: runs a script in a Python that has pymilvus.
+//! * [`S3Server`]: an S3 server, for as long as the tests of this process run.
 //! * [`get`]: a page of the management port.
 //! * [`settings`]: what a test run is told from outside.
 //!
@@ -13,6 +14,7 @@ mod binary;
 mod http;
 mod ports;
 mod python;
+mod s3;
 mod server;
 pub mod settings;
 mod wait;
@@ -20,6 +22,8 @@ mod wait;
 pub use binary::{Ended, NoBinary, elanus, path as program};
 pub use http::get;
 pub use ports::free_port;
+use ports::free_port_pair;
 pub use python::python;
+pub use s3::{S3Server, S3User};
 pub use server::{Server, Signal};
 pub use wait::wait_for;

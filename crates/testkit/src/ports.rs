@@ -8,6 +8,9 @@ use std::{io, net::TcpListener, ops::Range};
 const PORTS: Range<u16> = 10_240..32_000;
 const ATTEMPTS_MAX: usize = 1_000;
 
+/// Servers that listen on two ports take the second one so far above the first.
+const PAIR_DISTANCE: u16 = 10_000;
+
 /// A port of 127.0.0.1 that nobody listens on now.
 ///
 /// # Errors
@@ -21,4 +24,16 @@ pub fn free_port() -> io::Result<u16> {
         }
     }
     Err(last)
+}
+
+/// A port like [`free_port`], and the one that is 10,000 above it is free as well.
+pub(crate) fn free_port_pair() -> io::Result<u16> {
+    for _ in 0..ATTEMPTS_MAX {
+        let port = free_port()?;
+        let second = port + PAIR_DISTANCE;
+        if second < PORTS.end && TcpListener::bind(("127.0.0.1", second)).is_ok() {
+            return Ok(port);
+        }
+    }
+    Err(io::ErrorKind::AddrNotAvailable.into())
 }

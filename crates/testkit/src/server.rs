@@ -26,6 +26,8 @@ pub struct Server {
     /// Holds the log, and the data unless the test keeps them elsewhere.
     home: TempDir,
     data: PathBuf,
+    /// Environment of the process, beside what this process has.
+    settings: Vec<(String, String)>,
     /// Further flags of every start.
     flags: Vec<String>,
     listen: SocketAddr,
@@ -47,9 +49,17 @@ impl Server {
     /// # Errors
     /// When the program was not built, or ends instead.
     pub async fn start() -> Result<Self> {
+        Self::start_with_settings(Vec::new()).await
+    }
+
+    /// Starts a server in a new directory with these variables in its environment: what flags and files say otherwise.
+    ///
+    /// # Errors
+    /// When the program was not built, or ends instead.
+    pub async fn start_with_settings(settings: Vec<(String, String)>) -> Result<Self> {
         let home = home()?;
         let data = home.path().join("data");
-        Self::launch(home, data, &[]).await
+        Self::launch(home, data, &[], settings).await
     }
 
     /// As [`Server::start`], with these flags besides.
@@ -59,7 +69,7 @@ impl Server {
     pub async fn start_with(flags: &[&str]) -> Result<Self> {
         let home = home()?;
         let data = home.path().join("data");
-        Self::launch(home, data, flags).await
+        Self::launch(home, data, flags, Vec::new()).await
     }
 
     /// Starts a server on this data directory.
@@ -75,13 +85,13 @@ impl Server {
     /// # Errors
     /// When the program was not built, or ends instead.
     pub async fn start_in_with(data: &Path, flags: &[&str]) -> Result<Self> {
-        Self::launch(home()?, data.to_owned(), flags).await
+        Self::launch(home()?, data.to_owned(), flags, Vec::new()).await
     }
 
-    async fn launch(home: TempDir, data: PathBuf, flags: &[&str]) -> Result<Self> {
+    async fn launch(home: TempDir, data: PathBuf, flags: &[&str], settings: Vec<(String, String)>) -> Result<Self> {
         let nowhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let flags = flags.iter().map(|&flag| flag.to_owned()).collect();
-        let mut server = Self { child: None, home, data, flags, listen: nowhere, management: nowhere };
+        let mut server = Self { child: None, home, data, settings, flags, listen: nowhere, management: nowhere };
         for _ in 1..PORT_ATTEMPTS_MAX {
             server.move_to_free_ports()?;
             match server.restart().await {
@@ -124,6 +134,7 @@ impl Server {
             .args(["--management", &self.management.to_string()])
             .args(&self.flags)
             .env("RUST_BACKTRACE", "1")
+            .envs(self.settings.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)

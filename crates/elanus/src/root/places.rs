@@ -1,10 +1,12 @@
 //! Where metadata and objects are, as flags say it.
 
+use crate::s3::S3Args;
 use anyhow::{Context as _, anyhow};
-use elanus_objects::{LocalMarkers, OpenError, ownership::Site};
-use elanus_types::Clock;
+use elanus_objects::{LocalMarkers, Location, MarkerStore as _, S3Store, marker_store::FOLDER, ownership::Site};
+use elanus_types::{Clock, Failure};
 use std::{
     path::{Path, PathBuf},
+    str::FromStr as _,
     sync::Arc,
 };
 
@@ -13,35 +15,91 @@ use std::{
 pub(crate) struct Places {
     /// `sqlite:///…` or `postgres://…`, with a password: never shown.
     pub(crate) meta_url: String,
-    pub(crate) objects_dir: PathBuf,
+    pub(crate) objects: Location,
+    /// How a bucket is reached.
+    s3: S3Args,
     /// The data directory, where it holds the metadata of objects that are elsewhere.
     pub(crate) meta_dir: Option<PathBuf>,
 }
 
+/// What is needed to talk to the objects.
+#[derive(Clone, Debug)]
+pub(crate) enum Reach {
+    /// A directory, which need not exist yet: its guard creates it.
+    Directory(PathBuf),
+    /// A bucket, which nothing was sent to yet.
+    Bucket(S3Store),
+}
+
+impl Reach {
+    /// Is it there? In words when it is not.
+    pub(crate) async fn look(&self) -> Result<(), String> {
+        match self {
+            Self::Directory(dir) => {
+                let found = tokio::fs::metadata(dir).await;
+                found.map(drop).map_err(|error| format!("{}: {error}", dir.display()))
+            }
+            Self::Bucket(store) => {
+                let names = store.markers().list(FOLDER).await;
+                names.map(drop).map_err(|error| Failure::from(error).message)
+            }
+        }
+    }
+}
+
 impl Places {
     /// Looks at nothing outside the flags.
-    pub(crate) fn of(data: &Path, meta: Option<&str>, objects: Option<&str>) -> anyhow::Result<Self> {
+    pub(crate) fn of(data: &Path, meta: Option<&str>, objects: Option<&str>, s3: &S3Args) -> anyhow::Result<Self> {
         let data = std::path::absolute(data).context("--data")?;
-        let objects_dir = match objects {
-            Some(url) => objects_dir(url).map_err(|error| anyhow!("--objects: {error}"))?,
-            None => data.clone(),
+        let objects = match objects {
+            Some(url) => Location::from_str(url).map_err(|error| anyhow!("--objects: {error}"))?,
+            None => Location::Local(data.clone()),
         };
         let meta_url = match meta {
             Some(url) => checked_meta_url(url),
             None => sqlite_url(&data.join("meta.db")),
         };
-        let meta_dir = meta.is_none().then_some(data).filter(|dir| *dir != objects_dir);
-        Ok(Self { meta_url: meta_url.context("--meta")?, objects_dir, meta_dir })
+        let same = objects == Location::Local(data.clone());
+        let meta_dir = (meta.is_none() && !same).then_some(data);
+        Ok(Self { meta_url: meta_url.context("--meta")?, objects, s3: s3.clone(), meta_dir })
+    }
+
+    /// Takes what is needed to talk to the objects: for a bucket certificates and keys.
+    pub(crate) async fn reach(&self) -> anyhow::Result<Reach> {
+        match &self.objects {
+            Location::Local(dir) => Ok(Reach::Directory(dir.clone())),
+            Location::S3(location) => Ok(Reach::Bucket(S3Store::new(self.s3.config(location.clone()).await?)?)),
+        }
     }
 
     /// The root path of the objects. Touches nothing.
-    pub(crate) fn site(&self, clock: &Arc<dyn Clock>) -> Site {
-        let location = url::Url::from_file_path(&self.objects_dir).map(String::from);
+    pub(crate) fn site(&self, reach: &Reach, clock: &Arc<dyn Clock>) -> Site {
         Site {
-            store: Arc::new(LocalMarkers::new(&self.objects_dir, Arc::clone(clock))),
-            location: location.unwrap_or_else(|()| self.objects_dir.display().to_string()),
+            store: match reach {
+                Reach::Directory(dir) => Arc::new(LocalMarkers::new(dir, Arc::clone(clock))),
+                Reach::Bucket(store) => Arc::new(store.markers()),
+            },
+            location: self.location(),
             beside: self.metadata_beside(),
             clock: Arc::clone(clock),
+        }
+    }
+
+    /// The directory of the objects, where they are in one.
+    pub(crate) fn directory(&self) -> Option<&Path> {
+        match &self.objects {
+            Location::Local(dir) => Some(dir),
+            Location::S3(_) => None,
+        }
+    }
+
+    /// How the root path is called, without secrets: `file:///…`, `s3://…`.
+    fn location(&self) -> String {
+        match &self.objects {
+            Location::Local(dir) => {
+                url::Url::from_file_path(dir).map_or_else(|()| dir.display().to_string(), String::from)
+            }
+            Location::S3(location) => location.to_string(),
         }
     }
 
@@ -52,23 +110,12 @@ impl Places {
 
     /// Names of the metadata's files, where they lie among the objects.
     fn metadata_beside(&self) -> Vec<String> {
-        let Some(path) = self.meta_url.strip_prefix("sqlite://").map(Path::new) else { return Vec::new() };
+        let path = self.meta_url.strip_prefix("sqlite://").map(Path::new);
+        let (Some(path), Location::Local(dir)) = (path, &self.objects) else { return Vec::new() };
         let name = path.file_name().and_then(|name| name.to_str());
-        match name.filter(|_| path.parent() == Some(&self.objects_dir)) {
+        match name.filter(|_| path.parent() == Some(dir)) {
             Some(name) => ["", "-wal", "-shm", "-journal"].map(|end| format!("{name}{end}")).to_vec(),
             None => Vec::new(),
-        }
-    }
-}
-
-/// The directory of a store that need not exist yet: its guard creates it.
-fn objects_dir(url: &str) -> Result<PathBuf, OpenError> {
-    match elanus_objects::open(url) {
-        Err(OpenError::Directory { path, .. }) => Ok(path),
-        Err(error) => Err(error),
-        Ok(_) => {
-            let path = url::Url::parse(url).ok().and_then(|url| url.to_file_path().ok());
-            path.ok_or_else(|| OpenError::Invalid { why: "it is not a path".to_owned() })
         }
     }
 }
@@ -97,10 +144,11 @@ mod tests {
     #[test]
     fn only_metadata_in_the_directory_of_the_objects_is_beside_them() {
         let beside = |meta: Option<&str>, objects: Option<&str>| {
-            Places::of(Path::new("/d"), meta, objects).unwrap().metadata_beside().first().cloned()
+            Places::of(Path::new("/d"), meta, objects, &S3Args::default()).unwrap().metadata_beside().first().cloned()
         };
         assert_eq!(beside(None, None).as_deref(), Some("meta.db"));
         assert_eq!(beside(None, Some("file:///o")), None);
+        assert_eq!(beside(None, Some("s3://bucket/d")), None);
         assert_eq!(beside(Some("sqlite:///o/x.db"), Some("file:///o")).as_deref(), Some("x.db"));
         assert_eq!(beside(Some("postgres://h/d"), None), None);
     }

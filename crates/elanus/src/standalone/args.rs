@@ -1,7 +1,7 @@
 //! Flags of `elanus standalone`, and the plan that they make. Looks at nothing outside the command line.
 
 use super::StartError;
-use crate::root::Places;
+use crate::{root::Places, s3::S3Args};
 use anyhow::anyhow;
 use clap::{Args, ValueEnum};
 use elanus_datanode::DataNodeConfig;
@@ -20,6 +20,7 @@ const HELP: &str = "\
 Examples:
   elanus standalone
   elanus standalone --data /var/lib/elanus --listen 0.0.0.0:19530
+  elanus standalone --objects s3://bucket/elanus --s3-endpoint https://s3.example.com
   elanus standalone --log debug --log-format json
 
 Exit codes:
@@ -33,7 +34,7 @@ Everything that was acknowledged survives any end of the process, also kill -9."
 
 /// Start everything in one process
 ///
-/// Metadata in SQLite or PostgreSQL, objects in a directory, events in the process. Listens on this machine only, because
+/// Metadata in SQLite or PostgreSQL, objects in a directory or in S3, events in the process. Listens on this machine only, because
 /// there is no authentication in this build: whoever can connect can read and change everything. Give --listen
 /// 0.0.0.0:19530 where the network is trusted.
 #[derive(Debug, Args)]
@@ -54,9 +55,11 @@ pub(crate) struct StandaloneArgs {
     /// Metadata store: sqlite:///PATH or postgres://USER:PASSWORD@HOST/DATABASE [default: meta.db in the data directory]
     #[arg(long, value_name = "URL", env = "ELANUS_META", hide_env_values = true)]
     meta: Option<String>,
-    /// Object store: file:///DIR [default: the data directory]
+    /// Object store: file:///DIR or s3://BUCKET/ROOT/PATH [default: the data directory]
     #[arg(long, value_name = "URL", env = "ELANUS_OBJECTS", hide_env_values = true)]
     objects: Option<String>,
+    #[command(flatten)]
+    s3: S3Args,
     /// Event bus
     #[arg(long, value_name = "URL", env = "ELANUS_EVENTS", default_value = "local:", hide_env_values = true)]
     events: String,
@@ -128,8 +131,8 @@ impl StandaloneArgs {
     /// Refuses what this build cannot be made of, before anything is touched.
     pub(super) fn plan(&self) -> Result<Plan, StartError> {
         let bus = elanus_events::open(&self.events).map_err(|error| StartError::Usage(anyhow!("--events: {error}")))?;
-        let places =
-            Places::of(&self.data, self.meta.as_deref(), self.objects.as_deref()).map_err(StartError::Usage)?;
+        let places = Places::of(&self.data, self.meta.as_deref(), self.objects.as_deref(), &self.s3);
+        let places = places.map_err(StartError::Usage)?;
         Ok(Plan {
             places,
             bus,
@@ -181,6 +184,7 @@ fn bytes(text: &str) -> Result<usize, String> {
 mod tests {
     use super::*;
     use clap::Parser;
+    use elanus_objects::Location;
 
     #[derive(Parser)]
     struct Cli {
@@ -201,9 +205,10 @@ mod tests {
     fn everything_is_in_the_data_directory_unless_it_is_said() {
         let default = plan(&["--data", "/d"]).unwrap();
         let places = |flags: &[&str]| plan(flags).unwrap().places;
+        let directory = |path: &str| Location::Local(path.into());
         assert_eq!(
-            (default.places.meta_url.as_str(), default.places.objects_dir.as_path()),
-            ("sqlite:///d/meta.db", Path::new("/d"))
+            (default.places.meta_url.as_str(), default.places.objects),
+            ("sqlite:///d/meta.db", directory("/d"))
         );
         assert_eq!((default.places.meta_dir, default.message_bytes_max), (None, 512 << 20));
         assert_eq!(default.restore_mode, RestoreMode::Clone);
@@ -211,8 +216,15 @@ mod tests {
         assert!(plan(&["--restore-mode", "move"]).unwrap_err().contains("possible values: clone, copy"));
 
         let elsewhere = places(&["--data", "/d", "--objects", "file:///no/such%20dir"]);
-        assert_eq!(elsewhere.objects_dir, Path::new("/no/such dir"));
+        assert_eq!(elsewhere.objects, directory("/no/such dir"));
         assert_eq!(elsewhere.meta_dir.as_deref(), Some(Path::new("/d")));
+
+        let bucket = places(&["--data", "/d", "--objects", "s3://bucket/root"]);
+        assert_eq!(bucket.objects, "s3://bucket/root".parse().unwrap());
+        assert_eq!(
+            (bucket.meta_url.as_str(), bucket.meta_dir.as_deref()),
+            ("sqlite:///d/meta.db", Some(Path::new("/d")))
+        );
 
         let both = places(&["--meta", "sqlite:///m/x.db", "--objects", "file:///o"]);
         assert_eq!((both.meta_url.as_str(), both.meta_dir), ("sqlite:///m/x.db", None));
@@ -233,7 +245,8 @@ mod tests {
             ("--meta", "postgres:user:secret@host/db", "use sqlite:///path or postgres://"),
             ("--meta", "sqlite:relative.db", "use sqlite:///path"),
             ("--meta", "sqlite://relative.db", "needs an absolute path"),
-            ("--objects", "s3://key:secret@bucket", "s3:// object stores are not supported by this build"),
+            ("--objects", "s3://key:secret@bucket", "AWS_ACCESS_KEY_ID"),
+            ("--objects", "gs://key:secret@bucket", "gs:// object stores are not supported by this build"),
             ("--objects", "file:///d?secret=1", "use file:///absolute/path"),
             ("--events", "nats://user:secret@host", "nats:// event buses are not supported by this build"),
         ] {

@@ -21,7 +21,6 @@ use elanus_types::SystemClock;
 use std::{
     io::Write as _,
     net::SocketAddr,
-    path::Path,
     process::ExitCode,
     sync::Arc,
     time::{Duration, Instant},
@@ -130,7 +129,7 @@ async fn serve(args: &StandaloneArgs) -> Result<(), StartError> {
     let mut api = tokio::spawn(grpc::serve(listener, services.routes(), GrpcConfig::default(), stop.clone()));
     let probes = tokio::spawn(management::serve(management_listener, management.clone(), stop_management.clone()));
     management.set_ready(true);
-    announce(listen, manage, services.data(), started.elapsed());
+    announce(listen, manage, &services.data(), started.elapsed());
 
     // The API ends before it was asked to only when it failed.
     let ownership = services.ownership().clone();
@@ -184,21 +183,20 @@ async fn finish(name: &str, task: JoinHandle<std::io::Result<()>>) {
     }
 }
 
-fn announce(listen: SocketAddr, management: SocketAddr, data: &Path, took: Duration) {
+fn announce(listen: SocketAddr, management: SocketAddr, data: &str, took: Duration) {
     let text = announcement(listen, management, data, took);
     // A closed stdout is no reason not to serve.
     let _ = writeln!(std::io::stdout().lock(), "{text}");
 }
 
-fn announcement(listen: SocketAddr, management: SocketAddr, data: &Path, took: Duration) -> String {
+fn announcement(listen: SocketAddr, management: SocketAddr, data: &str, took: Duration) -> String {
     let mut reach = listen;
     if listen.ip().is_unspecified() {
         reach.set_ip(if listen.is_ipv4() { [127, 0, 0, 1].into() } else { std::net::Ipv6Addr::LOCALHOST.into() });
     }
     format!(
-        "elanus {VERSION} is ready on {listen}, data in {}, management on http://{management} (start took {} ms)\n\
+        "elanus {VERSION} is ready on {listen}, data in {data}, management on http://{management} (start took {} ms)\n\
          try: python3 -c 'from pymilvus import MilvusClient; print(MilvusClient(\"http://{reach}\").list_collections())'",
-        data.display(),
         took.as_millis(),
     )
 }
@@ -212,7 +210,7 @@ mod tests {
         let text = announcement(
             ([0, 0, 0, 0], 19_530).into(),
             ([127, 0, 0, 1], 9_091).into(),
-            Path::new("/data"),
+            "/data",
             Duration::from_millis(120),
         );
         let expected = format!(

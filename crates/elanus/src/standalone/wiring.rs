@@ -1,7 +1,7 @@
 //! Which service gets which parts, and the order in which they start and end.
 
 use super::{StartError, args::Plan, milvus_gc};
-use crate::root::{self, Places, Renewal, RootInMeta};
+use crate::root::{self, Places, Reach, Renewal, RootInMeta};
 use anyhow::Context as _;
 use elanus_datacoord::{Bucket, DataCoord, DataCoordConfig, DeleteGuard, OwnWorker};
 use elanus_datanode::DataNode;
@@ -16,7 +16,7 @@ use elanus_querynode::{QueryConfig, QueryNode};
 use elanus_runtime::background::{BackgroundTask, Report};
 use elanus_runtime::{Background, LateChannel, management::Management, relay::Relay};
 use elanus_types::{Clock, NodeId};
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 use tonic::service::Routes;
 use uuid::Uuid;
 
@@ -75,35 +75,51 @@ pub(super) struct Services {
     background: Background,
     message_bytes_max: usize,
     ownership: Ownership,
+    reach: Reach,
+    location: String,
     /// Given back last: until then no other process may work on the directory.
-    root: LocalRoot,
+    _root: Option<LocalRoot>,
     _meta_root: Option<LocalRoot>,
 }
 
 impl Services {
     pub(super) async fn start(plan: &Plan, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
-        let Places { meta_url, objects_dir, meta_dir } = &plan.places;
-        let site = plan.places.site(&clock);
+        let Places { meta_url, meta_dir, .. } = &plan.places;
+        let reach = plan.places.reach().await.map_err(StartError::Refused)?;
+        let site = plan.places.site(&reach, &clock);
         // OW-1: whoever is refused has made nothing yet.
         let known = Meta::look(meta_url).await?.map(root::view).transpose()?;
         start::check(&site, known.as_ref()).await?;
         let meta_root = meta_dir.as_deref().map(LocalRoot::open).transpose()?;
-        let root = LocalRoot::lock(objects_dir)?;
+        let root = match &reach {
+            Reach::Directory(dir) => Some(LocalRoot::lock(dir)?),
+            Reach::Bucket(_) => None,
+        };
         let cluster_id = known.map_or_else(Uuid::new_v4, |view| view.cluster_id).to_string();
         let meta = Meta::open(meta_url, &cluster_id, Arc::clone(&clock)).await?;
         let node = NodeId(format!("standalone-{}", Uuid::now_v7()));
         let in_meta = Arc::new(RootInMeta::new(meta.clone(), node.clone()));
         let ownership = start::start(&site, in_meta.clone(), &node).await?;
         let coordinator = in_meta.coordinator().context("the start took no epoch").map_err(StartError::Failed)?;
-        root.sweep_staging(&cluster_id)?;
-        let objects =
-            LocalStore::open(root.path()).context("could not open the object store").map_err(StartError::Failed)?;
-        let objects: Arc<dyn ObjectStore> = Arc::new(OwnedStore::new(Arc::new(objects), ownership.clone()));
+        if let Some(root) = &root {
+            root.sweep_staging(&cluster_id)?;
+        }
+        let objects: Arc<dyn ObjectStore> = match &reach {
+            Reach::Directory(dir) => {
+                let store = LocalStore::open(dir).context("could not open the object store");
+                Arc::new(store.map_err(StartError::Failed)?)
+            }
+            Reach::Bucket(store) => Arc::new(store.clone()),
+        };
+        let objects: Arc<dyn ObjectStore> = Arc::new(OwnedStore::new(objects, ownership.clone()));
 
-        // The guard proves that no other process of this cluster lives: what they had begun need not run out first.
-        let given_up = coordinator.expire_other_owners(std::slice::from_ref(&node)).await?;
-        if given_up > 0 {
-            tracing::info!(given_up, "gave up what an earlier process had begun and not acknowledged");
+        // A lock proves that no other process of this cluster lives: what they had begun need not run out first. Where
+        // there is none, in a bucket with its metadata on a server, it runs out.
+        if root.is_some() || meta_root.is_some() {
+            let given_up = coordinator.expire_other_owners(std::slice::from_ref(&node)).await?;
+            if given_up > 0 {
+                tracing::info!(given_up, "gave up what an earlier process had begun and not acknowledged");
+            }
         }
 
         let reader = node.clone();
@@ -154,7 +170,9 @@ impl Services {
             background,
             message_bytes_max: plan.message_bytes_max,
             ownership,
-            root,
+            reach,
+            location: site.location,
+            _root: root,
             _meta_root: meta_root,
         })
     }
@@ -183,7 +201,7 @@ impl Services {
 
     pub(super) fn management(&self, version: &'static str) -> Management {
         let meta = self.meta.clone();
-        let data = self.root.path().to_owned();
+        let reach = self.reach.clone();
         let ownership = self.ownership.clone();
         self.garbage_collection(Management::new(self.background.clone(), version))
             .check("metadata", move || {
@@ -191,11 +209,8 @@ impl Services {
                 Box::pin(async move { meta.next_events(1).await.map(drop).map_err(|error| error.to_string()) })
             })
             .check("objects", move || {
-                let data = data.clone();
-                Box::pin(async move {
-                    let found = tokio::fs::metadata(&data).await;
-                    found.map(drop).map_err(|error| format!("{}: {error}", data.display()))
-                })
+                let reach = reach.clone();
+                Box::pin(async move { reach.look().await })
             })
             .check("root path", move || {
                 let writes = ownership.may_write();
@@ -212,8 +227,12 @@ impl Services {
         self.datacoord.fenced().await;
     }
 
-    pub(super) fn data(&self) -> &Path {
-        self.root.path()
+    /// Where the objects are, for people.
+    pub(super) fn data(&self) -> String {
+        match &self.reach {
+            Reach::Directory(dir) => dir.display().to_string(),
+            Reach::Bucket(_) => self.location.clone(),
+        }
     }
 
     /// Ends everything in good order. No call may arrive any more.

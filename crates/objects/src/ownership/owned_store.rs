@@ -2,7 +2,7 @@
 //! deleted without a confirmed marker (OW-2) and nothing written by a process that lost the root path (OW-3, OW-4).
 
 use super::{Frozen, Ownership};
-use crate::{Error, Expected, ObjectInfo, ObjectStore, Result};
+use crate::{Error, Expected, ObjectInfo, ObjectStore, Result, StaleUpload};
 use async_trait::async_trait;
 use bytes::Bytes;
 use elanus_lifecycle::DeletePermit;
@@ -70,5 +70,15 @@ impl ObjectStore for OwnedStore {
         let confirmed = self.ownership.confirm_for_delete().await;
         confirmed.map_err(|frozen| not_now(format!("delete {} objects", permits.len()), frozen))?;
         self.inner.delete(permits).await
+    }
+
+    async fn stale_uploads(&self, folder: Option<&ObjectKey>, before_ms: i64) -> Result<Vec<StaleUpload>> {
+        self.inner.stale_uploads(folder, before_ms).await
+    }
+
+    async fn abort_upload(&self, upload: StaleUpload) -> Result<()> {
+        let confirmed = self.ownership.confirm_for_delete().await;
+        confirmed.map_err(|frozen| not_now(format!("abort the upload of {}", upload.key), frozen))?;
+        self.inner.abort_upload(upload).await
     }
 }

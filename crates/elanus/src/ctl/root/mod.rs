@@ -8,6 +8,7 @@ mod render;
 use super::{Stop, confirm};
 use crate::output::Rendered;
 use crate::root::{Places, RootInMeta, view};
+use crate::s3::S3Args;
 use clap::{Args, Subcommand};
 use elanus_client::{ClientError, ErrorKind};
 use elanus_meta::{Meta, MetaError};
@@ -36,6 +37,8 @@ pub(super) struct Where {
     /// Object store [default: the data directory]
     #[arg(long, value_name = "URL", env = "ELANUS_OBJECTS", hide_env_values = true, global = true)]
     objects: Option<String>,
+    #[command(flatten)]
+    s3: S3Args,
 }
 
 #[derive(Debug, Args)]
@@ -141,10 +144,11 @@ pub(super) async fn execute(args: RootArgs) -> Result<Rendered, Stop> {
 impl Found {
     /// Changes nothing.
     async fn find(flags: &Where) -> Result<Self, Stop> {
-        let places = Places::of(&flags.data, flags.meta.as_deref(), flags.objects.as_deref());
+        let places = Places::of(&flags.data, flags.meta.as_deref(), flags.objects.as_deref(), &flags.s3);
         let places = places.map_err(|error| stop(ErrorKind::Invalid, format!("{error:#}")))?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let site = places.site(&clock);
+        let reach = places.reach().await.map_err(|error| stop(ErrorKind::Invalid, format!("{error:#}")))?;
+        let site = places.site(&reach, &clock);
         let known = Meta::look(&places.meta_url).await?.map(view).transpose()?;
         Ok(Self { places, site, known })
     }
@@ -166,7 +170,7 @@ impl Found {
         }
         let opened = self.opened(true).await?;
         // Nobody starts there at the same time.
-        let _root = LocalRoot::lock(&self.places.objects_dir)?;
+        let _root = self.places.directory().map(LocalRoot::lock).transpose()?;
         let marker = operator::init(&self.site, &opened.meta, into_nonempty).await;
         opened.done(marker, "this metadata's cluster is the owner now", &self.site).await
     }
@@ -235,8 +239,8 @@ impl Found {
         }
         let guard = self.places.meta_dir.as_deref().filter(|_| create).map(LocalRoot::open).transpose()?;
         let cluster_id = self.known.as_ref().map_or_else(Uuid::new_v4, |view| view.cluster_id);
-        if self.places.metadata_is_beside() && create {
-            LocalRoot::make(&self.places.objects_dir)?;
+        if let Some(dir) = self.places.directory().filter(|_| create && self.places.metadata_is_beside()) {
+            LocalRoot::make(dir)?;
         }
         let meta = Meta::open(&self.places.meta_url, &cluster_id.to_string(), Arc::clone(&self.site.clock)).await?;
         let holder = NodeId("elanus ctl root".to_owned());

@@ -1,0 +1,9 @@
+//! The S3 store against a real S3 server: the same promises as every store, and what is special about it.
+
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
+
+mod faults;
+mod flaky;
+mod objects;
+mod promises;
+mod world;

@@ -1,0 +1,68 @@
+//! The whole program with its objects in S3, through the real Python client: what a directory can do, a bucket can.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use elanus_scenarios::file;
+use elanus_testkit::{S3Server, S3User, Server, elanus, get, python};
+
+async fn phase(server: &Server, name: &str) {
+    let written = python(&file("python/on_s3.py"), &[&server.url(), name]).await;
+    eprintln!("{}", written.unwrap());
+}
+
+async fn ctl(server: &Server, line: &str) {
+    let address = server.url();
+    let ended = elanus(["ctl", "--addr", &address].into_iter().chain(line.split(' '))).await.unwrap();
+    assert_eq!(ended.code, Some(0), "elanus ctl {line}: {ended:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pymilvus_on_s3_snapshots_restores_and_survives_kill_9() {
+    let s3 = S3Server::shared().await.unwrap();
+    let bucket = s3.bucket().await.unwrap();
+    let settings = s3.settings(&bucket, "some/root", S3User::Writer);
+    let mut server = Server::start_with_settings(settings).await.unwrap();
+    phase(&server, "fill").await;
+    ctl(&server, "snapshot restore docs before cloned --mode clone --wait").await;
+    ctl(&server, "snapshot restore docs before copied --mode copy --wait").await;
+    ctl(&server, "scrub --checksums").await;
+    server.kill9().unwrap();
+    server.restart().await.unwrap();
+    phase(&server, "check").await;
+    phase(&server, "drop").await;
+    ctl(&server, "scrub --checksums").await;
+    assert_eq!(get(server.management(), "/healthz").await.unwrap().0, 200);
+    assert!(!server.log().contains(S3User::Writer.keys().1), "the log has the secret key");
+    server.terminate().await.unwrap();
+}
+
+async fn refused(settings: Vec<(String, String)>) -> String {
+    let error = Server::start_with_settings(settings).await.unwrap_err();
+    format!("{error:#}")
+}
+
+fn with(mut settings: Vec<(String, String)>, name: &str, value: &str) -> Vec<(String, String)> {
+    settings.retain(|(other, _)| other != name);
+    settings.push((name.to_owned(), value.to_owned()));
+    settings
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bucket_that_cannot_be_used_is_refused_with_what_to_do() {
+    let s3 = S3Server::shared().await.unwrap();
+    let bucket = s3.bucket().await.unwrap();
+    let good = s3.settings(&bucket, "root", S3User::Writer);
+
+    let absent = refused(s3.settings("no-such-bucket", "root", S3User::Writer)).await;
+    assert!(absent.contains("create the bucket no-such-bucket"), "{absent}");
+    let reader = refused(s3.settings(&bucket, "root", S3User::Reader)).await;
+    assert!(reader.contains("Objects on S3"), "{reader}");
+    let wrong_key = refused(with(good.clone(), "AWS_SECRET_ACCESS_KEY", "the-secret-is-wrong")).await;
+    assert!(wrong_key.contains("check AWS_SECRET_ACCESS_KEY") && !wrong_key.contains("is-wrong"), "{wrong_key}");
+
+    let mut server = Server::start_with_settings(good).await.unwrap();
+    server.terminate().await.unwrap();
+    // The root path above has what the server made: somebody else's, from there.
+    let foreign = refused(s3.settings(&bucket, "", S3User::Writer)).await;
+    assert!(foreign.contains("was not made by elanus"), "{foreign}");
+}
