@@ -234,7 +234,6 @@ datacoord! {
     scrub(elanus_proto::admin::ScrubRequest) -> elanus_proto::admin::ScrubReport;
     gc(elanus_proto::admin::GcRequest) -> elanus_proto::admin::GcAnswer;
     report_task(dc::TaskReport) -> dc::TaskReportReply;
-    detach_collection(dc::CollectionRef) -> dc::RestoreJob;
 }
 
 #[async_trait]
