@@ -100,7 +100,7 @@ pub(super) async fn shared(tx: &mut Tx, job: &JobRow) -> Result<Vec<Member>> {
              FROM memberships m \
              WHERE m.collection_id = $1 AND m.removed_ts = 9223372036854775807 \
              AND EXISTS (SELECT 1 FROM memberships x WHERE x.file_set_id = m.file_set_id AND x.collection_id <> $1 \
-             AND x.release_id IS NULL) \
+             AND COALESCE(x.release_id, 0) = 0) \
              ORDER BY m.segment_id, m.file_set_id",
             args![job.record.target.0],
         )

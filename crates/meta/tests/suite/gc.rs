@@ -6,7 +6,7 @@ use crate::restoring::{
 };
 use crate::store::{LATER_MS, Store, node};
 use elanus_lifecycle::Interval;
-use elanus_meta::model::Created;
+use elanus_meta::model::{Created, JobState};
 use elanus_meta::{Coordinator, Progress, Result, Retention, Room};
 use elanus_types::{CollectionId, Timestamp};
 use sqlx::{AnyConnection, Connection, Row};
@@ -200,7 +200,7 @@ async fn a_pinned_snapshot_keeps_a_dropped_collection_and_its_job_goes_on(store:
     let job = submit_new(coordinator, clone_of(books, "twin")).await.id;
     coordinator.drop_collection(books).await.unwrap();
     assert_eq!(release(coordinator).await.unwrap(), 0, "the job's pin");
-    assert_eq!(run(coordinator, job).await.state, "completed");
+    assert_eq!(run(coordinator, job).await.state, JobState::Completed);
     assert!(release(coordinator).await.unwrap() > 0);
     assert_quiet(&store.url).await;
     assert_eq!(run(coordinator, job).await.snapshot_name, "s", "a finished job outlives its snapshot's row");
