@@ -25,6 +25,8 @@ enum Command {
     Test(test::Args),
     /// Check that crates depend on lower layers only, and print them.
     Graph,
+    /// Visit every state of the models of collector and ownership; say what holds, and what breaks without it.
+    Model,
     /// Write the parts of the documents that are printed from the code.
     Docs,
 }
@@ -33,7 +35,12 @@ fn main() -> Result<()> {
     match Args::parse().command {
         Command::Demo(args) => demo::run(&args),
         Command::Test(args) => test::run(&args),
+        Command::Model => model(),
         Command::Graph => graph::check_and_print(),
         Command::Docs => docs::write(),
     }
+}
+
+fn model() -> Result<()> {
+    run::succeed(&mut run::cargo(&["run", "--quiet", "--package", "elanus-models"]))
 }
