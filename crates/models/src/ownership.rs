@@ -146,7 +146,7 @@ pub enum Less {
     SameEpochTwice,
 }
 
-/// All of them, with what each breaks first.
+/// All of them, with what each breaks.
 pub const SIMPLIFICATIONS: [Simplification<Less>; 6] = [
     Simplification { what: Less::NeitherMarkerNorNamespace, breaks: "O1", steps: 9 },
     Simplification { what: Less::NoNamespaceForced, breaks: "O1", steps: 9 },

@@ -117,7 +117,7 @@ pub enum Less {
     YoungBackup,
 }
 
-/// All of them, with what each breaks first.
+/// All of them, with what each breaks.
 pub const SIMPLIFICATIONS: [Simplification<Less>; 5] = [
     Simplification { what: Less::HwmNotCompared, breaks: "I1", steps: 10 },
     Simplification { what: Less::EpochNotCompared, breaks: "I1", steps: 12 },

@@ -35,7 +35,7 @@ pub struct Broken {
 pub struct Simplification<S> {
     /// Which.
     pub what: S,
-    /// Number of an invariant that breaks first.
+    /// Number of the invariant that it breaks: the loss of data, where there is one.
     pub breaks: &'static str,
     /// Steps of the shortest way there.
     pub steps: usize,
@@ -112,7 +112,7 @@ where
     broken.sort_by_key(|broken| broken.steps.len());
     Outcome {
         states: checker.unique_state_count(),
-        depth: checker.max_depth(),
+        depth: checker.max_depth().saturating_sub(1),
         time: started.elapsed(),
         broken,
         unreached: of(Expectation::Sometimes).into_iter().filter(|name| !found.contains_key(name)).collect(),

@@ -144,7 +144,7 @@ pub enum Less {
     ClaimsReturnToTheQueue,
 }
 
-/// All of them, with what each breaks first.
+/// All of them, with what each breaks.
 pub const SIMPLIFICATIONS: [Simplification<Less>; 6] = [
     Simplification { what: Less::EpochNotChecked, breaks: "I10", steps: 3 },
     Simplification { what: Less::SnapshotIgnoresIntent, breaks: "I1", steps: 10 },

@@ -2,12 +2,14 @@
 //!
 //! * [`ObjectStore`]: the contract. Objects are created once, never changed, and deleted only with a permit.
 //! * [`LocalStore`], [`MemoryStore`], [`FaultyStore`]: a directory, a map, and either of them with faults on purpose.
+//! * [`CountedStore`]: any of them, with its requests counted.
 //! * [`LocalRoot`]: the guard of a data directory: one process at a time, never a directory of somebody else.
 //! * [`suite`]: the promises of the contract as tests that every implementation runs.
 //!
 //! Nothing here deletes by prefix, by pattern or because a key is unknown. The one exception are staging files of the
 //! local directory, which never were objects (see [`LocalRoot`]).
 
+mod counted;
 mod durable;
 mod error;
 mod faulty;
@@ -19,6 +21,7 @@ mod store;
 #[doc(hidden)]
 pub mod suite;
 
+pub use counted::{CountedStore, Requests};
 pub use error::{Error, Result, Retry};
 pub use faulty::{Chance, Fault, FaultyStore, Plan};
 pub use local::LocalStore;

@@ -5,11 +5,13 @@
 //! * [`wait_for`]: the only way to wait in a test: for a level, with a bound and a status text.
 //! * [`python`]: runs a script in a Python that has pymilvus.
 //! * [`get`]: a page of the management port.
+//! * [`Generated`]: a store with very many files.
 //! * [`settings`]: what a test run is told from outside.
 //!
 //! Nothing here knows what is right; that is said in the tests.
 
 mod binary;
+mod generated;
 mod http;
 mod ports;
 mod python;
@@ -18,6 +20,7 @@ pub mod settings;
 mod wait;
 
 pub use binary::{Ended, NoBinary, elanus};
+pub use generated::Generated;
 pub use http::get;
 pub use ports::free_port;
 pub use python::python;

@@ -92,7 +92,7 @@ pub enum Less {
     TombstonesAreKnown,
 }
 
-/// All of them, with what each breaks first.
+/// All of them, with what each breaks.
 pub const SIMPLIFICATIONS: [Simplification<Less>; 16] = [
     Simplification { what: Less::NoIntents, breaks: "I1", steps: 9 },
     Simplification { what: Less::CommitIgnoresIntent, breaks: "I1", steps: 8 },
