@@ -2,7 +2,7 @@
 
 use crate::statements;
 use anyhow::{Context as _, Result, bail};
-use elanus_datacoord::{DataCoord, DataCoordConfig};
+use elanus_datacoord::{DataCoord, DataCoordConfig, OwnWorker};
 use elanus_datanode::{DataNode, DataNodeConfig};
 use elanus_events::LocalBus;
 use elanus_meta::Meta;
@@ -71,10 +71,12 @@ impl World {
         let late = LateChannel::new();
         let to_coord = datacoord_client(late.channel());
         let datanode = DataNode::new(meta.clone(), objects.clone(), to_coord, node.clone(), DataNodeConfig::default());
+        datanode.register(&background, "");
         let worker = datanode_client(Channel::in_process(datanode_server(datanode.clone())));
         let bus = Arc::new(LocalBus::new());
         let config = DataCoordConfig::default();
-        let coord = DataCoord::start(coordinator, objects.clone(), bus, worker, node, config, &background);
+        let workers = Arc::new(OwnWorker::new(node.clone(), worker));
+        let coord = DataCoord::start(coordinator, objects.clone(), bus, workers, node, config, &background);
         let channel = Channel::in_process(datacoord_server(coord));
         late.set(channel.clone());
         Ok(Self { folder, objects, requests, meta, coord: datacoord_client(channel), background, datanode, late })
@@ -192,5 +194,11 @@ fn schema() -> CollectionSchema {
         nullable: false,
         type_params: Default::default(),
     };
-    CollectionSchema { description: String::new(), fields: vec![key], enable_dynamic_field: false }
+    CollectionSchema {
+        description: String::new(),
+        fields: vec![key],
+        enable_dynamic_field: false,
+        partition_key: None,
+        clustering_key: None,
+    }
 }
