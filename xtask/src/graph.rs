@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 /// From the top; a crate depends on crates of lower layers only. Those of one layer do not know each other, but for the
 /// pairs in [`BESIDE`].
 const LAYERS: [(&str, &[&str]); 8] = [
-    ("tests", &["elanus-scenarios"]),
+    ("tests", &["elanus-scenarios", "elanus-models", "elanus-bench"]),
     ("programs", &["elanus", "xtask"]),
     ("test equipment", &["elanus-testkit"]),
     ("services", &["elanus-proxy", "elanus-datacoord", "elanus-datanode", "elanus-querynode", "elanus-client"]),

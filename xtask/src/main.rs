@@ -1,5 +1,6 @@
 //! The project's own commands: `cargo xtask --help`.
 
+mod bench;
 mod demo;
 mod docs;
 mod graph;
@@ -23,8 +24,12 @@ enum Command {
     Demo(demo::Args),
     /// Everything that CI runs: format, lints, crate graph, unit, suite, service and end-to-end tests.
     Test(test::Args),
+    /// Measure a release build, each figure beside a peer or a limit of the machine.
+    Bench(bench::Args),
     /// Check that crates depend on lower layers only, and print them.
     Graph,
+    /// Visit every state of the models of collector and ownership; say what holds, and what breaks without it.
+    Model,
     /// Write the parts of the documents that are printed from the code.
     Docs,
 }
@@ -33,7 +38,13 @@ fn main() -> Result<()> {
     match Args::parse().command {
         Command::Demo(args) => demo::run(&args),
         Command::Test(args) => test::run(&args),
+        Command::Bench(args) => bench::run(&args),
+        Command::Model => model(),
         Command::Graph => graph::check_and_print(),
         Command::Docs => docs::write(),
     }
+}
+
+fn model() -> Result<()> {
+    run::succeed(&mut run::cargo(&["run", "--quiet", "--package", "elanus-models"]))
 }

@@ -55,8 +55,18 @@ fn report(steps: Vec<Step<'_>>) -> Result<()> {
     Ok(())
 }
 
+/// The models need features of common libraries that nothing else needs: together with the rest, the program's
+/// dependencies would be built a second time for the tests.
+const MODELS: &str = "elanus-models";
+
 fn cargo_test(args: &Args) -> Result<()> {
-    let mut test = cargo(&["test", "--locked", "--workspace", "--no-fail-fast"]);
+    cargo_test_of(args, &["--package", MODELS])?;
+    cargo_test_of(args, &["--workspace", "--exclude", MODELS])
+}
+
+fn cargo_test_of(args: &Args, packages: &[&str]) -> Result<()> {
+    let mut test = cargo(&["test", "--locked", "--no-fail-fast"]);
+    test.args(packages);
     let python = python()?;
     test.env("ELANUS_TEST_WEED", python.with_file_name("weed"));
     test.env("ELANUS_TEST_PYTHON", python);

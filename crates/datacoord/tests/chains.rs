@@ -9,7 +9,8 @@ mod world;
 use elanus_manifest::{ManifestEntry, SnapshotMetadata, Totals, decode_manifest, decode_metadata, fold, verify};
 use elanus_meta::model::{SnapshotRecord, SnapshotStatus};
 use elanus_proto::datacoord as pb;
-use sqlx::{Connection, Row, SqliteConnection};
+use elanus_testkit::Generated;
+use sqlx::{AssertSqlSafe, Connection, Row, SqliteConnection};
 use std::time::{Duration, Instant};
 use world::effects::{BLOWS, Blow, Effects};
 use world::{Process, World, by_name, let_leases_end};
@@ -228,27 +229,10 @@ async fn s_1_s_2_a_blow_at_any_effect_of_a_second_snapshot_leaves_every_promise(
     }
 }
 
-/// Gives the collection `$1` one file set a row: segments of 100, one object each.
-const FILL: [&str; 4] = [
-    "INSERT INTO segments (segment_id, collection_id, partition_id, shard, level, state, writer, rows_num, bytes, \
-     created_ts) WITH RECURSIVE n(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM n WHERE n + 1 < ($2 + 99) / 100) \
-     SELECT n + 1, $1, (SELECT MIN(partition_id) FROM partitions WHERE collection_id = $1), 0, 'l1', 'flushed', NULL, \
-     1000, 100000, (SELECT created_ts FROM collections WHERE collection_id = $1) FROM n",
-    "INSERT INTO file_sets (file_set_id, kind, state, refs, ever_live, created_ms) WITH RECURSIVE n(n) AS \
-     (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < $2) SELECT n + 0 * $1, 'insert', 'live', 1, 1, 0 FROM n",
-    "INSERT INTO objects (object_key, file_set_id, ordinal, size_bytes, checksum) WITH RECURSIVE n(n) AS \
-     (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < $2) SELECT '5e1f0e6c-test/insert_log/' || $1 || \
-     '/1/1/0/0123456789abcdef-0-01234567-' || n || '.parquet', n, 0, 1000, '0123456789abcdef' FROM n",
-    "INSERT INTO memberships (segment_id, file_set_id, collection_id, partition_id, shard, kind, base_ts, rows_num, \
-     bytes, added_ts, removed_ts) WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < $2) \
-     SELECT (n - 1) / 100 + 1, n, $1, s.partition_id, 0, 'insert', s.created_ts, 10, 1000, s.created_ts, \
-     9223372036854775807 FROM n JOIN segments s ON s.segment_id = (n - 1) / 100 + 1",
-];
-
 async fn fill(world: &World, collection: i64, files: i64) {
     let mut connection = SqliteConnection::connect(&world.meta_url()).await.unwrap();
-    for statement in FILL {
-        sqlx::query(statement).bind(collection).bind(files).execute(&mut connection).await.unwrap();
+    for statement in Generated::of("5e1f0e6c-test", collection, files).statements() {
+        sqlx::query(AssertSqlSafe(statement)).execute(&mut connection).await.unwrap();
     }
     connection.close().await.unwrap();
 }

@@ -3,6 +3,7 @@
 //! * [`ObjectStore`]: the contract. Objects are created once, never changed, and deleted only with a permit.
 //! * [`LocalStore`], [`S3Store`], [`MemoryStore`], [`FaultyStore`]: a directory, a bucket, a map, and any of them with faults
 //!   on purpose.
+//! * [`CountedStore`]: any of them, with its requests counted.
 //! * [`MarkerStore`]: the few objects that change, below `_elanus/`, with conditional writes.
 //! * [`Ownership`]: whose root path it is; asked before anything is deleted or written.
 //! * [`LocalRoot`]: the guard of a data directory: one process at a time, never a directory of somebody else.
@@ -11,6 +12,7 @@
 //! Nothing here deletes by prefix, by pattern or because a key is unknown. The one exception are staging files of the
 //! local directory, which never were objects (see [`LocalRoot`]).
 
+mod counted;
 mod durable;
 mod error;
 mod faulty;
@@ -26,6 +28,7 @@ mod store;
 #[doc(hidden)]
 pub mod suite;
 
+pub use counted::{CountedStore, Requests};
 pub use error::{Error, Result, Retry};
 pub use faulty::{Chance, Fault, FaultyStore, Plan};
 pub use local::LocalStore;

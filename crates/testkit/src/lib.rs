@@ -6,11 +6,13 @@
 //! * [`python`]: runs a script in a Python that has pymilvus.
 //! * [`S3Server`]: an S3 server, for as long as the tests of this process run.
 //! * [`get`]: a page of the management port.
+//! * [`Generated`]: a store with very many files.
 //! * [`settings`]: what a test run is told from outside.
 //!
 //! Nothing here knows what is right; that is said in the tests.
 
 mod binary;
+mod generated;
 mod http;
 mod ports;
 mod python;
@@ -20,6 +22,7 @@ pub mod settings;
 mod wait;
 
 pub use binary::{Ended, NoBinary, elanus, path as program};
+pub use generated::Generated;
 pub use http::get;
 pub use ports::free_port;
 use ports::free_port_pair;

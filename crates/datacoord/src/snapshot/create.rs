@@ -5,22 +5,23 @@
 //!
 //! A failure on the way leaves nothing visible: the snapshot goes to `Deleting`, its objects are abandoned intents (S-2).
 
-use super::manifests::{self, render};
+use super::manifests::{self, Document};
 use crate::Parts;
 use bytes::Bytes;
-use elanus_manifest::Chain;
+use elanus_manifest::{Chain, ManifestEntry};
 use elanus_meta::MetaError;
 use elanus_meta::model::{
-    CollectionRecord, Created, NewSnapshot, SnapshotBase, SnapshotFiles, SnapshotRecord, SnapshotStatus, StoredObject,
+    CollectionRecord, Created, ManifestRecord, NewSnapshot, SnapshotBase, SnapshotFiles, SnapshotRecord,
+    SnapshotStatus, StoredObject,
 };
 use elanus_objects::{ObjectInfo, checksum_of};
 use elanus_proto::datacoord::CreateSnapshotRequest;
-use elanus_types::{Failure, ObjectKey, SnapshotId};
+use elanus_types::{Failure, FileSetId, ObjectKey, SnapshotId};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use std::time::Duration;
 
-/// Manifests that are written at the same time.
-const PUTS_AT_ONCE: usize = 8;
+/// Manifests that are encoded and written at the same time; no more of them are in memory as bytes.
+const MANIFESTS_AT_ONCE: usize = 8;
 /// How often a repeated request looks whether the first one has ended, and for how long.
 const JOIN_EVERY: Duration = Duration::from_millis(20);
 const JOIN_MAX: Duration = Duration::from_secs(120);
@@ -103,24 +104,17 @@ async fn store(
     chain: Chain,
 ) -> Result<Option<SnapshotRecord>, Failure> {
     let definition = parts.meta().definition_at(collection.id, snapshot.create_ts).await?;
-    let rendered = {
-        let (collection, snapshot) = (collection.clone(), snapshot.clone());
-        blocking(move || render(&collection, &snapshot, definition, chain)).await?
-    };
+    let (document, written) = Document::of(collection, snapshot, definition, chain);
     let lease_until_ms = parts.now_ms() + parts.config.snapshot_lease_ms;
-    let plan = parts
-        .coordinator
-        .begin_snapshot_files(snapshot.id, &parts.node, lease_until_ms, rendered.manifests.len())
-        .await?;
+    let plan = parts.coordinator.begin_snapshot_files(snapshot.id, &parts.node, lease_until_ms, written.len()).await?;
 
-    let (totals, manifests) = (rendered.totals(), rendered.records(&plan.manifests));
-    let metadata = rendered.metadata(&manifests)?;
-    let keys = plan.manifests.into_iter().map(|(_, key)| key);
-    let _: Vec<ObjectInfo> = stream::iter(keys.zip(rendered.manifests))
-        .map(|(key, bytes)| put(parts, key, bytes))
-        .buffered(PUTS_AT_ONCE)
+    let totals = document.totals();
+    let manifests: Vec<ManifestRecord> = stream::iter(plan.manifests.into_iter().zip(written))
+        .map(|((file_set, key), entries)| write_manifest(parts, file_set, key, entries))
+        .buffered(MANIFESTS_AT_ONCE)
         .try_collect()
         .await?;
+    let metadata = document.encode(&manifests)?;
     // Last, and with its final state: whoever finds it finds everything that it names.
     let (file_set, key) = plan.metadata;
     let object = StoredObject { key, size: metadata.len() as u64, checksum: checksum_of(&metadata) };
@@ -130,6 +124,18 @@ async fn store(
         Err(MetaError::Released { .. }) => Ok(None),
         committed => Ok(Some(committed?)),
     }
+}
+
+/// Encodes a manifest beside the others, and writes it.
+async fn write_manifest(
+    parts: &Parts,
+    file_set: FileSetId,
+    key: ObjectKey,
+    entries: Vec<ManifestEntry>,
+) -> Result<ManifestRecord, Failure> {
+    let (bytes, record) = blocking(move || manifests::encode(file_set, key, &entries)).await?;
+    put(parts, record.object.key.clone(), bytes).await?;
+    Ok(record)
 }
 
 async fn put(parts: &Parts, key: ObjectKey, bytes: Vec<u8>) -> Result<ObjectInfo, Failure> {

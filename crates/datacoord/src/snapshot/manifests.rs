@@ -25,68 +25,65 @@ pub(super) fn extend(base: &SnapshotBase, changes: &MembershipChanges) -> Result
     Ok(Chain::extend(&shared, Totals { rows, files, bytes, segments }, changes, Limits::default()))
 }
 
-/// Everything but the keys, which are registered once the number of manifests is known.
+/// The metadata object, but for the manifests that are still to be written.
 #[derive(Debug)]
-pub(super) struct Rendered {
-    chain: Chain,
-    /// Bytes of each manifest to be written.
-    pub(super) manifests: Vec<Vec<u8>>,
+pub(super) struct Document {
+    shared: Vec<ManifestRef>,
+    totals: Totals,
     snapshot: SnapshotInfo,
     definition: CollectionDefinition,
 }
 
-/// Encodes the manifests that a snapshot writes.
-pub(super) fn render(
-    collection: &CollectionRecord,
-    snapshot: &SnapshotRecord,
-    definition: CollectionDefinition,
-    chain: Chain,
-) -> Result<Rendered, Failure> {
-    let encoded = chain.written.iter().map(|entries| encode_manifest(entries).map_err(damaged));
-    let manifests = encoded.collect::<Result<_, _>>()?;
-    let snapshot = SnapshotInfo {
-        id: snapshot.id,
-        name: snapshot.name.clone(),
-        description: snapshot.description.clone(),
-        collection_id: collection.id,
-        collection_name: collection.name.clone(),
-        database_name: collection.database.clone(),
-        create_ts: snapshot.create_ts,
-        created_at: created_at(snapshot.create_ts),
-        state: SnapshotState::Committed,
-    };
-    Ok(Rendered { chain, manifests, snapshot, definition })
-}
+impl Document {
+    /// With the manifests to be written, each as its entries.
+    pub(super) fn of(
+        collection: &CollectionRecord,
+        snapshot: &SnapshotRecord,
+        definition: CollectionDefinition,
+        chain: Chain,
+    ) -> (Self, Vec<Vec<ManifestEntry>>) {
+        let snapshot = SnapshotInfo {
+            id: snapshot.id,
+            name: snapshot.name.clone(),
+            description: snapshot.description.clone(),
+            collection_id: collection.id,
+            collection_name: collection.name.clone(),
+            database_name: collection.database.clone(),
+            create_ts: snapshot.create_ts,
+            created_at: created_at(snapshot.create_ts),
+            state: SnapshotState::Committed,
+        };
+        let Chain { shared, written, totals } = chain;
+        (Self { shared, totals, snapshot, definition }, written)
+    }
 
-impl Rendered {
     pub(super) fn totals(&self) -> model::Totals {
-        let Totals { rows, bytes, files, segments } = self.chain.totals;
+        let Totals { rows, bytes, files, segments } = self.totals;
         model::Totals { rows, files, bytes, segments }
     }
 
-    /// What the metadata says of the manifests to be written, once they have their keys.
-    pub(super) fn records(&self, places: &[(FileSetId, ObjectKey)]) -> Vec<ManifestRecord> {
-        places
-            .iter()
-            .zip(&self.manifests)
-            .zip(&self.chain.written)
-            .map(|(((file_set, key), bytes), entries)| {
-                record(*file_set, ManifestRef::describe(key.clone(), bytes, entries))
-            })
-            .collect()
-    }
-
-    /// The metadata object.
-    pub(super) fn metadata(&self, written: &[ManifestRecord]) -> Result<Vec<u8>, Failure> {
+    /// The bytes, once everything else is written.
+    pub(super) fn encode(self, written: &[ManifestRecord]) -> Result<Vec<u8>, Failure> {
         let metadata = SnapshotMetadata {
             format_version: FORMAT_VERSION,
-            snapshot: self.snapshot.clone(),
-            definition: self.definition.clone(),
-            manifests: self.chain.shared.iter().cloned().chain(written.iter().map(reference)).collect(),
-            totals: self.chain.totals,
+            snapshot: self.snapshot,
+            definition: self.definition,
+            manifests: self.shared.into_iter().chain(written.iter().map(reference)).collect(),
+            totals: self.totals,
         };
         encode_metadata(&metadata).map_err(damaged)
     }
+}
+
+/// One manifest: its bytes, and what the metadata say of it.
+pub(super) fn encode(
+    file_set: FileSetId,
+    key: ObjectKey,
+    entries: &[ManifestEntry],
+) -> Result<(Vec<u8>, ManifestRecord), Failure> {
+    let bytes = encode_manifest(entries).map_err(damaged)?;
+    let described = record(file_set, ManifestRef::describe(key, &bytes, entries));
+    Ok((bytes, described))
 }
 
 fn reference(record: &ManifestRecord) -> ManifestRef {

@@ -151,7 +151,7 @@ impl Cluster {
 
     fn objects(&self, effects: Arc<Effects>, copies: Door) -> Arc<dyn ObjectStore> {
         let seen = Seen { inner: self.store.clone(), copies, written: self.written.clone() };
-        Arc::new(Writes { inner: Arc::new(seen), effects, requests: Arc::default() })
+        Arc::new(Writes { inner: Arc::new(seen), effects })
     }
 
     /// Starts a coordinator, which takes over. It believes to be the only one.

@@ -102,32 +102,11 @@ impl CommitHook for Commits {
     }
 }
 
-/// Requests to the object store, by what they cost.
-#[derive(Debug, Default)]
-pub(crate) struct Requests {
-    puts: AtomicU64,
-    /// Everything but puts.
-    others: AtomicU64,
-}
-
-impl Requests {
-    /// Puts and others since the last call.
-    pub(crate) fn take(&self) -> (u64, u64) {
-        (self.puts.swap(0, Ordering::SeqCst), self.others.swap(0, Ordering::SeqCst))
-    }
-
-    /// All since the last call of [`Requests::take`].
-    pub(crate) fn total(&self) -> u64 {
-        self.puts.load(Ordering::SeqCst) + self.others.load(Ordering::SeqCst)
-    }
-}
-
 /// Writes in the object store pass through here. Reads of a dead process do no harm.
 #[derive(Debug)]
 pub(crate) struct Writes {
     pub(crate) inner: Arc<dyn ObjectStore>,
     pub(crate) effects: Arc<Effects>,
-    pub(crate) requests: Arc<Requests>,
 }
 
 impl Writes {
@@ -141,42 +120,34 @@ impl Writes {
 #[async_trait]
 impl ObjectStore for Writes {
     async fn put(&self, key: &ObjectKey, bytes: Bytes) -> Result<ObjectInfo> {
-        self.requests.puts.fetch_add(1, Ordering::SeqCst);
         self.effect(self.inner.put(key, bytes)).await
     }
 
     async fn get(&self, key: &ObjectKey) -> Result<Bytes> {
-        self.requests.others.fetch_add(1, Ordering::SeqCst);
         self.inner.get(key).await
     }
 
     async fn get_range(&self, key: &ObjectKey, range: Range<u64>) -> Result<Bytes> {
-        self.requests.others.fetch_add(1, Ordering::SeqCst);
         self.inner.get_range(key, range).await
     }
 
     async fn head(&self, key: &ObjectKey) -> Result<ObjectInfo> {
-        self.requests.others.fetch_add(1, Ordering::SeqCst);
         self.inner.head(key).await
     }
 
     async fn copy(&self, from: &ObjectKey, to: &ObjectKey, expected: Expected) -> Result<ObjectInfo> {
-        self.requests.others.fetch_add(1, Ordering::SeqCst);
         self.effect(self.inner.copy(from, to, expected)).await
     }
 
     async fn checksum(&self, key: &ObjectKey) -> Result<Checksum> {
-        self.requests.others.fetch_add(1, Ordering::SeqCst);
         self.inner.checksum(key).await
     }
 
     fn list(&self, folder: Option<&ObjectKey>) -> BoxStream<'static, Result<ObjectInfo>> {
-        self.requests.others.fetch_add(1, Ordering::SeqCst);
         self.inner.list(folder)
     }
 
     async fn delete(&self, permits: Vec<elanus_lifecycle::DeletePermit>) -> Result<()> {
-        self.requests.others.fetch_add(1, Ordering::SeqCst);
         self.effect(self.inner.delete(permits)).await
     }
 }

@@ -4,13 +4,13 @@
 pub(crate) mod effects;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch};
-use effects::{Commits, Effects, Requests, Writes};
+use effects::{Commits, Effects, Writes};
 use elanus_datacoord::{Bucket, DataCoord, DataCoordConfig, OwnWorker};
 use elanus_datanode::{DataNode, DataNodeConfig};
 use elanus_events::LocalBus;
 use elanus_meta::Meta;
 use elanus_meta::model::{CollectionKey, CollectionRecord};
-use elanus_objects::{MemoryStore, ObjectStore};
+use elanus_objects::{CountedStore, MemoryStore, ObjectStore, Requests};
 use elanus_proto::convert::{failure_from_grpc, schema_to_proto};
 use elanus_proto::datacoord as pb;
 use elanus_proto::datacoord::data_coord_client::DataCoordClient;
@@ -114,8 +114,8 @@ impl World {
         let meta = Meta::open(&self.meta_url(), "5e1f0e6c-test", self.clock.clone()).await?;
         let hook = Commits { effects: effects.clone(), fail_after: AtomicBool::new(false) };
         let meta = meta.with_commit_hook(Arc::new(hook));
-        let objects: Arc<dyn ObjectStore> =
-            Arc::new(Writes { inner: self.store.clone(), effects, requests: self.requests.clone() });
+        let objects: Arc<dyn ObjectStore> = Arc::new(Writes { inner: self.store.clone(), effects });
+        let objects: Arc<dyn ObjectStore> = Arc::new(CountedStore::new(objects, self.requests.clone()));
         let coordinator = meta.take_over(&node).await?;
         coordinator.expire_other_owners(std::slice::from_ref(&node)).await?;
 
