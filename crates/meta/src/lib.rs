@@ -31,7 +31,7 @@ mod tasks;
 mod trash;
 mod writes;
 
-pub use db::CommitHook;
+pub use db::{CommitHook, Turn};
 pub use error::{MetaError, Result};
 pub use history::HistoryRecord;
 pub use rollback::{Begun, NewRollback, RollbackRecord};
@@ -94,7 +94,7 @@ impl Meta {
         Ok(meta)
     }
 
-    /// The same store with a hook around every commit, for tests that fail or die there.
+    /// The same store with a hook around every transaction, for tests that fail or die there.
     #[must_use]
     pub fn with_commit_hook(mut self, hook: Arc<dyn CommitHook>) -> Self {
         self.db = self.db.with_hook(hook);
