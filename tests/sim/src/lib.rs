@@ -190,13 +190,7 @@ async fn begin_process(world: &Rc<World>) {
 
 /// Ends what still runs in dead processes, beside everything else.
 async fn bury(world: &Rc<World>) {
-    let dead: Vec<Rc<Process>> = {
-        let mut processes = world.processes.borrow_mut();
-        let (dead, alive) = processes.drain(..).partition(|process| world.turns.is_dead(process.id));
-        *processes = alive;
-        dead
-    };
-    for process in dead {
+    for process in world.take_dead() {
         tokio::task::spawn_local(async move { process.bury().await });
     }
 }

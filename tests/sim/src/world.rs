@@ -178,6 +178,17 @@ impl World {
         }
     }
 
+    /// Processes that have died and are not buried. The one that took over last stays, so that it is known to be dead.
+    pub(crate) fn take_dead(&self) -> Vec<Rc<Process>> {
+        let mut processes = self.processes.borrow_mut();
+        let newest = processes.last().map(|process| process.id);
+        let (dead, left) = processes
+            .drain(..)
+            .partition(|process| self.turns.is_dead(process.id) && Some(process.id) != newest);
+        *processes = left;
+        dead
+    }
+
     pub(crate) fn alive(&self) -> Vec<Rc<Process>> {
         self.processes.borrow().iter().filter(|process| !self.turns.is_dead(process.id)).cloned().collect()
     }
