@@ -3,7 +3,9 @@
 
 use crate::model::{Effect, End, Op, State};
 use crate::read::{self, look, look_inside};
-use crate::world::{Collection, DEFAULT, Failed, Life, ODD, Restore, Snapshot, Stage, Told, World, call, partition_of, pause};
+use crate::world::{
+    Collection, DEFAULT, Failed, Life, ODD, Restore, Snapshot, Stage, Told, World, call, partition_of, pause,
+};
 use elanus_client::{InTrash, RestoreMode};
 use elanus_proto::milvus::{CreatePartitionRequest, InsertRequest, UpsertRequest};
 use elanus_scenarios::{milvus::CallError, rows, rows::Row};
@@ -118,7 +120,8 @@ pub(crate) async fn add_partition(milvus: &elanus_scenarios::milvus::Milvus, nam
         partition_name: ODD.to_owned(),
         ..Default::default()
     };
-    let status = milvus.raw().create_partition(request).await.map_err(|status| CallError::NoAnswer(Box::new(status)))?;
+    let status =
+        milvus.raw().create_partition(request).await.map_err(|status| CallError::NoAnswer(Box::new(status)))?;
     status.into_inner().into_result().map_err(CallError::Refused)
 }
 
@@ -140,7 +143,8 @@ async fn write(world: &World, rng: &mut StdRng) {
     let server = world.server(rng).await;
     let answer = call(rng, send(&server.milvus, &name, &keys, kind)).await;
     let what = format!("{kind} {name} #{number} {:?}", keys.keys().collect::<Vec<_>>());
-    let told = world.told(server.id, &what, answer);
+    // Clients repeat what is answered with a retriable code: it must not have been done.
+    let told = world.told_surely(server.id, &what, answer, |code| code.retriable() || code.is_input());
     let event = world.next();
     let mut collection = world.collection(&name);
     let rows = &mut collection.rows;
@@ -311,7 +315,7 @@ async fn restore(world: &World, rng: &mut StdRng) {
     let target = format!("r{}", world.next());
     let mode = if rng.random_bool(0.6) { RestoreMode::Copy } else { RestoreMode::Clone };
     let partition = rng.random_bool(0.2).then(|| if rng.random_bool(0.5) { ODD } else { DEFAULT });
-    let cancel_after = rng.random_bool(0.25).then(|| rng.random_range(0..20));
+    let cancel_after = rng.random_bool(0.3).then(|| rng.random_range(0..2));
     new_collection(world, &target, State::new());
     let one = Restore { source: source.clone(), snapshot: snapshot.clone(), partition, cancelled: false };
     world.model().restores.insert(target.clone(), one);
@@ -337,7 +341,7 @@ async fn restore(world: &World, rng: &mut StdRng) {
 pub(crate) async fn follow(world: &World, rng: &mut StdRng, target: &str, job: i64, cancel_after: Option<u32>) {
     let mut progress = 0;
     for poll in 0..POLLS_MAX {
-        pause(rng.random_range(50..1_500)).await;
+        pause(rng.random_range(5..1_000)).await;
         let server = world.server(rng).await;
         if cancel_after == Some(poll) {
             if let Some(restore) = world.model().restores.get_mut(target) {
@@ -447,8 +451,7 @@ async fn out_of_trash(world: &World, rng: &mut StdRng) {
         trashed.map(|(name, _)| name.clone()).choose(rng)
     };
     let Some(name) = trashed else { return };
-    let (after, verb) =
-        if rng.random_bool(0.7) { (Life::Live, "trash-restore") } else { (Life::Gone, "trash-purge") };
+    let (after, verb) = if rng.random_bool(0.7) { (Life::Live, "trash-restore") } else { (Life::Gone, "trash-purge") };
     {
         let mut collection = world.collection(&name);
         collection.taken = true;

@@ -161,9 +161,8 @@ impl ObjectStore for Objects {
     fn list(&self, folder: Option<&ObjectKey>) -> BoxStream<'static, Result<ObjectInfo>> {
         let (inner, folder) = (Arc::clone(&self.inner), folder.cloned());
         let this = Self { inner: Arc::clone(&inner), turns: self.turns.clone(), process: self.process };
-        let opened = async move {
-            this.call(Kind::Read("list".to_owned()), async { Ok(inner.list(folder.as_ref())) }).await
-        };
+        let opened =
+            async move { this.call(Kind::Read("list".to_owned()), async { Ok(inner.list(folder.as_ref())) }).await };
         stream::once(opened).try_flatten().boxed()
     }
 

@@ -79,6 +79,8 @@ pub struct Rates {
     pub error: u32,
     /// Deaths, of each kind.
     pub death: u32,
+    /// How many take up to three seconds.
+    pub slow: u32,
 }
 
 /// Clones are the same.
@@ -113,6 +115,8 @@ struct Waiting {
     process: ProcessId,
     kind: Kind,
     arrival: u64,
+    /// A slow one is not chosen earlier.
+    not_before: Instant,
     grant: oneshot::Sender<Result<Turn, Dead>>,
 }
 
@@ -269,7 +273,8 @@ impl Turns {
             let (grant, granted) = oneshot::channel();
             state.arrivals += 1;
             let arrival = state.arrivals;
-            state.waiting.push(Waiting { process, kind, arrival, grant });
+            let slow = state.slow();
+            state.waiting.push(Waiting { process, kind, arrival, not_before: Instant::now() + slow, grant });
             granted
         };
         self.0.changed.notify_one();
@@ -279,9 +284,21 @@ impl Turns {
     /// Gives turns for as long as it is polled.
     pub async fn run(self) {
         loop {
-            if self.lock().running || !self.lock().anybody() {
-                self.0.changed.notified().await;
-                continue;
+            let next = self.lock().next_at();
+            match next {
+                Some(at) if at <= Instant::now() => {}
+                Some(at) => {
+                    tokio::select! {
+                        biased;
+                        () = self.0.changed.notified() => {}
+                        () = tokio::time::sleep_until(at) => {}
+                    }
+                    continue;
+                }
+                None => {
+                    self.0.changed.notified().await;
+                    continue;
+                }
             }
             // Returns when nothing else can run.
             tokio::time::sleep(Duration::from_millis(1)).await;
@@ -307,18 +324,28 @@ impl Turns {
 }
 
 impl State {
-    fn anybody(&mut self) -> bool {
+    /// When somebody can be given a turn; nobody as long as one has it.
+    fn next_at(&mut self) -> Option<Instant> {
         self.waiting.retain(|waiting| !waiting.grant.is_closed());
-        let processes = &self.processes;
-        self.waiting.iter().any(|waiting| !processes[waiting.process].stalled)
+        let (processes, waiting) = (&self.processes, self.waiting.iter());
+        let next =
+            waiting.filter(|waiting| !processes[waiting.process].stalled).map(|waiting| waiting.not_before).min();
+        next.filter(|_| !self.running)
+    }
+
+    fn slow(&mut self) -> Duration {
+        if self.rng.random_range(0..10_000) >= self.rates.slow {
+            return Duration::ZERO;
+        }
+        *self.met.entry("fault: a slow effect".to_owned()).or_default() += 1;
+        Duration::from_millis(self.rng.random_range(0..3_000))
     }
 
     fn choose(&mut self, at: i64) -> Option<(Waiting, Fate)> {
-        if self.running || !self.anybody() {
-            return None;
-        }
-        let mut ready: Vec<usize> =
-            (0..self.waiting.len()).filter(|n| !self.processes[self.waiting[*n].process].stalled).collect();
+        let now = Instant::now();
+        self.next_at().filter(|next| *next <= now)?;
+        let can = |waiting: &Waiting| !self.processes[waiting.process].stalled && waiting.not_before <= now;
+        let mut ready: Vec<usize> = (0..self.waiting.len()).filter(|n| can(&self.waiting[*n])).collect();
         let key = |waiting: &Waiting| (waiting.process, waiting.kind.clone(), waiting.arrival);
         ready.sort_by(|a, b| key(&self.waiting[*a]).cmp(&key(&self.waiting[*b])));
         let n = ready[self.rng.random_range(0..ready.len())];
@@ -340,14 +367,15 @@ impl State {
     }
 
     fn fate(&mut self, kind: &Kind) -> Fate {
-        let Rates { error, death } = self.rates;
+        let Rates { error, death, .. } = self.rates;
         let fates: &[(Fate, u32)] = match kind {
-            Kind::Read(_) => &[(Fate::ErrorBefore, error), (Fate::DeathBefore, death)],
+            // There are many fewer of these than transactions.
+            Kind::Read(_) => &[(Fate::ErrorBefore, 5 * error), (Fate::DeathBefore, 5 * death)],
             Kind::Write(_) => &[
-                (Fate::ErrorBefore, error),
-                (Fate::ErrorAfter, error),
-                (Fate::DeathBefore, death),
-                (Fate::DeathAfter, death),
+                (Fate::ErrorBefore, 5 * error),
+                (Fate::ErrorAfter, 5 * error),
+                (Fate::DeathBefore, 5 * death),
+                (Fate::DeathAfter, 5 * death),
             ],
             Kind::Transaction => &[
                 (Fate::ErrorBefore, error),

@@ -182,9 +182,8 @@ impl World {
     pub(crate) fn take_dead(&self) -> Vec<Rc<Process>> {
         let mut processes = self.processes.borrow_mut();
         let newest = processes.last().map(|process| process.id);
-        let (dead, left) = processes
-            .drain(..)
-            .partition(|process| self.turns.is_dead(process.id) && Some(process.id) != newest);
+        let (dead, left) =
+            processes.drain(..).partition(|process| self.turns.is_dead(process.id) && Some(process.id) != newest);
         *processes = left;
         dead
     }
@@ -193,15 +192,32 @@ impl World {
         self.processes.borrow().iter().filter(|process| !self.turns.is_dead(process.id)).cloned().collect()
     }
 
-    /// How a call to this process ended. `sure`: codes that mean "not done", besides those of wrong requests.
+    /// How a call to this process ended.
     pub(crate) fn told<T>(&self, process: ProcessId, what: &str, answer: Option<Result<T, Failed>>) -> Told<T> {
+        self.told_surely(process, what, answer, |code| {
+            !matches!(code, Code::Internal | Code::Unexpected | Code::NotReady)
+        })
+    }
+
+    /// As [`World::told`], where these codes promise that nothing was done.
+    pub(crate) fn told_surely<T>(
+        &self,
+        process: ProcessId,
+        what: &str,
+        answer: Option<Result<T, Failed>>,
+        sure: fn(Code) -> bool,
+    ) -> Told<T> {
         let (told, text, kind) = match answer {
             Some(Ok(value)) => (Told::Done(value), "done".to_owned(), "done"),
-            Some(Err(Failed::Refused(failure))) if !self.turns.is_dead(process) && is_sure(failure.code) => {
+            Some(Err(Failed::Refused(failure))) if !self.turns.is_dead(process) && sure(failure.code) => {
                 let text = format!("refused ({}): {}", failure.code.number(), failure.message);
                 (Told::Refused(failure), text, "refused")
             }
-            Some(Err(failed)) => (Told::Unknown, format!("{failed:?}"), "not known"),
+            Some(Err(Failed::Refused(failure))) => {
+                let text = format!("failed ({}): {}", failure.code.number(), failure.message);
+                (Told::Unknown, text, "not known")
+            }
+            Some(Err(Failed::NoAnswer(why))) => (Told::Unknown, why, "not known"),
             None => (Told::Unknown, "no answer in time".to_owned(), "not known"),
         };
         let verb = what.split(' ').next().unwrap_or(what);
@@ -209,11 +225,6 @@ impl World {
         self.turns.note(format!("p{process} {what}: {text}"));
         told
     }
-}
-
-/// Codes after which nothing was changed. The others may hide a commit whose answer was lost.
-fn is_sure(code: Code) -> bool {
-    !matches!(code, Code::Internal | Code::Unexpected | Code::NotReady)
 }
 
 /// Why a call did not do what was asked.

@@ -85,9 +85,11 @@ fn the_same_seed_gives_the_same_trace() {
     for seed in [1_000_001, 1_000_002] {
         let (first, second) = (run(seed), run(seed));
         let differs = first.trace.iter().zip(&second.trace).position(|(a, b)| a != b);
-        let at = differs.or((first.trace.len() != second.trace.len()).then_some(first.trace.len().min(second.trace.len())));
+        let at =
+            differs.or((first.trace.len() != second.trace.len()).then_some(first.trace.len().min(second.trace.len())));
         if let Some(at) = at {
-            let around = |outcome: &Outcome| outcome.trace[at.saturating_sub(5)..].iter().take(8).cloned().collect::<Vec<_>>();
+            let around =
+                |outcome: &Outcome| outcome.trace[at.saturating_sub(5)..].iter().take(8).cloned().collect::<Vec<_>>();
             panic!("seed {seed}: line {at}\n{}\nor\n{}", around(&first).join("\n"), around(&second).join("\n"));
         }
         assert!(first.trace.len() > 1_000, "{} lines", first.trace.len());
