@@ -39,7 +39,7 @@ impl From<CorruptRow> for MetaError {
 
 #[cfg(test)]
 mod tests {
-    use elanus_lifecycle::{copy_task, file_set, restore_job, segment, snapshot};
+    use elanus_lifecycle::{file_set, restore_job, segment, snapshot, task};
 
     /// The labels of a table's state, in the order of its CHECK.
     fn checked(constraint: &str) -> Vec<&'static str> {
@@ -53,7 +53,7 @@ mod tests {
     fn the_schema_knows_every_state_of_every_machine() {
         assert_eq!(checked("file_sets_state"), file_set::State::LABELS);
         assert_eq!(checked("restore_jobs_state"), restore_job::State::LABELS);
-        assert_eq!(checked("copy_tasks_state"), copy_task::State::LABELS);
+        assert_eq!(checked("copy_tasks_state"), task::State::LABELS);
         let with_row: Vec<_> = snapshot::State::LABELS.iter().filter(|label| **label != "gone").copied().collect();
         assert_eq!(checked("snapshots_state"), with_row, "a snapshot that is gone has no row");
         let schema = include_str!("../migrations/0001_first.sql");

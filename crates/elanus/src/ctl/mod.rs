@@ -4,16 +4,15 @@ mod collection;
 mod confirm;
 mod inspect;
 mod job;
-mod output;
 mod rows;
 mod scrub;
 mod snapshot;
 mod trash;
 mod wait;
 
+use crate::output::{self, Format, Rendered};
 use clap::{Args, Subcommand};
 use elanus_client::{Client, ClientError, ErrorKind};
-use output::{Format, Rendered};
 use std::{process::ExitCode, time::Duration};
 
 const HELP: &str = "\

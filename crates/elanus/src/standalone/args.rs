@@ -38,6 +38,9 @@ Everything that was acknowledged survives any end of the process, also kill -9."
 #[derive(Debug, Args)]
 #[command(after_long_help = HELP)]
 pub(crate) struct StandaloneArgs {
+    /// Configuration file: elanus config template. Environment and flags win over it
+    #[arg(long, value_name = "FILE", env = "ELANUS_CONFIG")]
+    config: Option<PathBuf>,
     /// Directory of all data; created when absent
     #[arg(long, value_name = "DIR", env = "ELANUS_DATA", default_value = "./elanus-data")]
     data: PathBuf,
@@ -103,6 +106,16 @@ pub(super) struct Plan {
 }
 
 impl StandaloneArgs {
+    /// The configuration file, where there is one.
+    pub(crate) fn config_file(&self) -> Option<&Path> {
+        self.config.as_deref()
+    }
+
+    /// Refuses what [`Self::plan`] refuses.
+    pub(crate) fn check(&self) -> anyhow::Result<()> {
+        self.plan().map(drop).map_err(StartError::into_error)
+    }
+
     /// Refuses what this build cannot be made of, before anything is touched.
     pub(super) fn plan(&self) -> Result<Plan, StartError> {
         let bus = elanus_events::open(&self.events).map_err(|error| StartError::Usage(anyhow!("--events: {error}")))?;
