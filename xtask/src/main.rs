@@ -4,6 +4,7 @@ mod demo;
 mod docs;
 mod graph;
 mod run;
+mod sim;
 mod test;
 
 use anyhow::Result;
@@ -23,6 +24,8 @@ enum Command {
     Demo(demo::Args),
     /// Everything that CI runs: format, lints, crate graph, unit, suite, service and end-to-end tests.
     Test(test::Args),
+    /// Run the simulation of the whole system: same seed, same run.
+    Sim(sim::Args),
     /// Check that crates depend on lower layers only, and print them.
     Graph,
     /// Write the parts of the documents that are printed from the code.
@@ -33,6 +36,7 @@ fn main() -> Result<()> {
     match Args::parse().command {
         Command::Demo(args) => demo::run(&args),
         Command::Test(args) => test::run(&args),
+        Command::Sim(args) => sim::run(&args),
         Command::Graph => graph::check_and_print(),
         Command::Docs => docs::write(),
     }

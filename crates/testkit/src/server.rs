@@ -26,6 +26,8 @@ pub struct Server {
     /// Holds the log, and the data unless the test keeps them elsewhere.
     home: TempDir,
     data: PathBuf,
+    /// Further flags of every start.
+    flags: Vec<String>,
     listen: SocketAddr,
     management: SocketAddr,
 }
@@ -37,6 +39,10 @@ pub enum Signal {
     Terminate,
     /// SIGINT, as sent by Ctrl-C.
     Interrupt,
+    /// SIGSTOP: it stands still until [`Signal::Continue`].
+    Stop,
+    /// SIGCONT.
+    Continue,
 }
 
 impl Server {
@@ -47,7 +53,7 @@ impl Server {
     pub async fn start() -> Result<Self> {
         let home = home()?;
         let data = home.path().join("data");
-        Self::launch(home, data).await
+        Self::launch(home, data, &[]).await
     }
 
     /// Starts a server on this data directory.
@@ -55,12 +61,21 @@ impl Server {
     /// # Errors
     /// When the program was not built, or ends instead.
     pub async fn start_in(data: &Path) -> Result<Self> {
-        Self::launch(home()?, data.to_owned()).await
+        Self::start_with(data, &[]).await
     }
 
-    async fn launch(home: TempDir, data: PathBuf) -> Result<Self> {
+    /// Starts a server on this data directory, with further flags.
+    ///
+    /// # Errors
+    /// When the program was not built, or ends instead.
+    pub async fn start_with(data: &Path, flags: &[&str]) -> Result<Self> {
+        Self::launch(home()?, data.to_owned(), flags).await
+    }
+
+    async fn launch(home: TempDir, data: PathBuf, flags: &[&str]) -> Result<Self> {
         let nowhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let mut server = Self { child: None, home, data, listen: nowhere, management: nowhere };
+        let flags = flags.iter().map(|&flag| flag.to_owned()).collect();
+        let mut server = Self { child: None, home, data, flags, listen: nowhere, management: nowhere };
         for _ in 1..PORT_ATTEMPTS_MAX {
             server.move_to_free_ports()?;
             match server.restart().await {
@@ -101,6 +116,7 @@ impl Server {
             .args(["--data".as_ref(), self.data.as_os_str()])
             .args(["--listen", &self.listen.to_string()])
             .args(["--management", &self.management.to_string()])
+            .args(&self.flags)
             .env("RUST_BACKTRACE", "1")
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
@@ -171,6 +187,8 @@ impl Server {
         let name = match signal {
             Signal::Terminate => "TERM",
             Signal::Interrupt => "INT",
+            Signal::Stop => "STOP",
+            Signal::Continue => "CONT",
         };
         let pid = self.child.as_ref().context("the server does not run")?.id();
         // The shell has `kill` built in, on every machine that has a shell.

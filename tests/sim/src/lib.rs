@@ -49,20 +49,23 @@ pub struct Outcome {
 /// Runs the simulation of a seed to its end.
 ///
 /// # Panics
-/// When no thread can be started.
+/// When no thread can be started. Promises that are broken are told in the outcome.
 #[must_use]
 pub fn run(seed: u64) -> Outcome {
     let (sender, receiver) = mpsc::channel();
+    let (first, turns) = mpsc::channel();
     let named = thread::Builder::new().name(format!("seed {seed}"));
-    named.spawn(move || sender.send(run_here(seed))).expect("a thread");
-    receiver.recv_timeout(HANGS_AFTER).unwrap_or_else(|error| Outcome {
-        trace: Vec::new(),
-        met: BTreeMap::new(),
-        broken: Some(format!("the run does not end: {error}")),
+    named.spawn(move || sender.send(run_here(seed, &first))).expect("a thread");
+    let ended = receiver.recv_timeout(HANGS_AFTER);
+    ended.unwrap_or_else(|error| {
+        let turns: Option<Turns> = turns.recv().ok();
+        let trace = turns.as_ref().map(Turns::trace).unwrap_or_default();
+        let met = turns.as_ref().map(Turns::all_met).unwrap_or_default();
+        Outcome { trace, met, broken: Some(format!("the run does not end: {error}")) }
     })
 }
 
-fn run_here(seed: u64) -> Outcome {
+fn run_here(seed: u64, began: &mpsc::Sender<Turns>) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
@@ -71,6 +74,7 @@ fn run_here(seed: u64) -> Outcome {
         .build()
         .expect("a runtime");
     let turns = runtime.block_on(async { Turns::new(seed) });
+    let _ = began.send(turns.clone());
     let ran = std::panic::catch_unwind(AssertUnwindSafe(|| {
         LocalSet::new().block_on(&runtime, live(turns.clone()));
     }));

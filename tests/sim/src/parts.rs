@@ -128,7 +128,11 @@ impl Objects {
     }
 
     async fn write<T>(&self, what: &str, key: &ObjectKey, run: impl Future<Output = Result<T>>) -> Result<T> {
-        self.call(Kind::Write(format!("{what} {key}")), run).await
+        let written = async {
+            self.turns.wrote(self.process, key.as_str());
+            run.await
+        };
+        self.call(Kind::Write(format!("{what} {key}")), written).await
     }
 }
 

@@ -11,7 +11,7 @@
 use elanus_types::Clock;
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicI64, atomic::Ordering, mpsc},
     time::Duration,
@@ -103,12 +103,15 @@ struct State {
     processes: Vec<Process>,
     trace: Vec<String>,
     met: BTreeMap<String, u64>,
+    late: BTreeSet<String>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Process {
     dead: bool,
     stalled: bool,
+    /// It stood still or its clock jumped: its leases may have ended while it wrote.
+    disturbed: bool,
 }
 
 struct Waiting {
@@ -163,6 +166,7 @@ impl Turns {
             processes: Vec::new(),
             trace: Vec::new(),
             met: BTreeMap::new(),
+            late: BTreeSet::new(),
         };
         let shared = Shared {
             state: Mutex::new(state),
@@ -192,6 +196,7 @@ impl Turns {
     /// The clocks of all processes jump.
     pub fn jump_ms(&self, ms: i64) {
         self.0.jumps_ms.fetch_add(ms, Ordering::SeqCst);
+        self.lock().processes.iter_mut().for_each(|process| process.disturbed = true);
         self.note(format!("the clock jumps by {ms} ms"));
     }
 
@@ -235,6 +240,21 @@ impl Turns {
         self.lock().processes[process].stalled
     }
 
+    /// Remembers an object of a process whose leases may have ended while it wrote: what it wrote may have been given up
+    /// and deleted already, and then nothing knows the object.
+    pub fn wrote(&self, process: ProcessId, key: &str) {
+        let mut state = self.lock();
+        if state.processes[process].disturbed {
+            state.late.insert(key.to_owned());
+        }
+    }
+
+    /// True when nobody may know this object, because it was written too late.
+    #[must_use]
+    pub fn may_be_late(&self, key: &str) -> bool {
+        self.lock().late.contains(key)
+    }
+
     /// No effect of this process any more; those that wait are told.
     pub fn kill(&self, process: ProcessId, why: &str) {
         let mut state = self.lock();
@@ -253,7 +273,11 @@ impl Turns {
 
     /// A process gets no turn while it is stalled, as if it were stopped by a signal.
     pub fn stall(&self, process: ProcessId, stalled: bool) {
-        let before = std::mem::replace(&mut self.lock().processes[process].stalled, stalled);
+        let before = {
+            let mut state = self.lock();
+            state.processes[process].disturbed = true;
+            std::mem::replace(&mut state.processes[process].stalled, stalled)
+        };
         if before != stalled {
             self.note(format!("process {process} {}", if stalled { "stands still" } else { "goes on" }));
         }
