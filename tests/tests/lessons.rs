@@ -12,7 +12,8 @@ const TESTS_MIN: usize = 50;
 fn every_lesson_names_tests_that_exist() {
     let root = file("..");
     let text = fs::read_to_string(root.join("docs/lessons.md")).unwrap();
-    let rows: Vec<&str> = text.lines().filter(|line| line.starts_with("| ") && !line.ends_with("tested by |")).collect();
+    let rows: Vec<&str> =
+        text.lines().filter(|line| line.starts_with("| ") && !line.ends_with("tested by |")).collect();
     let mut tests = 0;
     for row in rows {
         let named: Vec<&str> = row.split('`').filter(|text| text.contains("::")).collect();

@@ -15,7 +15,8 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     // Of the whole workspace, so that nothing is built a second time with other features.
-    let mut test = cargo(&["test", "--locked", "--workspace", "--test", "sim", "--", "--nocapture", "hold_for_every_seed"]);
+    let mut test =
+        cargo(&["test", "--locked", "--workspace", "--test", "sim", "--", "--nocapture", "hold_for_every_seed"]);
     test.env("ELANUS_SIM_SEEDS", args.seeds.to_string()).env("ELANUS_SIM_FROM", args.from.to_string());
     succeed(&mut test)
 }

@@ -21,7 +21,7 @@ mod world;
 
 use process::Process;
 use rand::{Rng as _, rngs::StdRng, seq::IteratorRandom as _};
-use std::{collections::BTreeMap, panic::AssertUnwindSafe, rc::Rc, sync::mpsc, thread, time::Duration};
+use std::{any::Any, collections::BTreeMap, panic::AssertUnwindSafe, rc::Rc, sync::mpsc, thread, time::Duration};
 use tokio::task::LocalSet;
 use turns::{Rates, Turns};
 use world::{World, pause};
@@ -79,11 +79,14 @@ fn run_here(seed: u64, began: &mpsc::Sender<Turns>) -> Outcome {
         LocalSet::new().block_on(&runtime, live(turns.clone()));
     }));
     runtime.shutdown_background();
-    let broken = ran.err().map(|panic| {
-        let text = panic.downcast_ref::<String>().cloned();
-        text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default()
-    });
+    let broken = turns.broken().or_else(|| ran.err().map(|panic| text(&*panic)));
     Outcome { trace: turns.trace(), met: turns.all_met(), broken }
+}
+
+/// What a panic said.
+fn text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default()
 }
 
 async fn live(turns: Turns) {
@@ -107,10 +110,10 @@ async fn live(turns: Turns) {
 }
 
 async fn chaos(world: &Rc<World>, rng: &mut StdRng, faults: bool) {
-    let mut tasks = Vec::new();
     for _ in 0..OPERATIONS {
         pause(rng.random_range(0..400)).await;
         for _ in 0..1_000 {
+            world.go_on();
             if world.running.get() < RUNNING_MAX {
                 break;
             }
@@ -119,23 +122,7 @@ async fn chaos(world: &Rc<World>, rng: &mut StdRng, faults: bool) {
         if faults {
             trouble(world, rng).await;
         }
-        tasks.push(tokio::task::spawn_local(ops::any(Rc::clone(world), world.rng())));
-        // A broken promise in one of them ends the run.
-        while let Some(at) = tasks.iter().position(tokio::task::JoinHandle::is_finished) {
-            passed(tasks.swap_remove(at).await);
-        }
-    }
-    // The others end in the quiet phase: their panics end the run there, by the count of what runs.
-    for task in tasks {
-        tokio::task::spawn_local(async move { passed(task.await) });
-    }
-}
-
-fn passed(ended: Result<(), tokio::task::JoinError>) {
-    if let Err(error) = ended
-        && let Ok(panic) = error.try_into_panic()
-    {
-        std::panic::resume_unwind(panic);
+        tokio::task::spawn_local(ops::any(Rc::clone(world), world.rng()));
     }
 }
 

@@ -9,8 +9,9 @@ use crate::world::{
 use elanus_client::{InTrash, RestoreMode};
 use elanus_proto::milvus::{CreatePartitionRequest, InsertRequest, UpsertRequest};
 use elanus_scenarios::{milvus::CallError, rows, rows::Row};
+use futures::FutureExt as _;
 use rand::{Rng as _, rngs::StdRng, seq::IteratorRandom as _};
-use std::{collections::BTreeMap, future::Future, pin::Pin, rc::Rc};
+use std::{collections::BTreeMap, panic::AssertUnwindSafe, pin::Pin, rc::Rc};
 
 type Running<'w> = Pin<Box<dyn Future<Output = ()> + 'w>>;
 type Operation = for<'w> fn(&'w World, &'w mut StdRng) -> Running<'w>;
@@ -40,19 +41,24 @@ const OPERATIONS: &[(u32, Operation)] = &[
     (8,  |w, r| Box::pin(look_inside(w, r))),
 ];
 
-/// Does one thing.
-pub(crate) async fn any(world: Rc<World>, mut rng: StdRng) {
+/// Does one thing. A panic ends the run.
+pub(crate) async fn any(world: Rc<World>, rng: StdRng) {
     world.running.set(world.running.get() + 1);
+    if let Err(panic) = AssertUnwindSafe(one(&world, rng)).catch_unwind().await {
+        world.turns.break_off(&crate::text(&*panic));
+    }
+    world.running.set(world.running.get() - 1);
+}
+
+async fn one(world: &World, mut rng: StdRng) {
     let total: u32 = OPERATIONS.iter().map(|(weight, _)| weight).sum();
     let mut point = rng.random_range(0..total);
     for (weight, operation) in OPERATIONS {
         if point < *weight {
-            operation(&world, &mut rng).await;
-            break;
+            return operation(world, &mut rng).await;
         }
         point -= weight;
     }
-    world.running.set(world.running.get() - 1);
 }
 
 /// A collection with which something can be done.

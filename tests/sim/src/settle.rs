@@ -49,6 +49,7 @@ pub(crate) async fn settle(world: &Rc<World>, rng: &mut StdRng) {
 
 async fn until(world: &World, what: &str, reached: impl AsyncFn() -> bool) {
     for _ in 0..ROUNDS_MAX {
+        world.go_on();
         if reached().await {
             return;
         }

@@ -104,6 +104,7 @@ struct State {
     trace: Vec<String>,
     met: BTreeMap<String, u64>,
     late: BTreeSet<String>,
+    broken: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -167,6 +168,7 @@ impl Turns {
             trace: Vec::new(),
             met: BTreeMap::new(),
             late: BTreeSet::new(),
+            broken: None,
         };
         let shared = Shared {
             state: Mutex::new(state),
@@ -204,6 +206,18 @@ impl Turns {
     pub fn note(&self, line: impl fmt::Display) {
         let at = self.now_ms() - START_MS;
         self.lock().trace.push(format!("{at:>8} {line}"));
+    }
+
+    /// The run is over: a promise is broken. The first reason counts.
+    pub fn break_off(&self, why: &str) {
+        self.note(format!("BROKEN: {why}"));
+        self.lock().broken.get_or_insert_with(|| why.to_owned());
+    }
+
+    /// Why the run is over.
+    #[must_use]
+    pub fn broken(&self) -> Option<String> {
+        self.lock().broken.clone()
     }
 
     /// Counts something that the run met.

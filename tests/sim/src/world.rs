@@ -161,8 +161,15 @@ impl World {
 
     /// A broken promise ends the run.
     pub(crate) fn broken(&self, why: impl std::fmt::Display) -> ! {
-        self.turns.note(format!("BROKEN: {why}"));
+        self.turns.break_off(&why.to_string());
         panic!("{why}");
+    }
+
+    /// Ends this task when the run is over.
+    pub(crate) fn go_on(&self) {
+        if let Some(why) = self.turns.broken() {
+            panic!("{why}");
+        }
     }
 
     /// A process to talk to: mostly the newest one.
