@@ -102,7 +102,7 @@ async fn attempt(
 
 /// Runs `work` while writes wait.
 async fn holding_writes<T>(parts: &Parts, collection: CollectionId, work: impl Future<Output = T>) -> T {
-    let renew = async || parts.coordinator.hold_writes(collection, parts.now_ms() + HOLD_MS).await;
+    let renew = || parts.coordinator.hold_writes(collection, parts.now_ms() + HOLD_MS);
     // A lost hold is found out by the commit, which does nothing then.
     while_renewing(HOLD_EVERY, "the hold of writes", renew, work).await
 }

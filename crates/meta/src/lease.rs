@@ -7,12 +7,15 @@ use std::time::Duration;
 ///
 /// The work goes on while a lease is renewed: both use the same connections and rows, and a work that has just been given
 /// one and is not polled would keep the renewal waiting for it.
-pub async fn while_renewing<T, E: Display>(
+pub async fn while_renewing<T, R, E: Display>(
     every: Duration,
     what: &str,
-    renew: impl AsyncFn() -> Result<(), E>,
+    renew: impl Fn() -> R,
     work: impl Future<Output = T>,
-) -> T {
+) -> T
+where
+    R: Future<Output = Result<(), E>>,
+{
     tokio::pin!(work);
     loop {
         let renewed = async {
@@ -40,7 +43,7 @@ mod tests {
     async fn o_1_work_that_holds_what_the_renewal_waits_for_goes_on() {
         let connection = Mutex::new(());
         let held = connection.lock().await;
-        let renew = async || {
+        let renew = || async {
             drop(connection.lock().await);
             Ok::<(), String>(())
         };
@@ -60,7 +63,7 @@ mod tests {
         for answer in [Ok(()), Err("away")] {
             let renewals = Cell::new(0);
             let third = Notify::new();
-            let renew = async || {
+            let renew = || async {
                 renewals.set(renewals.get() + 1);
                 if renewals.get() == 3 {
                     third.notify_one();

@@ -33,9 +33,9 @@ impl Postgres {
             .unwrap();
         assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
         postgres.start_again();
-        let made =
-            postgres.program("createdb").arg("--host").arg(postgres.dir.path()).args(["--username=elanus", "elanus"]);
-        assert!(made.status().unwrap().success(), "createdb");
+        let mut create = postgres.program("createdb");
+        create.arg("--host").arg(postgres.dir.path()).args(["--username=elanus", "elanus"]);
+        assert!(create.status().unwrap().success(), "createdb");
         postgres
     }
 

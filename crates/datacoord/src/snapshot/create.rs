@@ -145,9 +145,9 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Failure> +
 /// Runs `work` while the lease of the pending snapshot is renewed.
 async fn keeping_lease<T>(parts: &Parts, snapshot: SnapshotId, work: impl Future<Output = T>) -> T {
     let every = Duration::from_millis(u64::try_from(parts.config.snapshot_lease_ms / 3).unwrap_or(1).max(1));
-    let renew = async || {
+    let renew = || async {
         let until_ms = parts.now_ms() + parts.config.snapshot_lease_ms;
-        parts.coordinator.heartbeat_snapshot(snapshot, &parts.node, until_ms).await
+        parts.coordinator.heartbeat_snapshot(snapshot, &parts.node, until_ms).await.map(drop)
     };
     // A lost lease is found out by the commit, which is refused then.
     while_renewing(every, "the lease of a snapshot", renew, work).await

@@ -151,7 +151,7 @@ impl Committer {
 
     /// Runs `work` while the leases of its intents are renewed.
     async fn keeping_leases<T>(&self, file_sets: &[FileSetId], work: impl Future<Output = T>) -> T {
-        let renew = async || self.meta.renew(&self.node, file_sets, self.lease_until_ms()).await;
+        let renew = || self.meta.renew(&self.node, file_sets, self.lease_until_ms());
         // Losing the lease is found out by the commit, which is refused then.
         while_renewing(RENEW_EVERY, "the lease of a write", renew, work).await
     }

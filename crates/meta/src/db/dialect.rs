@@ -175,6 +175,7 @@ pub(crate) async fn open_sqlite(path: &Path) -> Result<Pools> {
     let pool = |connections| {
         session(AnyPoolOptions::new().max_connections(connections), SQLITE_SESSION)
             .test_before_acquire(false)
+            .after_release(|connection, _| Box::pin(is_reusable(connection)))
             .idle_timeout(None)
             .max_lifetime(None)
     };
@@ -215,6 +216,14 @@ pub(crate) async fn open_postgres(url: &str) -> Result<Pools> {
         reader: pool(POSTGRES_CONNECTIONS_MAX, POSTGRES_SESSION),
         allocator: Some(pool(POSTGRES_ALLOCATORS_MAX, POSTGRES_ALLOCATOR_SESSION)),
     })
+}
+
+/// False for a connection that still counts a transaction: SQLite has rolled it back by itself when the disk was full, and
+/// the driver would refuse every later one.
+async fn is_reusable(connection: &mut AnyConnection) -> sqlx::Result<bool> {
+    // Behind the rollback that is on its way.
+    connection.ping().await?;
+    Ok(!connection.is_in_transaction())
 }
 
 fn session(options: AnyPoolOptions, statements: &'static str) -> AnyPoolOptions {
