@@ -16,6 +16,7 @@
 mod call;
 mod collections;
 mod connect;
+mod databases;
 mod error;
 mod jobs;
 mod scrub;
@@ -25,6 +26,7 @@ mod trash;
 
 pub use collections::Collections;
 pub use connect::{Builder, Client};
+pub use databases::Databases;
 pub use elanus_proto::admin::{CollectionDetail, ScrubReport};
 pub use elanus_proto::datacoord::{
     Collection, JobError, JobHistoryLine, Pin, RestoreJob, Rollback, Snapshot, Statistics, TrashedCollection,

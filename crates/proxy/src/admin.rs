@@ -52,6 +52,7 @@ pass_on! {
     list_job_history -> list_job_history(dc::JobRef) -> dc::ListJobHistoryResponse;
     scrub -> scrub(a::ScrubRequest) -> a::ScrubReport;
     rollback_collection -> rollback_collection(dc::SnapshotRef) -> dc::Rollback;
+    detach_collection -> detach_collection(dc::CollectionRef) -> dc::RestoreJob;
     list_trash -> list_trash(dc::ListCollectionsRequest) -> dc::ListTrashResponse;
     purge_trash -> purge_trash(dc::CollectionRef) -> dc::TrashedCollection;
     list_collections -> list_collections(dc::ListCollectionsRequest) -> dc::ListCollectionsResponse;

@@ -56,19 +56,29 @@ impl Server {
         Self::launch(home, data, &[]).await
     }
 
+    /// As [`Server::start`], with these flags besides.
+    ///
+    /// # Errors
+    /// As [`Server::start`].
+    pub async fn start_with(flags: &[&str]) -> Result<Self> {
+        let home = home()?;
+        let data = home.path().join("data");
+        Self::launch(home, data, flags).await
+    }
+
     /// Starts a server on this data directory.
     ///
     /// # Errors
     /// When the program was not built, or ends instead.
     pub async fn start_in(data: &Path) -> Result<Self> {
-        Self::start_with(data, &[]).await
+        Self::start_in_with(data, &[]).await
     }
 
     /// Starts a server on this data directory, with further flags.
     ///
     /// # Errors
     /// When the program was not built, or ends instead.
-    pub async fn start_with(data: &Path, flags: &[&str]) -> Result<Self> {
+    pub async fn start_in_with(data: &Path, flags: &[&str]) -> Result<Self> {
         Self::launch(home()?, data.to_owned(), flags).await
     }
 
@@ -150,6 +160,11 @@ impl Server {
         let status = self.child.as_mut()?.try_wait().ok().flatten()?;
         self.child = None;
         Some(status)
+    }
+
+    /// The exit code, once the process has ended by itself (`Some(None)`: by a signal); `None` while it runs.
+    pub fn ended_with(&mut self) -> Option<Option<i32>> {
+        self.ended().map(|status| status.code())
     }
 
     /// Ends the process with SIGKILL: nothing of it runs after that, nothing was finished before.

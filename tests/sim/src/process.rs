@@ -3,7 +3,7 @@
 use crate::parts::{Bus, Objects, Transactions};
 use crate::turns::{Dead, Kind, ProcessId, Turns};
 use elanus_client::Client;
-use elanus_datacoord::{DataCoord, DataCoordConfig};
+use elanus_datacoord::{DataCoord, DataCoordConfig, OwnWorker};
 use elanus_datanode::{DataNode, DataNodeConfig};
 use elanus_events::LocalBus;
 use elanus_meta::{Meta, MetaError};
@@ -89,7 +89,9 @@ impl Process {
             node.clone(),
             DataNodeConfig::default(),
         );
+        datanode.register(&background, "");
         let to_datanode = Channel::in_process(datanode_server(datanode.clone()));
+        let worker = OwnWorker::new(node.clone(), datanode_client(to_datanode.clone()));
         let config = DataCoordConfig {
             restore_mode: RestoreMode::Clone,
             copy_task_files_max: COPY_TASK_FILES_MAX,
@@ -99,7 +101,7 @@ impl Process {
             coordinator,
             Arc::clone(&objects),
             bus.clone(),
-            datanode_client(to_datanode.clone()),
+            Arc::new(worker),
             node.clone(),
             config,
             &background,

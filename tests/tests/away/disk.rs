@@ -48,7 +48,7 @@ async fn a_full_disk(metadata_too: bool) {
     let elsewhere = tempfile::tempdir().unwrap();
     let url = format!("sqlite://{}", elsewhere.path().join("meta.db").display());
     let flags: &[&str] = if metadata_too { &[] } else { &["--meta", &url] };
-    let mut server = Server::start_with(&home.path().join("data"), flags).await.unwrap();
+    let mut server = Server::start_in_with(&home.path().join("data"), flags).await.unwrap();
     let milvus = Milvus::at(&server.url());
     milvus.create_collection("c").await.unwrap();
     milvus.insert("c", &row(0)).await.unwrap();

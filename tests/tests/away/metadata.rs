@@ -98,7 +98,7 @@ async fn d_1_r_3_a_metadata_server_that_is_killed_under_load_comes_back_and_noth
     let mut postgres = Postgres::start();
     let home = tempfile::tempdir().unwrap();
     let flags = ["--meta", &postgres.url()];
-    let mut server = Server::start_with(&home.path().join("data"), &flags).await.unwrap();
+    let mut server = Server::start_in_with(&home.path().join("data"), &flags).await.unwrap();
     let milvus = Milvus::at(&server.url());
     milvus.create_collection("c").await.unwrap();
     milvus.insert("c", &row(0)).await.unwrap();

@@ -2,8 +2,10 @@
 
 mod collection;
 mod confirm;
+mod database;
 mod inspect;
 mod job;
+mod root;
 mod rows;
 mod scrub;
 mod snapshot;
@@ -26,6 +28,7 @@ Examples:
   elanus ctl job list
   elanus ctl --output json collection describe docs | jq .statistics.row_count
   elanus ctl scrub --checksums
+  elanus ctl root show --data /var/lib/elanus
   elanus ctl snapshot inspect data/CLUSTER/snapshots/3/metadata/7.json --verify checksum
 
 Exit codes:
@@ -38,7 +41,7 @@ Exit codes:
   7  the server is away; a command that changes something may have been done or not
   130  interrupted";
 
-/// Snapshots, restore jobs and checks of a running server.
+/// Snapshots, restore jobs and checks of a running server; the root path without one.
 #[derive(Debug, Args)]
 #[command(after_long_help = HELP)]
 pub(crate) struct CtlArgs {
@@ -54,7 +57,15 @@ struct Options {
     #[arg(long, value_name = "URL", env = "ELANUS_ADDR", default_value = "http://127.0.0.1:19530", global = true)]
     addr: String,
     /// Database of the collections that are named
-    #[arg(long, value_name = "NAME", env = "ELANUS_DB", default_value = "default", global = true)]
+    #[arg(
+        long,
+        short = 'd',
+        visible_alias = "database",
+        value_name = "NAME",
+        env = "ELANUS_DB",
+        default_value = "default",
+        global = true
+    )]
     db: String,
     /// What results look like; JSON is stable and exact
     #[arg(long, value_name = "FORMAT", env = "ELANUS_OUTPUT", default_value = "table", global = true)]
@@ -75,10 +86,15 @@ enum Command {
     /// Look at collections, roll them back
     #[command(subcommand, visible_alias = "collections")]
     Collection(collection::Command),
+    /// List, create and drop databases
+    #[command(subcommand, visible_alias = "databases")]
+    Database(database::Command),
     /// Bring dropped collections back, or end their way back
     #[command(subcommand)]
     Trash(trash::Command),
     Scrub(scrub::ScrubArgs),
+    /// Whose root path it is: show, take, repair; needs no server
+    Root(root::RootArgs),
 }
 
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -122,19 +138,25 @@ async fn execute(args: CtlArgs) -> Result<Rendered, Stop> {
     if let Command::Snapshot(snapshot::Command::Inspect(args)) = &args.command {
         return inspect::execute(args).await;
     }
+    let command = match args.command {
+        Command::Root(args) => return root::execute(args).await,
+        command => command,
+    };
     let Options { addr, db, timeout, .. } = args.options;
     let mut builder = Client::builder(&addr).database(db);
-    let bounded = !matches!(args.command, Command::Scrub(_));
+    let bounded = !matches!(command, Command::Scrub(_));
     if let Some(timeout) = timeout.or(bounded.then_some(TIMEOUT)) {
         builder = builder.timeout(timeout);
     }
     let client = builder.connect().await?;
-    match args.command {
+    match command {
         Command::Snapshot(command) => snapshot::execute(&client, command).await,
         Command::Job(command) => job::execute(&client, command).await,
         Command::Collection(command) => collection::execute(&client, command).await,
+        Command::Database(command) => database::execute(&client, command).await,
         Command::Trash(command) => trash::execute(&client, command).await,
         Command::Scrub(args) => scrub::execute(&client, &args).await,
+        Command::Root(_) => unreachable!("answered above"),
     }
 }
 
@@ -181,7 +203,7 @@ mod tests {
         let lines: Vec<_> =
             lines.map(|line| line.split(" |").next().unwrap().replace("'before the import'", "x")).collect();
         let lines: Vec<_> = lines.into_iter().map(|line| line.replace("'id < 10'", "x")).collect();
-        assert_eq!(lines.len(), 10);
+        assert_eq!(lines.len(), 11);
         for line in lines {
             assert!(parse(&line).is_ok(), "{line}");
         }
@@ -193,6 +215,8 @@ mod tests {
             "--db other --output json snapshot list docs",
             "snapshot list docs --db other --output json",
             "snapshot --db other list --output json docs",
+            "snapshot list -d other docs --output json",
+            "--database other snapshot list docs --output json",
         ] {
             let args = parse(line).unwrap();
             assert_eq!((args.options.db.as_str(), args.options.output), ("other", Format::Json), "{line}");
@@ -215,6 +239,10 @@ mod tests {
             "collection rollback docs",
             "trash restore",
             "trash purge",
+            "root",
+            "root takeover",
+            "root takeover --expect-cluster x --expect-epoch 1 --reason y",
+            "root adopt --cluster 7",
             "--output xml job list",
             "--timeout soon job list",
         ] {
