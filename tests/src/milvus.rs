@@ -57,6 +57,12 @@ impl Milvus {
         Self(endpoint.connect_lazy().into())
     }
 
+    /// A client of a server in this process.
+    #[must_use]
+    pub fn over(channel: Channel) -> Self {
+        Self(channel)
+    }
+
     /// A client of the calls for operators, over the same connection.
     #[must_use]
     pub fn operator(&self) -> Client {
@@ -89,15 +95,23 @@ impl Milvus {
             ..Default::default()
         };
         done(self.raw().create_collection(request).await)?;
+        self.create_index(name).await?;
+        self.load(name).await
+    }
+
+    /// Creates an index on the field `vector`.
+    ///
+    /// # Errors
+    /// When the server refuses or does not answer.
+    pub async fn create_index(&self, name: &str) -> Result<()> {
         let pair = |key: &str, value: &str| KeyValuePair { key: key.to_owned(), value: value.to_owned() };
         let request = CreateIndexRequest {
-            collection_name: name.clone(),
+            collection_name: name.to_owned(),
             field_name: "vector".to_owned(),
             extra_params: vec![pair("index_type", "AUTOINDEX"), pair("metric_type", "L2")],
             ..Default::default()
         };
-        done(self.raw().create_index(request).await)?;
-        self.load(name).await
+        done(self.raw().create_index(request).await)
     }
 
     /// Makes a collection readable.

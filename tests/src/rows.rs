@@ -89,8 +89,11 @@ pub fn columns(rows: &[Row]) -> Vec<FieldData> {
     ]
 }
 
-/// Rows from the columns of an answer; an error when a row is not one that was written.
-pub(crate) fn from_columns(columns: Vec<FieldData>) -> Result<Vec<Row>, String> {
+/// Rows from the columns of an answer.
+///
+/// # Errors
+/// When a row is not one that was written.
+pub fn from_columns(columns: Vec<FieldData>) -> Result<Vec<Row>, String> {
     let (mut ids, mut versions, mut texts, mut elements) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for column in columns {
         match (column.field_name.as_str(), column.field) {

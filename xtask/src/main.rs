@@ -5,6 +5,7 @@ mod demo;
 mod docs;
 mod graph;
 mod run;
+mod sim;
 mod test;
 
 use anyhow::Result;
@@ -26,6 +27,8 @@ enum Command {
     Test(test::Args),
     /// Measure a release build, each figure beside a peer or a limit of the machine.
     Bench(bench::Args),
+    /// Run the simulation of the whole system: same seed, same run.
+    Sim(sim::Args),
     /// Check that crates depend on lower layers only, and print them.
     Graph,
     /// Visit every state of the models of collector and ownership; say what holds, and what breaks without it.
@@ -40,6 +43,7 @@ fn main() -> Result<()> {
         Command::Test(args) => test::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Model => model(),
+        Command::Sim(args) => sim::run(&args),
         Command::Graph => graph::check_and_print(),
         Command::Docs => docs::write(),
     }

@@ -4,7 +4,7 @@
 
 use crate::{Parts, snapshot};
 use elanus_meta::model::{CollectionRecord, SnapshotRecord};
-use elanus_meta::{Begun, MetaError, NewRollback, RollbackRecord};
+use elanus_meta::{Begun, MetaError, NewRollback, RollbackRecord, while_renewing};
 use elanus_types::{Code, CollectionId, Failure};
 use std::time::Duration;
 
@@ -102,18 +102,9 @@ async fn attempt(
 
 /// Runs `work` while writes wait.
 async fn holding_writes<T>(parts: &Parts, collection: CollectionId, work: impl Future<Output = T>) -> T {
-    tokio::pin!(work);
-    loop {
-        tokio::select! {
-            done = &mut work => return done,
-            () = tokio::time::sleep(HOLD_EVERY) => {
-                // A lost hold is found out by the commit, which does nothing then.
-                if let Err(error) = parts.coordinator.hold_writes(collection, parts.now_ms() + HOLD_MS).await {
-                    tracing::warn!(%collection, %error, "writes could not be held any longer");
-                }
-            }
-        }
-    }
+    let renew = || parts.coordinator.hold_writes(collection, parts.now_ms() + HOLD_MS);
+    // A lost hold is found out by the commit, which does nothing then.
+    while_renewing(HOLD_EVERY, "the hold of writes", renew, work).await
 }
 
 /// Lets writes go on, and drops the safety snapshot of a rollback that did not happen; the rollback, when it did.

@@ -11,6 +11,7 @@ pub(crate) use dialect::{Engine, name_was_taken, statement_failed};
 use elanus_types::{Clock, Epoch, Timestamp};
 use sqlx::any::{AnyArguments, AnyRow};
 use sqlx::{Any, AnyConnection, AnyPool, AssertSqlSafe, Connection as _, Row, Transaction};
+use std::any::Any as StdAny;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -45,12 +46,37 @@ where
     arguments.add(value).expect("numbers, text and NULL always encode");
 }
 
-/// Called around every commit, so that a test can fail or die there.
+/// Called around every transaction, so that a test can fail or die there, and repeat a run exactly.
 pub trait CommitHook: Send + Sync + std::fmt::Debug {
     /// Before the commit is sent: an error rolls the transaction back.
     fn before(&self) -> Result<()>;
     /// After it was applied: an error tells the caller that it does not know.
     fn after(&self) -> Result<()>;
+    /// Before a transaction begins, reading ones too: waits until it may, or fails it.
+    fn turn(&self) -> Pin<Box<dyn Future<Output = Result<Turn>> + Send + '_>> {
+        Box::pin(std::future::ready(Ok(Turn::default())))
+    }
+    /// The random bits of a new key.
+    fn random(&self) -> u32 {
+        rand::random()
+    }
+}
+
+/// The turn of one transaction, until it has ended.
+#[derive(Default)]
+pub struct Turn(Option<Box<dyn StdAny + Send>>);
+
+impl Turn {
+    /// A turn that is over when `guard` is dropped.
+    pub fn until_dropped(guard: impl StdAny + Send) -> Self {
+        Self(Some(Box::new(guard)))
+    }
+}
+
+impl std::fmt::Debug for Turn {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Turn").field(&self.0.is_some()).finish()
+    }
 }
 
 /// The connections to one metadata store.
@@ -149,8 +175,9 @@ impl Db {
 
     /// A transaction that may write. Nothing else writes while it is open on SQLite.
     pub(crate) async fn write(&self) -> Result<Tx> {
+        let turn = self.turn().await?;
         let inner = self.engine.answer(self.pools.writer.begin_with(self.engine.begin_write())).await?;
-        Ok(self.tx(inner, true))
+        Ok(self.tx(inner, turn, true))
     }
 
     /// As [`Db::write`], for the coordinator of this epoch: [`MetaError::Fenced`] when another took over.
@@ -162,11 +189,24 @@ impl Db {
 
     /// A transaction that reads one state of everything.
     pub(crate) async fn read(&self) -> Result<Tx> {
+        let turn = self.turn().await?;
         let inner = self.engine.answer(self.pools.reader.begin_with(self.engine.begin_read())).await?;
-        Ok(self.tx(inner, false))
+        Ok(self.tx(inner, turn, false))
     }
 
-    fn tx(&self, inner: Transaction<'static, Any>, writes: bool) -> Tx {
+    async fn turn(&self) -> Result<Turn> {
+        match &self.hook {
+            Some(hook) => hook.turn().await,
+            None => Ok(Turn::default()),
+        }
+    }
+
+    /// The random bits of a new key.
+    pub(crate) fn random(&self) -> u32 {
+        self.hook.as_ref().map_or_else(rand::random, |hook| hook.random())
+    }
+
+    fn tx(&self, inner: Transaction<'static, Any>, turn: Turn, writes: bool) -> Tx {
         Tx {
             inner,
             engine: self.engine,
@@ -177,6 +217,7 @@ impl Db {
             hook: if writes { self.hook.clone() } else { None },
             outbox: None,
             wake: self.outbox.clone(),
+            _turn: turn,
         }
     }
 
@@ -203,6 +244,8 @@ pub(crate) struct Tx {
     hook: Option<Arc<dyn CommitHook>>,
     pub(crate) outbox: Option<i64>,
     wake: Arc<tokio::sync::Notify>,
+    /// Last: over when the transaction has been given up.
+    _turn: Turn,
 }
 
 impl Tx {

@@ -23,9 +23,12 @@ pub enum MetaError {
         /// What is gone.
         what: &'static str,
     },
-    /// The store was away, busy or full; nothing was applied. The same call may succeed later.
+    /// The store was away or busy; nothing was applied. The same call may succeed later.
     #[error("the metadata store did not answer")]
     Unavailable(#[source] sqlx::Error),
+    /// The store's disk is full; nothing was applied. The same call may succeed when there is room.
+    #[error("the disk of the metadata store is full: make room there, then repeat the request")]
+    Full(#[source] sqlx::Error),
     /// The connection broke while committing: the transaction may have been applied. Repeat only what is idempotent.
     #[error("the metadata store did not say whether it committed")]
     CommitUnknown(#[source] sqlx::Error),
@@ -66,6 +69,7 @@ impl From<MetaError> for Failure {
             MetaError::Fenced { .. } | MetaError::Released { .. } | MetaError::Unavailable(_) => {
                 Failure::new(Code::NotReady, chain)
             }
+            MetaError::Full(_) => Failure::new(Code::DiskFull, chain),
             MetaError::CommitUnknown(_) | MetaError::Corrupt(_) | MetaError::Newer { .. } | MetaError::BadUrl(_) => {
                 Failure::internal(chain)
             }

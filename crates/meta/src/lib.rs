@@ -20,6 +20,7 @@ mod error;
 mod file_sets;
 mod gc;
 mod history;
+mod lease;
 mod machines;
 mod manifests;
 mod memberships;
@@ -39,13 +40,14 @@ mod workers;
 mod writes;
 
 pub use databases::DatabaseRecord;
-pub use db::CommitHook;
+pub use db::{CommitHook, Turn};
 pub use error::{MetaError, Result};
 pub use gc::{
     Amount, AuditRecord, BreakerRecord, Claimed, Forgotten, GcStatus, HoldRecord, KeptRecord, PauseRecord, PlanItem,
     PlanRecord, Progress, Recounted, Retention, Room, Waiting, WhyRecord,
 };
 pub use history::HistoryRecord;
+pub use lease::while_renewing;
 pub use rollback::{Begun, NewRollback, RollbackRecord};
 pub use roots::{RootMirror, RootRecord};
 pub use segments::SegmentRecord;
@@ -109,7 +111,7 @@ impl Meta {
         Ok(meta)
     }
 
-    /// The same store with a hook around every commit, for tests that fail or die there.
+    /// The same store with a hook around every transaction, for tests that fail or die there.
     #[must_use]
     pub fn with_commit_hook(mut self, hook: Arc<dyn CommitHook>) -> Self {
         self.db = self.db.with_hook(hook);

@@ -147,7 +147,7 @@ impl Coordinator {
         let collection = row.record.collection;
         let mut planned: Vec<(FileSetId, ObjectKey)> = (first..first + i64::from(count))
             .map(|file_set| {
-                let file = FileName { file_set: FileSetId(file_set), ordinal: 0, random: rand::random() };
+                let file = FileName { file_set: FileSetId(file_set), ordinal: 0, random: self.meta().db.random() };
                 let is_metadata = file_set == first + i64::from(count) - 1;
                 let key = if is_metadata {
                     keys.snapshot_metadata(collection, id, file)

@@ -172,7 +172,7 @@ impl Meta {
     }
 
     fn key(&self, collection: CollectionId, segment: SegmentId, place: FilePlace, id: i64) -> elanus_types::ObjectKey {
-        let name = FileName { file_set: FileSetId(id), ordinal: 0, random: rand::random() };
+        let name = FileName { file_set: FileSetId(id), ordinal: 0, random: self.db.random() };
         let at = SegmentPlace { collection, partition: place.partition, segment };
         match place.kind {
             FileKind::Delete => self.keys.delta_log(at, name),

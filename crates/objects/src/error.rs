@@ -143,7 +143,13 @@ impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         let code = match error {
             Error::Transient { .. } => Code::NotReady,
+            Error::Full { .. } => Code::DiskFull,
             _ => Code::Internal,
+        };
+        let advice = match error {
+            Error::Full { .. } => "; make room in the object store, then repeat the request",
+            Error::Denied { .. } => "; give elanus the right to do that in the object store, then repeat the request",
+            _ => "",
         };
         let mut text = error.to_string();
         let mut source = StdError::source(&error);
@@ -152,6 +158,7 @@ impl From<Error> for Failure {
             text.push_str(&inner.to_string());
             source = inner.source();
         }
+        text.push_str(advice);
         Failure::new(code, text)
     }
 }
@@ -190,5 +197,22 @@ mod tests {
             object_store::Error::Generic { store: "x", source: Box::new(io::Error::from(io::ErrorKind::StorageFull)) };
         let error = Error::from_store("put a".to_owned(), &ObjectKey::parse("a").unwrap(), error);
         assert!(matches!(error, Error::Full { .. }), "{error:?}");
+    }
+
+    #[test]
+    fn a_full_or_read_only_store_is_told_with_what_to_do() {
+        let failure =
+            |kind: io::ErrorKind| Failure::from(Error::from_chain("put a".to_owned(), io::Error::from(kind).into()));
+        for full in [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded] {
+            let failure = failure(full);
+            assert_eq!((failure.code.number(), failure.code.retriable()), (7, false));
+            assert!(failure.message.starts_with("no space left to put a: ") && failure.message.contains("make room"));
+        }
+        for denied in [io::ErrorKind::PermissionDenied, io::ErrorKind::ReadOnlyFilesystem] {
+            let failure = failure(denied);
+            assert_eq!((failure.code.number(), failure.code.retriable()), (5, false));
+            assert!(failure.message.contains("give elanus the right"), "{failure}");
+        }
+        assert!(failure(io::ErrorKind::TimedOut).code.retriable());
     }
 }

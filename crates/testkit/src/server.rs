@@ -41,6 +41,10 @@ pub enum Signal {
     Terminate,
     /// SIGINT, as sent by Ctrl-C.
     Interrupt,
+    /// SIGSTOP: it stands still until [`Signal::Continue`].
+    Stop,
+    /// SIGCONT.
+    Continue,
 }
 
 impl Server {
@@ -209,6 +213,8 @@ impl Server {
         let name = match signal {
             Signal::Terminate => "TERM",
             Signal::Interrupt => "INT",
+            Signal::Stop => "STOP",
+            Signal::Continue => "CONT",
         };
         let pid = self.child.as_ref().context("the server does not run")?.id();
         // The shell has `kill` built in, on every machine that has a shell.

@@ -19,10 +19,24 @@ pub fn full() -> bool {
 /// # Errors
 /// When it is not a number.
 pub fn seed() -> Result<Option<u64>> {
-    let Some(text) = read("ELANUS_TEST_SEED") else { return Ok(None) };
+    number("ELANUS_TEST_SEED")
+}
+
+/// The first seed of the simulation and how many follow: `ELANUS_SIM_FROM=7 ELANUS_SIM_SEEDS=100`, set by `cargo xtask sim`;
+/// 200 at full length, else 10.
+///
+/// # Errors
+/// When one is not a number.
+pub fn sim_seeds() -> Result<(u64, u64)> {
+    let count = number("ELANUS_SIM_SEEDS")?.unwrap_or(if full() { 200 } else { 10 });
+    Ok((number("ELANUS_SIM_FROM")?.unwrap_or(1), count))
+}
+
+fn number(name: &str) -> Result<Option<u64>> {
+    let Some(text) = read(name) else { return Ok(None) };
     match text.to_str().and_then(|text| text.parse().ok()) {
-        Some(seed) => Ok(Some(seed)),
-        None => bail!("ELANUS_TEST_SEED={} is no number", text.display()),
+        Some(number) => Ok(Some(number)),
+        None => bail!("{name}={} is no number", text.display()),
     }
 }
 

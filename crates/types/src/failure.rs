@@ -10,6 +10,8 @@ pub enum Code {
     NotReady,
     /// Something failed that the caller did not cause.
     Internal,
+    /// A disk is full: somebody must make room; nothing was done.
+    DiskFull,
     /// Too many requests; pymilvus waits and tries again.
     RateLimit,
     /// A call or an option that Elanus does not serve.
@@ -65,6 +67,7 @@ impl Code {
         match self {
             Self::NotReady => 1,
             Self::Internal => 5,
+            Self::DiskFull => 7,
             Self::RateLimit => 8,
             Self::Unimplemented => 10,
             Self::CollectionNotFound => 100,
@@ -135,9 +138,10 @@ impl Code {
     }
 }
 
-const ALL: [Code; 25] = [
+const ALL: [Code; 26] = [
     Code::NotReady,
     Code::Internal,
+    Code::DiskFull,
     Code::RateLimit,
     Code::Unimplemented,
     Code::CollectionNotFound,

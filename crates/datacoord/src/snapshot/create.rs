@@ -9,11 +9,11 @@ use super::manifests::{self, Document};
 use crate::Parts;
 use bytes::Bytes;
 use elanus_manifest::{Chain, ManifestEntry};
-use elanus_meta::MetaError;
 use elanus_meta::model::{
     CollectionRecord, Created, ManifestRecord, NewSnapshot, SnapshotBase, SnapshotFiles, SnapshotRecord,
     SnapshotStatus, StoredObject,
 };
+use elanus_meta::{MetaError, while_renewing};
 use elanus_objects::{ObjectInfo, checksum_of};
 use elanus_proto::datacoord::CreateSnapshotRequest;
 use elanus_types::{Failure, FileSetId, ObjectKey, SnapshotId};
@@ -151,19 +151,12 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Failure> +
 /// Runs `work` while the lease of the pending snapshot is renewed.
 async fn keeping_lease<T>(parts: &Parts, snapshot: SnapshotId, work: impl Future<Output = T>) -> T {
     let every = Duration::from_millis(u64::try_from(parts.config.snapshot_lease_ms / 3).unwrap_or(1).max(1));
-    tokio::pin!(work);
-    loop {
-        tokio::select! {
-            done = &mut work => return done,
-            () = tokio::time::sleep(every) => {
-                let until_ms = parts.now_ms() + parts.config.snapshot_lease_ms;
-                // A lost lease is found out by the commit, which is refused then.
-                if let Err(error) = parts.coordinator.heartbeat_snapshot(snapshot, &parts.node, until_ms).await {
-                    tracing::warn!(%snapshot, %error, "the lease of a snapshot could not be renewed");
-                }
-            }
-        }
-    }
+    let renew = || async {
+        let until_ms = parts.now_ms() + parts.config.snapshot_lease_ms;
+        parts.coordinator.heartbeat_snapshot(snapshot, &parts.node, until_ms).await.map(drop)
+    };
+    // A lost lease is found out by the commit, which is refused then.
+    while_renewing(every, "the lease of a snapshot", renew, work).await
 }
 
 /// Waits for the end of the create that this request repeats.

@@ -3,10 +3,10 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use elanus_meta::{CommitHook, MetaError, Result as MetaResult};
+use elanus_meta::{CommitHook, MetaError, Result as MetaResult, Turn};
 use elanus_objects::{Error, Expected, ObjectInfo, ObjectStore, Result};
 use elanus_types::{Checksum, ObjectKey};
-use futures::stream::BoxStream;
+use futures::{future::BoxFuture, stream::BoxStream};
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
@@ -39,21 +39,35 @@ pub(crate) struct Effects {
     seen: AtomicU64,
     at: u64,
     blow: Blow,
+    /// Transactions that cannot begin after the blow.
+    away_after: u64,
+    away: AtomicU64,
     dead: AtomicBool,
 }
 
 impl Effects {
     pub(crate) fn blow_at(at: u64, blow: Blow) -> Arc<Self> {
-        Arc::new(Self { seen: AtomicU64::new(0), at, blow, dead: AtomicBool::new(false) })
+        Self::blow_and_away(at, blow, 0)
+    }
+
+    /// After the blow the metadata store is away for so many transactions.
+    pub(crate) fn blow_and_away(at: u64, blow: Blow, away_after: u64) -> Arc<Self> {
+        let (seen, away, dead) = (AtomicU64::new(0), AtomicU64::new(0), AtomicBool::new(false));
+        Arc::new(Self { seen, at, blow, away_after, away, dead })
     }
 
     pub(crate) fn none() -> Arc<Self> {
         Self::blow_at(u64::MAX, Blow::ErrorBefore)
     }
 
+    /// How many effects there were.
+    pub(crate) fn seen(&self) -> u64 {
+        self.seen.load(Ordering::SeqCst)
+    }
+
     /// True when effect *n* was reached.
     pub(crate) fn struck(&self) -> bool {
-        self.seen.load(Ordering::SeqCst) >= self.at
+        self.seen() >= self.at
     }
 
     /// Before an effect: `Err` when it must not happen, `Ok(true)` when it happens and then fails.
@@ -65,6 +79,7 @@ impl Effects {
             return Ok(false);
         }
         self.dead.store(self.blow.is_death(), Ordering::SeqCst);
+        self.away.store(self.away_after, Ordering::SeqCst);
         match self.blow {
             Blow::ErrorBefore | Blow::DeathBefore => Err(()),
             Blow::ErrorAfter | Blow::DeathAfter => Ok(true),
@@ -92,6 +107,12 @@ impl CommitHook for Commits {
         let fails = self.effects.before().map_err(|()| struck_meta())?;
         self.fail_after.fetch_or(fails, Ordering::SeqCst);
         Ok(())
+    }
+
+    fn turn(&self) -> BoxFuture<'_, MetaResult<Turn>> {
+        let away = &self.effects.away;
+        let left = away.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+        Box::pin(std::future::ready(left.map_or_else(|_| Ok(Turn::default()), |_| Err(struck_meta()))))
     }
 
     fn after(&self) -> MetaResult<()> {

@@ -5,7 +5,7 @@ use super::limit::Outcome;
 use super::report::{Lease, Progress, Verdict};
 use super::{Claim, CopyWorker};
 use elanus_meta::model::CopyFile;
-use elanus_objects::{Error, Expected, Found, ObjectStore, Retry};
+use elanus_objects::{Error, Expected, Found, ObjectStore, Retry, checksum_of};
 use elanus_types::Failure;
 use futures::{StreamExt as _, stream};
 use std::sync::Arc;
@@ -82,7 +82,7 @@ async fn copy_one(way: &Way<'_>, file: &CopyFile) -> Option<Result<(), Error>> {
             Err(error) if error.retry() == Retry::After && attempt < TRIES_MAX => {
                 tracing::debug!(key = %file.source.key, attempt, %error, "a copy is tried again");
                 tokio::select! {
-                    () = tokio::time::sleep(pause(attempt, rand::random())) => {}
+                    () = tokio::time::sleep(pause(attempt, chance(file, attempt))) => {}
                     () = way.lease.lost() => return None,
                 }
             }
@@ -97,6 +97,13 @@ async fn copy_one(way: &Way<'_>, file: &CopyFile) -> Option<Result<(), Error>> {
 fn pause(attempt: u32, chance: f64) -> Duration {
     let doubled = 2_u32.checked_pow(attempt.saturating_sub(1)).and_then(|factor| BACKOFF_FIRST.checked_mul(factor));
     doubled.unwrap_or(BACKOFF_MAX).min(BACKOFF_MAX).mul_f64(chance.clamp(0.0, 1.0))
+}
+
+/// A number from 0 to 1 that no two attempts share: the target's key has random bits. Not drawn here, so that a
+/// simulation can repeat a run.
+fn chance(file: &CopyFile, attempt: u32) -> f64 {
+    let bits = checksum_of(format!("{} {attempt}", file.target).as_bytes()).0;
+    (bits >> 32) as f64 / f64::from(u32::MAX)
 }
 
 async fn copy_and_verify(objects: &dyn ObjectStore, file: &CopyFile) -> Result<(), Error> {

@@ -6,7 +6,7 @@
 use super::group::{Content, Write, assemble};
 use super::queue::Waiting;
 use elanus_meta::model::{CollectionKey, FilePlace, PlannedFile, WrittenFile};
-use elanus_meta::{Meta, MetaError};
+use elanus_meta::{Meta, MetaError, while_renewing};
 use elanus_objects::ObjectStore;
 use elanus_segment::{encode_deletes, encode_rows};
 use elanus_types::schema::CollectionSchema;
@@ -103,13 +103,18 @@ impl Committer {
         requests: u32,
         written: &[WrittenFile],
     ) -> Result<Timestamp, MetaError> {
+        let commit = || self.meta.commit_write(collection, &self.node, requests, written);
+        let mut answer = commit().await;
         for _ in 1..COMMITS_MAX {
-            match self.meta.commit_write(collection, &self.node, requests, written).await {
-                Err(MetaError::CommitUnknown(error)) => tracing::warn!(%error, "a commit is asked for again"),
-                known => return known,
+            let Err(MetaError::CommitUnknown(error)) = &answer else { break };
+            tracing::warn!(%error, "a commit is asked for again");
+            match commit().await {
+                // It says nothing about the commit before, which may have been applied.
+                Err(MetaError::Unavailable(_) | MetaError::Full(_)) => {}
+                known => answer = known,
             }
         }
-        self.meta.commit_write(collection, &self.node, requests, written).await
+        answer
     }
 
     async fn write_files(
@@ -146,18 +151,9 @@ impl Committer {
 
     /// Runs `work` while the leases of its intents are renewed.
     async fn keeping_leases<T>(&self, file_sets: &[FileSetId], work: impl Future<Output = T>) -> T {
-        tokio::pin!(work);
-        loop {
-            tokio::select! {
-                done = &mut work => return done,
-                () = tokio::time::sleep(RENEW_EVERY) => {
-                    // Losing the lease is found out by the commit, which is refused then.
-                    if let Err(error) = self.meta.renew(&self.node, file_sets, self.lease_until_ms()).await {
-                        tracing::warn!(%error, "the lease of a write could not be renewed");
-                    }
-                }
-            }
-        }
+        let renew = || self.meta.renew(&self.node, file_sets, self.lease_until_ms());
+        // Losing the lease is found out by the commit, which is refused then.
+        while_renewing(RENEW_EVERY, "the lease of a write", renew, work).await
     }
 
     fn lease_until_ms(&self) -> i64 {

@@ -127,6 +127,7 @@ impl Engine {
     /// What a failed COMMIT means.
     pub(crate) fn commit_failed(self, error: sqlx::Error) -> MetaError {
         match sql_state(&error) {
+            _ if is_full(&error) => MetaError::Full(error),
             // Refused as a conflict: rolled back for sure.
             Some(state) if self == Self::Postgres && state.starts_with("40") => MetaError::Unavailable(error),
             _ => MetaError::CommitUnknown(error),
@@ -203,6 +204,7 @@ pub(crate) async fn open_sqlite(path: &Path) -> Result<Pools> {
     let pool = |connections| {
         session(AnyPoolOptions::new().max_connections(connections), SQLITE_SESSION)
             .test_before_acquire(false)
+            .after_release(|connection, _| Box::pin(is_reusable(connection)))
             .idle_timeout(None)
             .max_lifetime(None)
     };
@@ -245,6 +247,14 @@ pub(crate) async fn open_postgres(url: &str) -> Result<Pools> {
     })
 }
 
+/// False for a connection that still counts a transaction: SQLite has rolled it back by itself when the disk was full, and
+/// the driver would refuse every later one.
+async fn is_reusable(connection: &mut AnyConnection) -> sqlx::Result<bool> {
+    // Behind the rollback that is on its way.
+    connection.ping().await?;
+    Ok(!connection.is_in_transaction())
+}
+
 fn session(options: AnyPoolOptions, statements: &'static str) -> AnyPoolOptions {
     options.acquire_timeout(CONNECT_TIMEOUT).after_connect(move |connection, _| {
         Box::pin(async move { sqlx::raw_sql(AssertSqlSafe(statements)).execute(connection).await.map(|_| ()) })
@@ -267,6 +277,11 @@ fn sql_state(error: &sqlx::Error) -> Option<String> {
     error.as_database_error()?.code().filter(|code| code.len() == 5).map(Cow::into_owned)
 }
 
+/// SQLITE_FULL, and `disk_full` of PostgreSQL.
+fn is_full(error: &sqlx::Error) -> bool {
+    error.as_database_error().and_then(|error| error.code()).is_some_and(|code| matches!(&*code, "13" | "53100"))
+}
+
 /// True when another transaction took a name between this one's look and its insert, and is committed: a second look
 /// finds it. Unique indexes over names are called `…_name`.
 pub(crate) fn name_was_taken(error: &MetaError) -> bool {
@@ -282,6 +297,7 @@ pub(crate) fn statement_failed(error: sqlx::Error) -> MetaError {
         return MetaError::Corrupt(error.to_string());
     }
     match sql_state(&error).as_deref() {
+        _ if is_full(&error) => MetaError::Full(error),
         // A NUL in a text, or a character that the server does not know.
         Some("22021" | "22P05") => Failure::invalid("a text has a character that the metadata cannot hold").into(),
         // The statement does not fit the schema.

@@ -67,7 +67,7 @@ impl Coordinator {
                     .iter()
                     .enumerate()
                     .map(|(ordinal, object)| {
-                        object.target_key(keys, FileName { file_set: id, ordinal, random: rand::random() })
+                        object.target_key(keys, FileName { file_set: id, ordinal, random: self.meta().db.random() })
                     })
                     .collect();
                 Ok(NewIntent {

@@ -1,0 +1,223 @@
+//! A quiet phase: faults end, everything comes to rest, every request whose end was not known is settled by a look, and
+//! every promise is checked.
+
+use crate::model::End;
+use crate::ops::{add_partition, adopt, follow};
+use crate::process::Process;
+use crate::read;
+use crate::turns::Rates;
+use crate::world::{Life, Stage, World, pause};
+use crate::{begin_process, bury};
+use elanus_scenarios::milvus::Milvus;
+use rand::rngs::StdRng;
+use std::{collections::BTreeSet, rc::Rc};
+
+/// Rounds of five seconds until everything must be at rest.
+const ROUNDS_MAX: u32 = 360;
+/// Longer than any lease.
+const LEASES_MS: u64 = 90_000;
+
+/// Faults end; returns when all promises were checked. The newest process is the only one then.
+pub(crate) async fn settle(world: &Rc<World>, rng: &mut StdRng) {
+    world.turns.set_rates(Rates::default());
+    let all: Vec<Rc<Process>> = world.processes.borrow().clone();
+    for process in &all {
+        world.turns.stall(process.id, false);
+    }
+    // Whoever took over last must be there: the others were told that they are not the coordinator.
+    if all.last().is_none_or(|newest| world.turns.is_dead(newest.id)) {
+        begin_process(world).await;
+    }
+    until(world, "every request to end", async || world.running.get() == 0).await;
+    let alive = world.alive();
+    let (last, older) = alive.split_last().expect("a process was started");
+    for process in older {
+        world.turns.kill(process.id, "another one is the coordinator");
+    }
+    bury(world).await;
+    pause(LEASES_MS).await;
+    follow_restores(world, rng, last).await;
+    let at_rest = async || {
+        let open = last.meta.open_jobs().await.unwrap_or_else(|error| world.broken(error));
+        open.is_empty() && scrub(world, last).await == 0
+    };
+    until(world, "jobs to end and what was given up to be deleted (R-3, G-2)", at_rest).await;
+    settle_lives(world, last).await;
+    settle_collections(world, last).await;
+    check_names(world, last).await;
+}
+
+async fn until(world: &World, what: &str, reached: impl AsyncFn() -> bool) {
+    for _ in 0..ROUNDS_MAX {
+        world.go_on();
+        if reached().await {
+            return;
+        }
+        pause(5_000).await;
+    }
+    world.broken(format!("nothing happens, waiting for {what}"));
+}
+
+/// The bucket is what the metadata says, to the last byte; objects that were given up and are not deleted yet.
+async fn scrub(world: &World, process: &Process) -> i64 {
+    let report = process.operator.scrub().checksums(true).send().await.unwrap_or_else(|error| world.broken(error));
+    let (late, unknown): (Vec<_>, Vec<_>) = report.unknown.iter().partition(|key| world.turns.may_be_late(key));
+    for _ in late {
+        world.turns.met("an object that was written after it had been given up (seen by a scrub)");
+    }
+    if !(report.missing.is_empty() && report.damaged.is_empty() && unknown.is_empty()) {
+        world.broken(format!("the bucket is not what the metadata says: {report:?}"));
+    }
+    report.abandoned
+}
+
+/// Restores whose submit had no known end, and those whose target has not been looked at.
+async fn follow_restores(world: &World, rng: &mut StdRng, process: &Process) {
+    let targets: Vec<String> = world.model().restores.keys().cloned().collect();
+    for target in targets {
+        if matches!(world.collection(&target).life, Life::Doubt(_)) {
+            let jobs = process.operator.jobs().list().target_collection(target.as_str()).send().await;
+            let jobs = jobs.unwrap_or_else(|error| world.broken(error));
+            match &jobs[..] {
+                [] => {
+                    world.model().restores.remove(&target);
+                    world.collection(&target).life = Life::Gone;
+                }
+                [job] => follow(world, rng, &target, job.job_id, None).await,
+                more => world.broken(format!("two restores into {target}: {more:?}")),
+            }
+        }
+        if world.collection(&target).life == Life::Live && !adopt(world, rng, &target).await {
+            world.broken(format!("R-1: {target} was restored and cannot be read"));
+        }
+    }
+}
+
+/// Where every collection is.
+async fn settle_lives(world: &World, process: &Process) {
+    let listed = process.operator.collections().list().await.unwrap_or_else(|error| world.broken(error));
+    let trash = process.operator.trash().list().await.unwrap_or_else(|error| world.broken(error));
+    let listed: BTreeSet<String> = listed.into_iter().map(|one| one.name).collect();
+    let trashed: BTreeSet<String> = trash.into_iter().map(|one| one.name).collect();
+    let names: Vec<String> = world.model().collections.keys().cloned().collect();
+    for name in &names {
+        let found = match (listed.contains(name), trashed.contains(name)) {
+            (true, false) => Life::Live,
+            (false, true) => Life::Trashed,
+            (false, false) => Life::Gone,
+            (true, true) => world.broken(format!("{name} is in the trash and out of it")),
+        };
+        let expected = world.collection(name).life.clone();
+        let right = match &expected {
+            Life::Doubt(lives) => lives.contains(&found),
+            life => *life == found,
+        };
+        if !right {
+            world.broken(format!("the collection {name} is {found:?}, and should be {expected:?}"));
+        }
+        world.settle_life(name, found);
+    }
+    if let Some(unknown) = listed.iter().chain(&trashed).find(|name| !names.contains(name)) {
+        world.broken(format!("R-2: a collection that nobody made: {unknown}"));
+    }
+}
+
+/// D-1, S-1, S-2: every row and every snapshot of every collection.
+async fn settle_collections(world: &World, process: &Process) {
+    let names: Vec<String> = world.model().collections.keys().cloned().collect();
+    for name in names {
+        if world.collection(&name).life != Life::Live {
+            continue;
+        }
+        if !world.collection(&name).ready {
+            if let Err(error) = set_up(&process.milvus, process, &name).await {
+                world.broken(format!("{name} cannot be set up: {error}"));
+            }
+            world.collection(&name).ready = true;
+        }
+        settle_rows(world, process, &name).await;
+        settle_snapshots(world, process, &name).await;
+    }
+}
+
+/// A collection whose creation was cut off gets what it lacks.
+async fn set_up(milvus: &Milvus, process: &Process, name: &str) -> Result<(), String> {
+    let detail = process.operator.collections().describe(name).await.map_err(|error| error.to_string())?;
+    let collection = detail.collection.unwrap_or_default();
+    if collection.partitions.len() < 2 {
+        add_partition(milvus, name).await.map_err(|error| error.to_string())?;
+    }
+    if collection.indexes.is_empty() {
+        milvus.create_index(name).await.map_err(|error| error.to_string())?;
+    }
+    milvus.load(name).await.map_err(|error| error.to_string())
+}
+
+async fn settle_rows(world: &World, process: &Process, name: &str) {
+    let found = match read::rows(&process.milvus, name, None).await {
+        Ok(found) => found,
+        Err(why) => world.broken(format!("D-1: {name} cannot be read: {why:?}")),
+    };
+    let event = world.next();
+    let mut collection = world.collection(name);
+    let open = collection.rows.ops.iter().filter(|op| op.end == End::Open).count();
+    let before = collection.rows.ops.len();
+    let settled = collection.rows.settle(&found, event);
+    let undone = before - collection.rows.ops.len();
+    drop(collection);
+    if let Err(why) = settled {
+        world.broken(format!("{name}: {why}"));
+    }
+    (0..undone).for_each(|_| world.turns.met("end of a request found: not done"));
+    (undone..open).for_each(|_| world.turns.met("end of a request found: done"));
+}
+
+async fn settle_snapshots(world: &World, process: &Process, name: &str) {
+    let listed = process.operator.snapshots().list(name).await.unwrap_or_else(|error| world.broken(error));
+    let known: Vec<String> = world.collection(name).snapshots.keys().cloned().collect();
+    for snapshot in &known {
+        let found = listed.iter().find(|one| one.name == *snapshot);
+        let event = world.next();
+        let mut collection = world.collection(name);
+        let one = collection.snapshots.get_mut(snapshot).expect("it is known");
+        match (found, one.stage) {
+            (Some(found), Stage::Creating) => one.committed(event, Some(found.create_ts)),
+            (Some(found), _) => {
+                one.stage = Stage::Committed;
+                one.ts = Some(found.create_ts);
+            }
+            (None, Stage::Committed) => {
+                drop(collection);
+                world.broken(format!("S-1: the snapshot {snapshot} of {name} is not there"));
+            }
+            (None, _) => drop(collection.snapshots.remove(snapshot)),
+        }
+    }
+    for found in &listed {
+        // A rollback whose end is not known may have left one.
+        if !known.contains(&found.name) && !found.name.starts_with("before_rollback_") {
+            world.broken(format!("S-2: a snapshot that nobody made: {} of {name}", found.name));
+        }
+    }
+    let left: Vec<String> = world.collection(name).snapshots.keys().cloned().collect();
+    for snapshot in left {
+        match read::rows(&process.milvus, name, Some(&snapshot)).await {
+            Ok(found) => read::check_inside(world, name, &snapshot, &found, None),
+            Err(why) => world.broken(format!("S-1: {name}.{snapshot} cannot be read: {why:?}")),
+        }
+    }
+}
+
+/// a name whose restore failed is free.
+async fn check_names(world: &World, process: &Process) {
+    let gone = world.model().collections.iter().find(|(_, one)| one.life == Life::Gone).map(|(name, _)| name.clone());
+    let Some(name) = gone else { return };
+    if let Err(error) = process.milvus.create_collection(&name).await {
+        world.broken(format!("R-2: the name {name} is not free: {error}"));
+    }
+    let dropped = process.milvus.drop_collection(&name).await;
+    let purged = process.operator.trash().purge(elanus_client::InTrash::Name(&name)).await;
+    if dropped.is_err() || purged.is_err() {
+        world.broken(format!("{name} cannot be removed: {dropped:?} {purged:?}"));
+    }
+}
