@@ -358,6 +358,7 @@ mod tests {
         }
     }
 
+    #[expect(clippy::disallowed_methods, reason = "tests of stores have no metadata")]
     #[tokio::test]
     async fn a_delete_can_fail_in_the_middle() {
         let inner = memory();

@@ -13,6 +13,8 @@
 //! OS-11  A delete removes the objects of its permits and no others; what is absent is success.
 //! OS-12  Of puts that meet, one content wins, whole; who brought this content is told success, the others `Exists`.
 
+#![expect(clippy::disallowed_methods, reason = "tests of stores have no metadata")]
+
 use crate::{Error, Expected, ObjectStore, checksum_of};
 use bytes::Bytes;
 use elanus_lifecycle::{ClaimedRow, DeletePermit, FileSet, Step, file_set::Event};
@@ -70,8 +72,9 @@ promises! {
     os_12_of_puts_that_meet_one_content_wins,
 }
 
-/// Permits for these objects, as from the row of a claimed file set. For tests of stores alone.
-pub(crate) fn permits(keys: &[ObjectKey]) -> Vec<DeletePermit> {
+/// Permits for these objects, as from the row of a claimed file set. For tests of stores alone: the lints of the workspace
+/// refuse it elsewhere.
+pub fn permits(keys: &[ObjectKey]) -> Vec<DeletePermit> {
     let mut file_set = FileSet::intent(NodeId("suite".to_owned()), 0);
     for event in [Event::Abandon { not_before_ms: 0 }, Event::Claim { now_ms: 0, brake: None }] {
         file_set = match file_set.step(&event) {
@@ -79,7 +82,6 @@ pub(crate) fn permits(keys: &[ObjectKey]) -> Vec<DeletePermit> {
             other => panic!("{event:?} was answered with {other:?}"),
         };
     }
-    #[expect(clippy::disallowed_methods, reason = "tests of stores have no metadata")]
     let row = ClaimedRow::read(FileSetId(1), &file_set.columns(), keys.to_vec());
     row.expect("a row that the machine wrote").expect("it is claimed").permits().collect()
 }

@@ -523,6 +523,7 @@ async fn an_empty_place_is_refused_when_the_metadata_belongs_elsewhere() {
     assert!(wrong.to_string().contains("memory://r"), "{wrong}");
 }
 
+#[expect(clippy::disallowed_methods, reason = "tests of stores have no metadata")]
 #[tokio::test]
 async fn an_owned_store_writes_and_deletes_only_as_the_owner() {
     let (world, meta) = (World::new(), FakeMeta::new(1));
