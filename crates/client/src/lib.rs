@@ -18,6 +18,7 @@ mod collections;
 mod connect;
 mod error;
 mod jobs;
+mod scans;
 mod scrub;
 mod snapshot_reads;
 mod snapshots;
@@ -25,7 +26,8 @@ mod trash;
 
 pub use collections::Collections;
 pub use connect::{Builder, Client};
-pub use elanus_proto::admin::{CollectionDetail, ScrubReport};
+pub use elanus_proto::admin::{CollectionDetail, ScrubFinding, ScrubReport};
+pub use elanus_proto::admin::{DeleteFreeze, ListScansResponse, Orphan, ReconcileReport, Scan};
 pub use elanus_proto::datacoord::{
     Collection, JobError, JobHistoryLine, Pin, RestoreJob, Rollback, Snapshot, Statistics, TrashedCollection,
 };
@@ -33,6 +35,7 @@ pub use elanus_proto::milvus::QueryResults;
 pub use elanus_types::RestoreMode;
 pub use error::{ClientError, ErrorKind, Result};
 pub use jobs::{Jobs, ListJobs};
+pub use scans::{Allow, Scans};
 pub use scrub::Scrub;
 pub use snapshot_reads::QuerySnapshot;
 pub use snapshots::{CreateSnapshot, PinSnapshot, RestoreSnapshot, Snapshots};

@@ -26,6 +26,10 @@ pub const INTENT_EXPIRE: &str = "intent.expire";
 pub const SEGMENT_SEAL: &str = "segment.seal";
 /// Deletes the objects of what was given up.
 pub const SWEEP: &str = "sweep";
+/// Counts what waits for deletion and what keeps it, for metrics.
+pub const GC_MEASURE: &str = "gc.measure";
+/// Looks for objects that nothing knows.
+pub const GC_SCAN: &str = "gc.scan";
 
 #[rustfmt::skip]
 pub(crate) fn register(parts: &Parts) {
@@ -42,6 +46,8 @@ pub(crate) fn register(parts: &Parts) {
     spawn(INTENT_EXPIRE,     "intents whose lease ended",              5,  |p| Box::pin(gc::expire_intents(p)));
     spawn(SEGMENT_SEAL,      "segments that grow for too long",        60, |p| Box::pin(segment::seal(p)));
     spawn(SWEEP,             "queued file sets that were never live",  5,  |p| Box::pin(gc::sweep(p)));
+    spawn(GC_MEASURE,        "nothing: it counts, for metrics",        60, |p| Box::pin(gc::measure(p)));
+    spawn(GC_SCAN,           "orphans, where a scan is due",           600, |p| Box::pin(gc::scan(p)));
 }
 
 type Round = for<'p> fn(&'p Parts) -> BoxFuture<'p, Result<Report, Failure>>;

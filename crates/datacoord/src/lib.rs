@@ -8,15 +8,18 @@
 //! * `snapshot`: writes the manifests of a pinned timestamp.
 //! * `rollback`: a collection goes back in place to one of its snapshots.
 //! * `restore`: checker and scheduler of restore jobs.
-//! * `gc`: deletes what abandoned writes and failed restores had registered as their own. Nothing else.
+//! * `gc`: deletes what abandoned writes and failed restores had registered as their own, and orphans; scrub.
+//! * [`rebuild`]: collections from the snapshots in the bucket, when the metadata is lost. Needs no coordinator.
 
 pub mod background;
 mod gc;
+pub mod rebuild;
 mod restore;
 mod rollback;
 mod segment;
 mod service;
 mod snapshot;
+mod stored;
 mod wake;
 
 use elanus_events::EventBus;
@@ -50,6 +53,12 @@ pub struct DataCoordConfig {
     pub snapshot_lease_ms: i64,
     /// A dropped collection can be brought back for so long, in milliseconds; 0: it cannot.
     pub trash_retention_ms: i64,
+    /// Between two scans for orphans, in milliseconds.
+    pub scan_interval_ms: i64,
+    /// Between the first and the last scan that saw an orphan, before it is deleted, in milliseconds.
+    pub orphan_gap_ms: i64,
+    /// An orphan that was written later is not deleted, in milliseconds.
+    pub orphan_age_ms: i64,
 }
 
 impl Default for DataCoordConfig {
@@ -66,6 +75,9 @@ impl Default for DataCoordConfig {
             job_retention_ms: 3 * HOUR_MS,
             snapshot_lease_ms: 30_000,
             trash_retention_ms: 24 * HOUR_MS,
+            scan_interval_ms: 168 * HOUR_MS,
+            orphan_gap_ms: 24 * HOUR_MS,
+            orphan_age_ms: 168 * HOUR_MS,
         }
     }
 }

@@ -116,6 +116,8 @@ pub(crate) async fn write_step(
             detail: String::new(),
         };
         history::record(tx, &told).await?;
+    } else {
+        tx.moved(MACHINE, before.label(), after.label(), event.name(), 1);
     }
     Ok(step)
 }
@@ -218,7 +220,9 @@ pub(crate) async fn abandon(tx: &mut Tx, which: Abandon<'_>, not_before_ms: i64)
             )
         }
     };
-    tx.execute(sql, arguments).await
+    let abandoned = tx.execute(sql, arguments).await?;
+    tx.moved(MACHINE, "intent", "queued", Event::Abandon { not_before_ms }.name(), abandoned);
+    Ok(abandoned)
 }
 
 /// The planned file sets of a job's tasks → live with one reference each, set-based; exactly `expected`.
@@ -237,7 +241,9 @@ pub(crate) async fn commit_job(tx: &mut Tx, job: JobId, expected: u64) -> Result
         ),
         arguments,
     )
-    .await
+    .await?;
+    tx.moved(MACHINE, "intent", "live", Event::Commit { by }.name(), expected);
+    Ok(())
 }
 
 /// One more reference for each of the `expected` manifests of a snapshot, set-based. False, and nothing changed, when one

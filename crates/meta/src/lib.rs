@@ -14,7 +14,9 @@ mod clock;
 mod db;
 mod definitions;
 mod error;
+pub mod facts;
 mod file_sets;
+pub mod gauges;
 mod history;
 mod machines;
 mod manifests;
@@ -22,9 +24,11 @@ pub mod model;
 mod outbox;
 mod pins;
 mod reads;
+pub mod rebuild;
 mod restore;
 mod rollback;
 mod rows;
+pub mod scans;
 mod snapshots;
 mod sweep;
 mod tasks;
@@ -49,7 +53,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// Migrations in order. Never edited once released, only added to.
-const MIGRATIONS: [(i64, &str, &str); 1] = [(1, "first", include_str!("../migrations/0001_first.sql"))];
+const MIGRATIONS: [(i64, &str, &str); 2] = [
+    (1, "first", include_str!("../migrations/0001_first.sql")),
+    (6, "scan", include_str!("../migrations/0006_scan.sql")),
+];
 
 /// The metadata store of one cluster. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -131,6 +138,7 @@ impl Meta {
     pub async fn take_over(&self, holder: &NodeId) -> Result<Coordinator> {
         let mut tx = self.db.write().await?;
         tx.lock_coordination().await?;
+        rebuild::require_whole(&mut tx).await?;
         let row = tx
             .one(
                 "UPDATE coordinator SET epoch = epoch + 1, holder = $1 WHERE only_row = 1 RETURNING epoch",

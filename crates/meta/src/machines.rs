@@ -1,7 +1,7 @@
 //! What the modules that move state machines have in common. No statements.
 
 use crate::error::{MetaError, Result};
-use elanus_lifecycle::{CorruptRow, Refusal};
+use elanus_lifecycle::{CorruptRow, Refusal, copy_task, file_set, restore_job, segment, snapshot};
 use elanus_types::Failure;
 use sqlx::any::AnyRow;
 
@@ -31,6 +31,18 @@ pub(crate) fn readable<T>(rows: &[AnyRow], read: impl Fn(&AnyRow) -> Result<T>) 
     Ok(things)
 }
 
+/// Moves of this machine, with the labels `from`, `to` and `event`.
+pub(crate) fn transitions_metric(machine: &'static str) -> &'static str {
+    match machine {
+        file_set::MACHINE => "elanus_file_set_transitions_total",
+        snapshot::MACHINE => "elanus_snapshot_transitions_total",
+        restore_job::MACHINE => "elanus_restore_job_transitions_total",
+        copy_task::MACHINE => "elanus_copy_task_transitions_total",
+        segment::MACHINE => "elanus_segment_transitions_total",
+        _ => "elanus_other_transitions_total",
+    }
+}
+
 impl From<CorruptRow> for MetaError {
     fn from(row: CorruptRow) -> Self {
         Self::Corrupt(row.to_string())
@@ -39,7 +51,7 @@ impl From<CorruptRow> for MetaError {
 
 #[cfg(test)]
 mod tests {
-    use elanus_lifecycle::{copy_task, file_set, restore_job, segment, snapshot};
+    use super::*;
 
     /// The labels of a table's state, in the order of its CHECK.
     fn checked(constraint: &str) -> Vec<&'static str> {

@@ -9,6 +9,7 @@ use crate::file_sets::{self, Abandon, file_set_columns, from_row, write_step};
 use crate::machines::{concerns_one, refused};
 use crate::model::KnownObject;
 use crate::rows::{checksum, object_key};
+use crate::scans::require_not_frozen;
 use crate::{Coordinator, Meta};
 use elanus_lifecycle::file_set::Event;
 use elanus_lifecycle::{ClaimPolicy, DeletePermit, FileSet, Step};
@@ -84,9 +85,10 @@ impl Coordinator {
     /// included. To be repeated as long as it returns any.
     ///
     /// # Errors
-    /// When the store is away.
+    /// When deletes are frozen; when the store is away.
     pub async fn claim_abandoned(&self, limit: u32) -> Result<Vec<Claimed>> {
         let mut tx = self.write().await?;
+        require_not_frozen(&mut tx).await?;
         let now_ms = tx.now_ms;
         // Half of the room, and by chance: objects that cannot be deleted keep no others waiting (O-1).
         let begun = tx
@@ -148,30 +150,45 @@ impl Meta {
     /// # Errors
     /// When the store is away.
     pub async fn known_objects(&self, after: Option<&ObjectKey>, limit: u32) -> Result<Vec<KnownObject>> {
-        let mut tx = self.db.read().await?;
-        let rows = tx
-            .all(
-                "SELECT o.object_key, o.size_bytes, o.checksum, f.state, f.ever_live FROM objects o \
-                 JOIN file_sets f ON f.file_set_id = o.file_set_id WHERE o.object_key > $1 \
-                 ORDER BY o.object_key LIMIT $2",
-                args![after.map_or_else(String::new, ToString::to_string), i64::from(limit)],
-            )
-            .await?;
-        rows.iter()
-            .map(|row| {
-                let state: String = row.try_get("state")?;
-                let size: Option<i64> = row.try_get("size_bytes")?;
-                let sum: Option<String> = row.try_get("checksum")?;
-                Ok(KnownObject {
-                    key: object_key(row.try_get("object_key")?)?,
-                    size: size.and_then(|size| u64::try_from(size).ok()),
-                    checksum: sum.as_deref().map(checksum).transpose()?,
-                    abandoned: row.try_get::<i64, _>("ever_live")? == 0 && state != "intent",
-                    file_set_state: state,
-                })
-            })
-            .collect()
+        self.known_between(after, None, limit).await
     }
+
+    /// As [`Meta::known_objects`], those not after `until`.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn known_between(
+        &self,
+        after: Option<&ObjectKey>,
+        until: Option<&ObjectKey>,
+        limit: u32,
+    ) -> Result<Vec<KnownObject>> {
+        let mut tx = self.db.read().await?;
+        let after = after.map_or_else(String::new, ToString::to_string);
+        // No character of a key comes after it.
+        let until = until.map_or_else(|| "~".to_owned(), ToString::to_string);
+        let rows = tx.all(KNOWN_OBJECTS, args![after, until, i64::from(limit)]).await?;
+        rows.iter().map(known_object).collect()
+    }
+}
+
+pub(crate) const KNOWN_OBJECTS: &str = "
+SELECT o.object_key, o.size_bytes, o.checksum, o.file_set_id, f.state, f.ever_live
+FROM objects o JOIN file_sets f ON f.file_set_id = o.file_set_id
+WHERE o.object_key > $1 AND o.object_key <= $2 ORDER BY o.object_key LIMIT $3";
+
+fn known_object(row: &AnyRow) -> Result<KnownObject> {
+    let state: String = row.try_get("state")?;
+    let size: Option<i64> = row.try_get("size_bytes")?;
+    let sum: Option<String> = row.try_get("checksum")?;
+    Ok(KnownObject {
+        key: object_key(row.try_get("object_key")?)?,
+        file_set: FileSetId(row.try_get("file_set_id")?),
+        size: size.and_then(|size| u64::try_from(size).ok()),
+        checksum: sum.as_deref().map(checksum).transpose()?,
+        abandoned: row.try_get::<i64, _>("ever_live")? == 0 && state != "intent",
+        file_set_state: state,
+    })
 }
 
 /// File sets of [`select_with_keys!`]. One that is corrupt is kept out: nothing of it is ever deleted.

@@ -1,7 +1,16 @@
-//! Deletes what abandoned writes and failed restores had registered as their own before they wrote it. Nothing else.
+//! Deletes what abandoned writes and failed restores had registered as their own before they wrote it, and orphans that
+//! scans found. Compares bucket and metadata.
 
+mod facts;
+mod measure;
+mod reconcile;
+mod scan;
 mod scrub;
+mod walk;
 
+pub(crate) use measure::measure;
+pub(crate) use reconcile::reconcile;
+pub(crate) use scan::{rule, scan};
 pub(crate) use scrub::scrub;
 
 use crate::Parts;

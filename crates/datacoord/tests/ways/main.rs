@@ -4,6 +4,7 @@
 
 mod jobs;
 mod rollback;
+mod scans;
 mod trash;
 
 #[allow(dead_code, reason = "shared with other tests, which use other parts of it")]

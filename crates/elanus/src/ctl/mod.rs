@@ -2,9 +2,11 @@
 
 mod collection;
 mod confirm;
+mod gc_scan;
 mod inspect;
 mod job;
 mod output;
+mod rebuild;
 mod rows;
 mod scrub;
 mod snapshot;
@@ -26,12 +28,14 @@ Examples:
   elanus ctl trash restore docs --as docs_again
   elanus ctl job list
   elanus ctl --output json collection describe docs | jq .statistics.row_count
-  elanus ctl scrub --checksums
+  elanus ctl scrub --level checksum
+  elanus ctl gc scan
+  elanus ctl rebuild --objects file:///var/lib/elanus --meta sqlite:///var/lib/elanus/meta.db
   elanus ctl snapshot inspect data/CLUSTER/snapshots/3/metadata/7.json --verify checksum
 
 Exit codes:
   0  done
-  1  failed; also: scrub or inspect found a difference
+  1  failed; also: scrub, scan or inspect found a difference
   2  the command line, or a value in it, is wrong
   4  not found
   5  in the way: pinned, or the name is taken
@@ -60,7 +64,7 @@ struct Options {
     /// What results look like; JSON is stable and exact
     #[arg(long, value_name = "FORMAT", env = "ELANUS_OUTPUT", default_value = "table", global = true)]
     output: Format,
-    /// Longest wait for one answer of the server, for example 90s [default: 60s; scrub: none]
+    /// Longest wait for one answer of the server, for example 90s [default: 60s; scrub, reconcile: none]
     #[arg(long, value_name = "TIME", env = "ELANUS_TIMEOUT", value_parser = humantime::parse_duration, global = true)]
     timeout: Option<Duration>,
 }
@@ -79,7 +83,18 @@ enum Command {
     /// Bring dropped collections back, or end their way back
     #[command(subcommand)]
     Trash(trash::Command),
+    /// Look at the deletion of what nothing needs
+    #[command(subcommand)]
+    Gc(Gc),
     Scrub(scrub::ScrubArgs),
+    Rebuild(rebuild::RebuildArgs),
+}
+
+#[derive(Debug, Subcommand)]
+enum Gc {
+    Scan(gc_scan::ScanArgs),
+    Orphans(gc_scan::OrphansArgs),
+    Reconcile(gc_scan::ReconcileArgs),
 }
 
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -120,12 +135,15 @@ pub(crate) async fn run(args: CtlArgs) -> ExitCode {
 }
 
 async fn execute(args: CtlArgs) -> Result<Rendered, Stop> {
-    if let Command::Snapshot(snapshot::Command::Inspect(args)) = &args.command {
-        return inspect::execute(args).await;
+    // Without a server.
+    match &args.command {
+        Command::Snapshot(snapshot::Command::Inspect(args)) => return inspect::execute(args).await,
+        Command::Rebuild(args) => return rebuild::execute(args).await,
+        _ => {}
     }
     let Options { addr, db, timeout, .. } = args.options;
     let mut builder = Client::builder(&addr).database(db);
-    let bounded = !matches!(args.command, Command::Scrub(_));
+    let bounded = !matches!(args.command, Command::Scrub(_) | Command::Gc(Gc::Reconcile(_)));
     if let Some(timeout) = timeout.or(bounded.then_some(TIMEOUT)) {
         builder = builder.timeout(timeout);
     }
@@ -135,7 +153,11 @@ async fn execute(args: CtlArgs) -> Result<Rendered, Stop> {
         Command::Job(command) => job::execute(&client, command).await,
         Command::Collection(command) => collection::execute(&client, command).await,
         Command::Trash(command) => trash::execute(&client, command).await,
+        Command::Gc(Gc::Scan(args)) => gc_scan::scan(&client, &args).await,
+        Command::Gc(Gc::Orphans(args)) => gc_scan::orphans(&client, &args).await,
+        Command::Gc(Gc::Reconcile(args)) => gc_scan::reconcile(&client, &args).await,
         Command::Scrub(args) => scrub::execute(&client, &args).await,
+        Command::Rebuild(args) => rebuild::execute(&args).await,
     }
 }
 
@@ -182,7 +204,7 @@ mod tests {
         let lines: Vec<_> =
             lines.map(|line| line.split(" |").next().unwrap().replace("'before the import'", "x")).collect();
         let lines: Vec<_> = lines.into_iter().map(|line| line.replace("'id < 10'", "x")).collect();
-        assert_eq!(lines.len(), 10);
+        assert_eq!(lines.len(), 12);
         for line in lines {
             assert!(parse(&line).is_ok(), "{line}");
         }
@@ -216,6 +238,11 @@ mod tests {
             "collection rollback docs",
             "trash restore",
             "trash purge",
+            "scrub --level deep",
+            "rebuild --objects file:///d",
+            "rebuild --meta sqlite:///m --objects file:///d --yes",
+            "gc reconcile --accept-missing",
+            "gc orphans --accept-scan x",
             "--output xml job list",
             "--timeout soon job list",
         ] {

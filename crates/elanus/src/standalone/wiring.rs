@@ -51,6 +51,7 @@ impl Services {
             tracing::info!(given_up, "gave up what an earlier process had begun and not acknowledged");
         }
 
+        let _ = elanus_runtime::metrics::collector();
         let background = Background::new(Arc::clone(&clock));
         let late = LateChannel::new();
         let datanode = DataNode::new(
@@ -107,6 +108,7 @@ impl Services {
     pub(super) fn management(&self, version: &'static str) -> Management {
         let meta = self.meta.clone();
         let data = self.root.path().to_owned();
+        let freezes = self.meta.clone();
         Management::new(self.background.clone(), version)
             .check("metadata", move || {
                 let meta = meta.clone();
@@ -117,6 +119,13 @@ impl Services {
                 Box::pin(async move {
                     let found = tokio::fs::metadata(&data).await;
                     found.map(drop).map_err(|error| format!("{}: {error}", data.display()))
+                })
+            })
+            .watch("deletes", move || {
+                let meta = freezes.clone();
+                Box::pin(async move {
+                    let freezes = meta.delete_freezes().await.map_err(|error| error.to_string())?;
+                    freezes.first().map_or(Ok(()), |freeze| Err(format!("frozen by {}: {}", freeze.source, freeze.why)))
                 })
             })
     }

@@ -41,6 +41,7 @@ mod restore_tasks;
 mod restoring;
 mod rollback;
 mod scale;
+mod scans;
 mod server;
 mod sharing;
 mod snapshots;
