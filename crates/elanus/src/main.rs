@@ -1,11 +1,14 @@
 //! The program: reads flags and environment, nothing else does. Each subcommand has a module of its own.
 
+mod config;
 mod ctl;
+mod output;
 mod standalone;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use elanus_types::RestoreMode;
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 const ABOUT: &str = "\
@@ -14,6 +17,7 @@ It speaks the Milvus protocol: pymilvus and the other Milvus SDKs work against i
 
   elanus standalone                            start everything in one process, data in ./elanus-data
   elanus ctl snapshot create docs before-v2    take a snapshot of the collection docs
+  elanus config template                       a configuration file to start from
   elanus ctl --help                            what else an operator can do";
 
 /// Exact, instant, provably safe snapshots for vector collections.
@@ -27,6 +31,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Standalone(standalone::StandaloneArgs),
+    Config(config::ConfigArgs),
     Ctl(ctl::CtlArgs),
 }
 
@@ -38,16 +43,27 @@ fn restore_mode() -> impl TypedValueParser<Value = RestoreMode> {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match Cli::parse().command {
-        Command::Standalone(args) => standalone::run(args).await,
+    let (cli, matches, layers) = parse(&std::env::args_os().collect::<Vec<_>>()).unwrap_or_else(|error| error.exit());
+    match cli.command {
+        Command::Standalone(args) => standalone::run(args, &layers).await,
+        Command::Config(args) => {
+            let command = Cli::command();
+            let called = command.find_subcommand("config").zip(matches.subcommand_matches("config"));
+            called.map_or(ExitCode::FAILURE, |(command, matches)| config::run(&args, command, matches, &layers))
+        }
         Command::Ctl(args) => ctl::run(args).await,
     }
+}
+
+/// The command line, the environment, and the file that they name.
+fn parse(line: &[OsString]) -> Result<(Cli, clap::ArgMatches, config::Layers), clap::Error> {
+    let (matches, layers) = config::parse(&Cli::command(), line)?;
+    Ok((Cli::from_arg_matches(&matches)?, matches, layers))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory as _;
 
     #[test]
     fn the_command_line_is_consistent() {

@@ -13,7 +13,6 @@ mod samples;
 #[cfg(test)]
 mod walk;
 
-pub mod copy_task;
 pub mod drivers;
 pub mod file_set;
 pub mod permit;
@@ -23,8 +22,8 @@ pub mod segment;
 pub mod snapshot;
 pub mod step;
 pub mod table;
+pub mod task;
 
-pub use copy_task::CopyTask;
 pub use file_set::{ClaimPolicy, FileSet};
 pub use permit::DeletePermit;
 pub use pin::{Expiry, LivePin, Pin};
@@ -32,3 +31,4 @@ pub use restore_job::{Progress, RestoreJob};
 pub use segment::Segment;
 pub use snapshot::Snapshot;
 pub use step::{CorruptRow, Refusal, Step};
+pub use task::{Compaction, CopyTask, IndexBuild};

@@ -1,10 +1,10 @@
 //! One machine of every state and one event of every kind: what tables and tests go through.
 
 use crate::file_set::{self, FileSet};
-use crate::{
-    ClaimPolicy, CopyTask, LivePin, RestoreJob, Segment, Snapshot, Step, copy_task, restore_job, segment, snapshot,
-};
+use crate::task::{self, Task, Work};
+use crate::{ClaimPolicy, LivePin, RestoreJob, Segment, Snapshot, Step, restore_job, segment, snapshot};
 use elanus_types::{Checksum, Generation, NodeId, ObjectKey};
+use std::marker::PhantomData;
 
 /// What tables and tests ask of a machine.
 pub(crate) trait Machine: Sized {
@@ -53,7 +53,6 @@ fn key() -> ObjectKey {
 
 macro_rules! names {
     ($module:ident, $file:literal) => {
-        const NAME: &'static str = $module::MACHINE;
         const SOURCE: &'static str = include_str!($file);
         #[cfg(test)]
         const STATES: &'static [&'static str] = $module::State::LABELS;
@@ -75,6 +74,7 @@ macro_rules! names {
 }
 
 impl Machine for FileSet {
+    const NAME: &'static str = file_set::MACHINE;
     names!(file_set, "file_set.rs");
 
     fn samples() -> Vec<(&'static str, Self)> {
@@ -112,6 +112,7 @@ impl Machine for FileSet {
 }
 
 impl Machine for Snapshot {
+    const NAME: &'static str = snapshot::MACHINE;
     names!(snapshot, "snapshot.rs");
 
     fn samples() -> Vec<(&'static str, Self)> {
@@ -144,6 +145,7 @@ impl Machine for Snapshot {
 }
 
 impl Machine for RestoreJob {
+    const NAME: &'static str = restore_job::MACHINE;
     names!(restore_job, "restore_job.rs");
 
     fn samples() -> Vec<(&'static str, Self)> {
@@ -180,12 +182,13 @@ impl Machine for RestoreJob {
     }
 }
 
-impl Machine for CopyTask {
-    names!(copy_task, "copy_task.rs");
+impl<W: Work> Machine for Task<W> {
+    const NAME: &'static str = W::MACHINE;
+    names!(task, "task.rs");
 
     fn samples() -> Vec<(&'static str, Self)> {
-        use copy_task::{ATTEMPTS_MAX, Reason, State};
-        let task = |state, attempt| Self { state, attempt, generation: Generation(1) };
+        use task::{ATTEMPTS_MAX, Reason, State};
+        let task = |state, attempt| Self { state, attempt, generation: Generation(1), work: PhantomData };
         let at_work = || State::InProgress { node: node(), lease_until_ms: 5 };
         vec![
             ("", task(State::Pending { not_before_ms: 5 }, 0)),
@@ -197,7 +200,7 @@ impl Machine for CopyTask {
     }
 
     fn events() -> Vec<Self::Event> {
-        use copy_task::Event as E;
+        use task::Event as E;
         vec![
             E::Claim { node: node(), now_ms: 5, lease_until_ms: 5 },
             E::Heartbeat { lease_until_ms: 9 },
@@ -216,6 +219,7 @@ impl Machine for CopyTask {
 }
 
 impl Machine for Segment {
+    const NAME: &'static str = segment::MACHINE;
     names!(segment, "segment.rs");
 
     fn samples() -> Vec<(&'static str, Self)> {
@@ -235,6 +239,7 @@ impl Machine for Segment {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::CopyTask;
     use std::collections::BTreeSet;
 
     #[test]

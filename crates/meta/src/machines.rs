@@ -1,7 +1,7 @@
 //! What the modules that move state machines have in common. No statements.
 
 use crate::error::{MetaError, Result};
-use elanus_lifecycle::{CorruptRow, Refusal, copy_task, file_set, restore_job, segment, snapshot};
+use elanus_lifecycle::{CorruptRow, Refusal};
 use elanus_types::Failure;
 use sqlx::any::AnyRow;
 
@@ -32,15 +32,8 @@ pub(crate) fn readable<T>(rows: &[AnyRow], read: impl Fn(&AnyRow) -> Result<T>) 
 }
 
 /// Moves of this machine, with the labels `from`, `to` and `event`.
-pub(crate) fn transitions_metric(machine: &'static str) -> &'static str {
-    match machine {
-        file_set::MACHINE => "elanus_file_set_transitions_total",
-        snapshot::MACHINE => "elanus_snapshot_transitions_total",
-        restore_job::MACHINE => "elanus_restore_job_transitions_total",
-        copy_task::MACHINE => "elanus_copy_task_transitions_total",
-        segment::MACHINE => "elanus_segment_transitions_total",
-        _ => "elanus_other_transitions_total",
-    }
+pub(crate) fn transitions_metric(machine: &'static str) -> String {
+    format!("elanus_{machine}_transitions_total")
 }
 
 impl From<CorruptRow> for MetaError {
@@ -51,7 +44,7 @@ impl From<CorruptRow> for MetaError {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use elanus_lifecycle::{file_set, restore_job, segment, snapshot, task};
 
     /// The labels of a table's state, in the order of its CHECK.
     fn checked(constraint: &str) -> Vec<&'static str> {
@@ -65,7 +58,7 @@ mod tests {
     fn the_schema_knows_every_state_of_every_machine() {
         assert_eq!(checked("file_sets_state"), file_set::State::LABELS);
         assert_eq!(checked("restore_jobs_state"), restore_job::State::LABELS);
-        assert_eq!(checked("copy_tasks_state"), copy_task::State::LABELS);
+        assert_eq!(checked("copy_tasks_state"), task::State::LABELS);
         let with_row: Vec<_> = snapshot::State::LABELS.iter().filter(|label| **label != "gone").copied().collect();
         assert_eq!(checked("snapshots_state"), with_row, "a snapshot that is gone has no row");
         let schema = include_str!("../migrations/0001_first.sql");

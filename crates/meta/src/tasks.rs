@@ -15,8 +15,9 @@ use crate::machines::{concerns_one, readable, refused};
 use crate::model::{Answer, FileError, Revoked, TaskMessage, TaskRecord};
 use crate::rows::bigint;
 use crate::{Coordinator, Meta, restore};
+use elanus_lifecycle::CopyTask;
 use elanus_lifecycle::Step;
-use elanus_lifecycle::copy_task::{Columns, CopyTask, Effect, Event, MACHINE, State};
+use elanus_lifecycle::task::{Columns, Effect, Event, State};
 use elanus_types::{Generation, JobId, NodeId, TaskId};
 use sqlx::Row;
 use sqlx::any::AnyRow;
@@ -263,7 +264,7 @@ async fn move_task(tx: &mut Tx, row: &TaskRow, stamp: Generation, event: &Event)
         _ => {}
     }
     let told = Told {
-        machine: MACHINE,
+        machine: CopyTask::MACHINE,
         id: row.id.0,
         event: event.name(),
         from: row.machine.label(),
@@ -271,7 +272,7 @@ async fn move_task(tx: &mut Tx, row: &TaskRow, stamp: Generation, event: &Event)
         detail: detail(row, after),
     };
     tell(tx, "task", &told).await?;
-    if effects.contains(&Effect::WakeJob) {
+    if effects.contains(&Effect::WakeOwner) {
         let subject = format!("restore.{}", row.job);
         let dedup_key = format!("{subject}.task.{}.{}", row.id, after.generation());
         tx.announce(subject, dedup_key, "{}".to_owned()).await?;

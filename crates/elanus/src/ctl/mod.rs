@@ -5,7 +5,6 @@ mod confirm;
 mod gc_scan;
 mod inspect;
 mod job;
-mod output;
 mod rebuild;
 mod rows;
 mod scrub;
@@ -13,9 +12,9 @@ mod snapshot;
 mod trash;
 mod wait;
 
+use crate::output::{self, Format, Rendered};
 use clap::{Args, Subcommand};
 use elanus_client::{Client, ClientError, ErrorKind};
-use output::{Format, Rendered};
 use std::{process::ExitCode, time::Duration};
 
 const HELP: &str = "\

@@ -38,6 +38,9 @@ Everything that was acknowledged survives any end of the process, also kill -9."
 #[derive(Debug, Args)]
 #[command(after_long_help = HELP)]
 pub(crate) struct StandaloneArgs {
+    /// Configuration file: elanus config template. Environment and flags win over it
+    #[arg(long, value_name = "FILE", env = "ELANUS_CONFIG")]
+    config: Option<PathBuf>,
     /// Directory of all data; created when absent
     #[arg(long, value_name = "DIR", env = "ELANUS_DATA", default_value = "./elanus-data")]
     data: PathBuf,
@@ -62,6 +65,12 @@ pub(crate) struct StandaloneArgs {
     /// A dropped collection can be brought back for so long: elanus ctl trash. 0: it cannot
     #[arg(long, value_name = "TIME", env = "ELANUS_TRASH_RETENTION", default_value = "24h", value_parser = retention)]
     trash_retention: Duration,
+    /// Between two scans of the bucket for objects that nothing knows
+    #[arg(long, value_name = "TIME", env = "ELANUS_GC_SCAN_INTERVAL", default_value = "168h", value_parser = a_day_or_more)]
+    gc_scan_interval: Duration,
+    /// Objects that nothing knows are not deleted before they are so old; at least a day
+    #[arg(long, value_name = "TIME", env = "ELANUS_GC_MISSING_TOLERANCE", default_value = "168h", value_parser = a_day_or_more)]
+    gc_missing_tolerance: Duration,
     /// How a restore gets its files when it is not said: clone shares those of the snapshot, copy makes new ones
     #[arg(long, value_name = "MODE", env = "ELANUS_RESTORE_MODE", default_value = "clone", value_parser = crate::restore_mode())]
     restore_mode: RestoreMode,
@@ -99,10 +108,22 @@ pub(super) struct Plan {
     pub(super) bus: Arc<dyn EventBus>,
     pub(super) message_bytes_max: usize,
     pub(super) trash_retention: Duration,
+    pub(super) gc_scan_interval: Duration,
+    pub(super) gc_missing_tolerance: Duration,
     pub(super) restore_mode: RestoreMode,
 }
 
 impl StandaloneArgs {
+    /// The configuration file, where there is one.
+    pub(crate) fn config_file(&self) -> Option<&Path> {
+        self.config.as_deref()
+    }
+
+    /// Refuses what [`Self::plan`] refuses.
+    pub(crate) fn check(&self) -> anyhow::Result<()> {
+        self.plan().map(drop).map_err(StartError::into_error)
+    }
+
     /// Refuses what this build cannot be made of, before anything is touched.
     pub(super) fn plan(&self) -> Result<Plan, StartError> {
         let bus = elanus_events::open(&self.events).map_err(|error| StartError::Usage(anyhow!("--events: {error}")))?;
@@ -123,6 +144,8 @@ impl StandaloneArgs {
             bus,
             message_bytes_max: self.message_bytes_max,
             trash_retention: self.trash_retention,
+            gc_scan_interval: self.gc_scan_interval,
+            gc_missing_tolerance: self.gc_missing_tolerance,
             restore_mode: self.restore_mode,
         })
     }
@@ -163,6 +186,13 @@ fn retention(text: &str) -> Result<Duration, String> {
         return Ok(Duration::ZERO);
     }
     humantime::parse_duration(text).map_err(|error| format!("{error}; for example 24h, or 0"))
+}
+
+/// `24h`, `7days`.
+fn a_day_or_more(text: &str) -> Result<Duration, String> {
+    const DAY: Duration = Duration::from_secs(86_400);
+    let time = humantime::parse_duration(text).map_err(|error| format!("{error}; for example 168h"))?;
+    if time < DAY { Err("it is less than a day; for example 168h".to_owned()) } else { Ok(time) }
 }
 
 /// `1048576`, `1024KiB`, `1MiB`.
@@ -255,6 +285,16 @@ mod tests {
         }
         for bad in ["", "24", "-1h", "soon"] {
             assert!(plan(&["--trash-retention", bad]).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn orphans_have_a_day_at_least() {
+        let found = plan(&["--gc-scan-interval", "2days"]).unwrap();
+        assert_eq!(found.gc_scan_interval, Duration::from_secs(2 * 86_400));
+        assert_eq!(found.gc_missing_tolerance, Duration::from_secs(7 * 86_400));
+        for bad in ["0", "23h", "86400", "soon"] {
+            assert!(plan(&["--gc-missing-tolerance", bad]).is_err(), "{bad}");
         }
     }
 

@@ -8,6 +8,7 @@ mod wiring;
 
 pub(crate) use args::StandaloneArgs;
 
+use crate::config::Layers;
 use anyhow::anyhow;
 use elanus_meta::MetaError;
 use elanus_objects::RootError;
@@ -51,6 +52,12 @@ impl StartError {
         }
     }
 
+    fn into_error(self) -> anyhow::Error {
+        match self {
+            Self::Usage(error) | Self::Refused(error) | Self::Failed(error) => error,
+        }
+    }
+
     fn error(&self) -> &anyhow::Error {
         match self {
             Self::Usage(error) | Self::Refused(error) | Self::Failed(error) => error,
@@ -83,11 +90,11 @@ impl From<MetaError> for StartError {
     }
 }
 
-pub(crate) async fn run(args: StandaloneArgs) -> ExitCode {
+pub(crate) async fn run(args: StandaloneArgs, layers: &Layers) -> ExitCode {
     match serve(&args).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {:#}", error.error());
+            eprintln!("error: {}", layers.explain(&format!("{:#}", error.error())));
             ExitCode::from(error.exit_code())
         }
     }
@@ -97,6 +104,9 @@ async fn serve(args: &StandaloneArgs) -> Result<(), StartError> {
     let started = Instant::now();
     telemetry::start(&args.log, args.log_format.into()).map_err(|error| StartError::Failed(error.into()))?;
     let plan = args.plan()?;
+    if let Some(file) = args.config_file() {
+        tracing::info!(file = %file.display(), "configured");
+    }
     let listener = grpc::bind(args.listen, "--listen").await?;
     let management_listener = grpc::bind(args.management, "--management").await?;
     let address =

@@ -33,6 +33,10 @@ pub(super) struct Services {
     _meta_root: Option<LocalRoot>,
 }
 
+fn ms(time: Duration) -> i64 {
+    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
+}
+
 impl Services {
     pub(super) async fn start(plan: &Plan, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
         let meta_root = plan.meta_dir.as_deref().map(LocalRoot::open).transpose()?;
@@ -70,7 +74,9 @@ impl Services {
             node,
             DataCoordConfig {
                 restore_mode: plan.restore_mode,
-                trash_retention_ms: i64::try_from(plan.trash_retention.as_millis()).unwrap_or(i64::MAX),
+                trash_retention_ms: ms(plan.trash_retention),
+                scan_interval_ms: ms(plan.gc_scan_interval),
+                orphan_age_ms: ms(plan.gc_missing_tolerance),
                 ..DataCoordConfig::default()
             },
             &background,

@@ -5,7 +5,7 @@ use crate::db::args;
 use crate::error::Result;
 use crate::history::HistoryRecord;
 use crate::model::JobError;
-use elanus_lifecycle::{copy_task, restore_job};
+use elanus_lifecycle::{CopyTask, restore_job};
 use elanus_types::{Generation, JobId, TaskId};
 use sqlx::Row;
 
@@ -53,13 +53,13 @@ impl Meta {
                  SELECT h.history_id, h.machine, h.subject_id, h.at_ms, h.event, h.from_state, h.to_state, h.detail \
                  FROM copy_tasks t JOIN history h ON h.machine = $3 AND h.subject_id = t.task_id WHERE t.job_id = $1 \
                  ORDER BY 1 DESC LIMIT $4",
-                args![id.0, restore_job::MACHINE.to_owned(), copy_task::MACHINE.to_owned(), i64::from(limit)],
+                args![id.0, restore_job::MACHINE.to_owned(), CopyTask::MACHINE.to_owned(), i64::from(limit)],
             )
             .await?;
         rows.iter()
             .rev()
             .map(|row| {
-                let of_task = row.try_get::<&str, _>("machine")? == copy_task::MACHINE;
+                let of_task = row.try_get::<&str, _>("machine")? == CopyTask::MACHINE;
                 let task = of_task.then_some(TaskId(row.try_get("subject_id")?));
                 Ok((task, HistoryRecord::read(row)?))
             })

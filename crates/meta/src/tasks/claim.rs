@@ -8,7 +8,7 @@ use crate::file_sets::{self, NewIntent};
 use crate::machines::refused;
 use crate::model::{Assignment, CopyFile, FileKind};
 use crate::rows::{kind, object_key, stored_object};
-use elanus_lifecycle::copy_task::{Event, State};
+use elanus_lifecycle::task::{Event, State};
 use elanus_lifecycle::{Refusal, Step};
 use elanus_types::key::{FileName, KeySpace, SegmentPlace};
 use elanus_types::{CollectionId, FileSetId, Generation, NodeId, ObjectKey, PartitionId, SegmentId, TaskId};

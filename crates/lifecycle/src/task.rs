@@ -1,4 +1,8 @@
-//! The whole life of a copy task: a bounded bundle of files of one restore job.
+//! The whole life of a task that a worker claims: a bounded piece of work that ends with one verdict.
+//!
+//! Three kinds of work are such tasks, each with rows, names and drivers of its own: a *copy task* (a bundle of files of
+//! one restore job), a *compaction* (files of one partition and shard become fewer), an *index build* (one index of one
+//! segment). Whatever a finish makes visible is made visible in the transaction of the finish.
 //!
 //! ```text
 //!             claim                 finish
@@ -10,23 +14,60 @@
 //!     └────────────────────────── abort ────────────────────────────▶ Failed
 //! ```
 //!
-//! CT-1  A generation names one claim: it rises when a claim is given and when it is taken back.
-//! CT-2  A message stamped with an older generation changes nothing (`Fenced`).
-//! CT-3  `Completed` and `Failed` have no way out.
-//! CT-4  A task is tried at most `ATTEMPTS_MAX` times, and after a failure not before its back-off is over. An attempt
-//!       that ended because its node was lost does not count: a restore survives any number of restarts.
-//! CT-5  No heartbeat shortens a lease.
-//! CT-6  `Refuse(Bug)` is never caused by late, repeated or reordered messages.
+//! TK-1  A generation names one claim: it rises when a claim is given and when it is taken back.
+//! TK-2  A message stamped with an older generation changes nothing (`Fenced`).
+//! TK-3  `Completed` and `Failed` have no way out.
+//! TK-4  A task is tried at most `ATTEMPTS_MAX` times, and after a failure not before its back-off is over. An attempt
+//!       that ended because its node was lost does not count: a task survives any number of restarts.
+//! TK-5  No heartbeat shortens a lease.
+//! TK-6  `Refuse(Bug)` is never caused by late, repeated or reordered messages.
 
 use crate::labels::{events, labels};
 use crate::{CorruptRow, Refusal, Step};
 use elanus_types::{Generation, NodeId};
 use std::cmp::Ordering;
+use std::fmt;
+use std::hash::Hash;
+use std::marker::PhantomData;
 
-/// Name of this machine in messages and metrics.
-pub const MACHINE: &str = "copy_task";
+/// A kind of work.
+pub trait Work: Copy + Eq + Hash + fmt::Debug + Send + Sync + 'static {
+    /// Name of the machine in messages and metrics.
+    const MACHINE: &'static str;
+}
 
-/// How often a task is tried before its job fails.
+/// Copying a bundle of files of one restore job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CopyFiles {}
+
+/// Merging files of one partition and shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Compact {}
+
+/// Building one index of one segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum BuildIndex {}
+
+impl Work for CopyFiles {
+    const MACHINE: &'static str = "copy_task";
+}
+
+impl Work for Compact {
+    const MACHINE: &'static str = "compaction";
+}
+
+impl Work for BuildIndex {
+    const MACHINE: &'static str = "index_build";
+}
+
+/// A bundle of files of one restore job.
+pub type CopyTask = Task<CopyFiles>;
+/// Files of one partition and shard that become fewer.
+pub type Compaction = Task<Compact>;
+/// One index of one segment.
+pub type IndexBuild = Task<BuildIndex>;
+
+/// How often a task is tried before it fails.
 pub const ATTEMPTS_MAX: u32 = 5;
 
 const BACKOFF_MS_MAX: i64 = 60_000;
@@ -40,7 +81,7 @@ pub fn backoff_ms(attempt: u32) -> i64 {
         .unwrap_or(BACKOFF_MS_MAX)
 }
 
-/// Where a copy task is in its life.
+/// Where a task is in its life.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum State {
     /// Waits for a node.
@@ -48,14 +89,14 @@ pub enum State {
         /// Not claimed before. Milliseconds since 1970.
         not_before_ms: i64,
     },
-    /// A node copies.
+    /// A node works.
     InProgress {
         /// The node.
         node: NodeId,
         /// Until when the node is believed to be at work. Milliseconds since 1970.
         lease_until_ms: i64,
     },
-    /// Every file is at its target.
+    /// All of it is done, verified and visible.
     Completed,
     /// It is not tried again.
     Failed {
@@ -64,7 +105,7 @@ pub enum State {
     },
 }
 
-/// Why a copy task failed.
+/// Why a task failed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Reason {
     /// Another attempt would fail in the same way.
@@ -77,11 +118,11 @@ pub enum Reason {
         /// What was said of the last one.
         message: String,
     },
-    /// Its job does not need it any more.
+    /// Nobody needs it any more.
     Aborted,
 }
 
-/// What can happen to a copy task. A worker comes to one verdict per claim and repeats it until it is answered.
+/// What can happen to a task. A worker comes to one verdict per claim and repeats it until it is answered.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Event {
     /// scheduler: a node has a free slot.
@@ -98,7 +139,7 @@ pub enum Event {
         /// Milliseconds since 1970.
         lease_until_ms: i64,
     },
-    /// worker: every file is at its target, sizes and checksums compared.
+    /// worker: everything is done and verified.
     Finish,
     /// worker: time-out, store overloaded, node shutting down.
     FailTransient {
@@ -122,7 +163,7 @@ pub enum Event {
         /// Milliseconds since 1970.
         now_ms: i64,
     },
-    /// checker: the job is failing.
+    /// owner: the job is failing, or what the task works on is gone.
     Abort,
 }
 
@@ -133,29 +174,33 @@ pub enum Effect {
     Dispatch,
     /// The node is told to stop, should it still be there.
     Revoke,
-    /// Wake the checker of the job.
-    WakeJob,
+    /// Wake whoever waits for the end of the task.
+    WakeOwner,
 }
 
-/// A copy task.
+/// A task.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct CopyTask {
+pub struct Task<W> {
     pub(crate) state: State,
     pub(crate) attempt: u32,
     pub(crate) generation: Generation,
+    pub(crate) work: PhantomData<W>,
 }
 
-impl Default for CopyTask {
+impl<W: Work> Default for Task<W> {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl CopyTask {
+impl<W: Work> Task<W> {
+    /// Name of this machine in messages and metrics.
+    pub const MACHINE: &'static str = W::MACHINE;
+
     /// A new task, free to be claimed at once.
     #[must_use]
     pub fn new() -> Self {
-        Self { state: State::Pending { not_before_ms: 0 }, attempt: 0, generation: Generation(0) }
+        Self { state: State::Pending { not_before_ms: 0 }, attempt: 0, generation: Generation(0), work: PhantomData }
     }
 
     /// Where it is in its life.
@@ -179,49 +224,50 @@ impl CopyTask {
     /// What `event` does to this task. `stamp` is the generation that the sender holds; scheduler, inspector and
     /// checker read it with the row.
     pub fn step(&self, stamp: Generation, event: &Event) -> Step<Self, Effect> {
-        use Effect::{Dispatch, Revoke, WakeJob};
+        use Effect::{Dispatch, Revoke, WakeOwner};
         use Event as E;
         use State as S;
 
         match stamp.cmp(&self.generation) {
-            Ordering::Less => return Step::Fenced,       // CT-2
+            Ordering::Less => return Step::Fenced,       // TK-2
             Ordering::Greater => return self.bug(event), // nobody was ever given that generation
             Ordering::Equal => {}
         }
 
         match (&self.state, event) {
             (S::Pending { not_before_ms }, E::Claim { now_ms, .. }) if now_ms < not_before_ms => {
-                Step::Refuse(Refusal::TooEarly { not_before_ms: *not_before_ms }) // CT-4
+                Step::Refuse(Refusal::TooEarly { not_before_ms: *not_before_ms }) // TK-4
             }
             (S::Pending { .. }, E::Claim { node, lease_until_ms, .. }) => Step::Move(
                 Self {
                     state: S::InProgress { node: node.clone(), lease_until_ms: *lease_until_ms },
                     attempt: self.attempt + 1,
-                    generation: self.generation.next(), // CT-1
+                    generation: self.generation.next(), // TK-1
+                    work: PhantomData,
                 },
                 vec![Dispatch],
             ),
-            (S::Pending { .. }, E::Abort) => self.taken_back(S::Failed { reason: Reason::Aborted }, &[WakeJob]),
+            (S::Pending { .. }, E::Abort) => self.taken_back(S::Failed { reason: Reason::Aborted }, &[WakeOwner]),
 
             (S::InProgress { node, lease_until_ms: until }, E::Heartbeat { lease_until_ms }) => self.to(
-                // CT-5
+                // TK-5
                 S::InProgress { node: node.clone(), lease_until_ms: *until.max(lease_until_ms) },
                 &[],
             ),
-            (S::InProgress { .. }, E::Finish) => self.to(S::Completed, &[WakeJob]),
+            (S::InProgress { .. }, E::Finish) => self.to(S::Completed, &[WakeOwner]),
             (S::InProgress { .. }, E::FailPermanent { message }) => {
-                self.to(S::Failed { reason: Reason::Permanent { message: message.clone() } }, &[WakeJob])
+                self.to(S::Failed { reason: Reason::Permanent { message: message.clone() } }, &[WakeOwner])
             }
             (S::InProgress { .. }, E::FailTransient { now_ms, message }) => self.try_again(*now_ms, message),
             (S::InProgress { lease_until_ms, .. }, E::LeaseExpired { now_ms }) if lease_until_ms <= now_ms => {
                 self.try_again(*now_ms, "the node did not renew its lease")
             }
             (S::InProgress { .. }, E::NodeLost { now_ms }) => {
-                let uncounted = Self { attempt: self.attempt.saturating_sub(1), ..self.clone() }; // CT-4
+                let uncounted = Self { attempt: self.attempt.saturating_sub(1), ..self.clone() }; // TK-4
                 uncounted.taken_back(S::Pending { not_before_ms: *now_ms }, &[])
             }
             (S::InProgress { .. }, E::Abort) => {
-                self.taken_back(S::Failed { reason: Reason::Aborted }, &[Revoke, WakeJob])
+                self.taken_back(S::Failed { reason: Reason::Aborted }, &[Revoke, WakeOwner])
             }
 
             // The same report again, an alarm about a task that is over, or a heartbeat that came before the alarm.
@@ -249,11 +295,11 @@ impl CopyTask {
             return self.taken_back(State::Pending { not_before_ms }, &[Effect::Revoke]);
         }
         let reason = Reason::AttemptsUsedUp { message: message.to_owned() };
-        self.taken_back(State::Failed { reason }, &[Effect::Revoke, Effect::WakeJob])
+        self.taken_back(State::Failed { reason }, &[Effect::Revoke, Effect::WakeOwner])
     }
 
     fn taken_back(&self, state: State, effects: &[Effect]) -> Step<Self, Effect> {
-        Step::Move(Self { state, generation: self.generation.next(), ..*self }, effects.to_vec()) // CT-1
+        Step::Move(Self { state, generation: self.generation.next(), ..*self }, effects.to_vec()) // TK-1
     }
 
     fn to(&self, state: State, effects: &[Effect]) -> Step<Self, Effect> {
@@ -261,7 +307,7 @@ impl CopyTask {
     }
 
     fn bug(&self, event: &Event) -> Step<Self, Effect> {
-        Step::Refuse(Refusal::Bug { machine: MACHINE, state: self.label(), event: event.name() })
+        Step::Refuse(Refusal::Bug { machine: W::MACHINE, state: self.label(), event: event.name() })
     }
 
     /// The state's name in the metadata store.
@@ -296,9 +342,9 @@ impl CopyTask {
     /// The task of a row.
     ///
     /// # Errors
-    /// When [`CopyTask::columns`] could not have given these columns.
+    /// When [`Task::columns`] could not have given these columns.
     pub fn from_columns(columns: &Columns) -> Result<Self, CorruptRow> {
-        let corrupt = || CorruptRow { machine: MACHINE, why: format!("{columns:?}") };
+        let corrupt = || CorruptRow { machine: W::MACHINE, why: format!("{columns:?}") };
         let state = match columns.state.as_str() {
             "pending" => columns.not_before_ms.map(|not_before_ms| State::Pending { not_before_ms }),
             "in_progress" => columns
@@ -316,8 +362,8 @@ impl CopyTask {
         };
         let attempt = u32::try_from(columns.attempt).map_err(|_| corrupt())?;
         state
-            .map(|state| Self { state, attempt, generation: Generation(columns.generation) })
-            .filter(|task| task.columns() == *columns && columns.generation >= columns.attempt) // CT-1
+            .map(|state| Self { state, attempt, generation: Generation(columns.generation), work: PhantomData })
+            .filter(|task| task.columns() == *columns && columns.generation >= columns.attempt) // TK-1
             .ok_or_else(corrupt)
     }
 }
@@ -356,21 +402,21 @@ labels!(Reason {
 labels!(Effect {
     Self::Dispatch => "dispatch",
     Self::Revoke => "revoke",
-    Self::WakeJob => "wake_job",
+    Self::WakeOwner => "wake_owner",
 });
 
 events!(Event {
-    Self::Claim { .. } => ("claim", "copy_scheduler"),
+    Self::Claim { .. } => ("claim", "scheduler"),
     Self::Heartbeat { .. } => ("heartbeat", "worker"),
     Self::Finish => ("finish", "worker"),
     Self::FailTransient { .. } => ("fail_transient", "worker"),
     Self::FailPermanent { .. } => ("fail_permanent", "worker"),
-    Self::LeaseExpired { .. } => ("lease_expired", "copy_inspector"),
-    Self::NodeLost { .. } => ("node_lost", "copy_inspector"),
-    Self::Abort => ("abort", "restore_checker"),
+    Self::LeaseExpired { .. } => ("lease_expired", "inspector"),
+    Self::NodeLost { .. } => ("node_lost", "inspector"),
+    Self::Abort => ("abort", "owner"),
 });
 
-/// The columns of a copy task's row that its state has.
+/// The columns of a task's row that its state has.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[expect(missing_docs, reason = "each is the field of the same name in the state that has it")]
 pub struct Columns {
@@ -414,10 +460,10 @@ mod tests {
     }
 
     /// A task, and the holder of generation `i` at place `i`.
-    type World = (CopyTask, Vec<Holder>);
+    type World<W> = (Task<W>, Vec<Holder>);
 
     /// Everything that anybody may send: any message of any holder, also of one who lost its claim long ago.
-    fn mail((task, holders): &World) -> Vec<(usize, Event)> {
+    fn mail<W: Work>((task, holders): &World<W>) -> Vec<(usize, Event)> {
         let mut mail = vec![];
         for (stamp, holder) in holders.iter().enumerate() {
             mail.extend([LEASE - 1, LEASE].map(|now_ms| (stamp, Event::LeaseExpired { now_ms })));
@@ -440,7 +486,7 @@ mod tests {
         mail
     }
 
-    fn deliver((before, holders): &World, stamp: usize, event: &Event) -> World {
+    fn deliver<W: Work>((before, holders): &World<W>, stamp: usize, event: &Event) -> World<W> {
         let mut holders = holders.clone();
         let held = holders.len();
         if let Holder::Worker { verdict } = &mut holders[stamp]
@@ -451,8 +497,8 @@ mod tests {
         }
         let stamp = Generation(i64::try_from(stamp).unwrap());
         match before.step(stamp, event) {
-            Step::Refuse(why) => assert!(matches!(why, Refusal::TooEarly { .. }), "CT-6: {before:?}: {why}"),
-            Step::Fenced => assert!(stamp < before.generation(), "CT-2"),
+            Step::Refuse(why) => assert!(matches!(why, Refusal::TooEarly { .. }), "TK-6: {before:?}: {why}"),
+            Step::Fenced => assert!(stamp < before.generation(), "TK-2"),
             Step::Repeat => {}
             Step::Move(after, _) => {
                 check(before, stamp, event, &after);
@@ -471,28 +517,34 @@ mod tests {
         (before.clone(), holders)
     }
 
-    fn check(before: &CopyTask, stamp: Generation, event: &Event, after: &CopyTask) {
-        assert!(!matches!(before.state(), State::Completed | State::Failed { .. }), "CT-3: {before:?} <- {event:?}");
-        assert_eq!(stamp, before.generation(), "CT-2");
-        let worker = |task: &CopyTask| task.label() == "in_progress";
+    fn check<W: Work>(before: &Task<W>, stamp: Generation, event: &Event, after: &Task<W>) {
+        assert!(!matches!(before.state(), State::Completed | State::Failed { .. }), "TK-3: {before:?} <- {event:?}");
+        assert_eq!(stamp, before.generation(), "TK-2");
+        let worker = |task: &Task<W>| task.label() == "in_progress";
         let ended_by_its_holder = matches!(event, Event::Finish | Event::FailPermanent { .. });
         if worker(before) != worker(after) && !ended_by_its_holder {
-            assert_eq!(after.generation(), before.generation().next(), "CT-1: {before:?} <- {event:?}");
+            assert_eq!(after.generation(), before.generation().next(), "TK-1: {before:?} <- {event:?}");
         }
-        assert!(after.attempt() <= ATTEMPTS_MAX, "CT-4");
+        assert!(after.attempt() <= ATTEMPTS_MAX, "TK-4");
         if let (State::InProgress { .. }, State::InProgress { lease_until_ms, .. }) = (before.state(), after.state()) {
-            assert_eq!(*lease_until_ms, LEASE, "CT-5");
+            assert_eq!(*lease_until_ms, LEASE, "TK-5");
         }
         if let (State::Pending { not_before_ms }, Event::Claim { now_ms, .. }) = (before.state(), event) {
-            assert!(now_ms >= not_before_ms, "CT-4");
+            assert!(now_ms >= not_before_ms, "TK-4");
         }
-        assert_eq!(CopyTask::from_columns(&after.columns()).as_ref(), Ok(after));
+        assert_eq!(Task::from_columns(&after.columns()).as_ref(), Ok(after));
     }
 
     #[test]
-    fn ct_1_to_6_no_order_of_messages_breaks_the_invariants() {
+    fn tk_1_to_6_no_order_of_messages_breaks_the_invariants() {
+        walk::<CopyFiles>();
+        walk::<Compact>();
+        walk::<BuildIndex>();
+    }
+
+    fn walk<W: Work>() {
         let mut used_up = 0;
-        let worlds = every_world([(CopyTask::new(), vec![Holder::Nobody])], |world| {
+        let worlds = every_world([(Task::<W>::new(), vec![Holder::Nobody])], |world| {
             used_up += i32::from(matches!(world.0.state(), State::Failed { reason: Reason::AttemptsUsedUp { .. } }));
             mail(world).iter().map(|(stamp, event)| deliver(world, *stamp, event)).collect()
         });
@@ -502,7 +554,7 @@ mod tests {
     }
 
     #[test]
-    fn ct_2_a_worker_that_lost_its_claim_is_fenced() {
+    fn tk_2_a_worker_that_lost_its_claim_is_fenced() {
         let moved = |step| match step {
             Step::Move(task, _) => task,
             other => panic!("{other:?}"),
@@ -519,7 +571,7 @@ mod tests {
     }
 
     #[test]
-    fn ct_4_a_task_survives_any_number_of_lost_nodes() {
+    fn tk_4_a_task_survives_any_number_of_lost_nodes() {
         let mut task = CopyTask::new();
         for _ in 0..3 * ATTEMPTS_MAX {
             for event in [claim(LATER), Event::NodeLost { now_ms: LATER }] {
@@ -532,7 +584,7 @@ mod tests {
     }
 
     #[test]
-    fn ct_4_the_back_off_doubles_up_to_a_minute() {
+    fn tk_4_the_back_off_doubles_up_to_a_minute() {
         let backoffs: Vec<i64> = (1..=8).map(backoff_ms).collect();
         assert_eq!(backoffs, [1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 60_000, 60_000]);
         assert_eq!([backoff_ms(0), backoff_ms(60), backoff_ms(u32::MAX)], [1_000, 60_000, 60_000]);

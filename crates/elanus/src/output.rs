@@ -11,21 +11,21 @@ use std::{
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(super) enum Format {
+pub(crate) enum Format {
     Table,
     Json,
 }
 
 /// A result in both forms.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Rendered {
-    pub(super) text: String,
-    pub(super) json: Value,
+pub(crate) struct Rendered {
+    pub(crate) text: String,
+    pub(crate) json: Value,
 }
 
 impl Rendered {
     /// A reader that closed the pipe has what it wanted.
-    pub(super) fn print(&self, format: Format) {
+    pub(crate) fn print(&self, format: Format) {
         let mut stdout = std::io::stdout().lock();
         let _ = match format {
             Format::Table if self.text.is_empty() => Ok(()),
@@ -36,7 +36,7 @@ impl Rendered {
 }
 
 /// Column names in capitals; those that end in `>` hold numbers.
-pub(super) fn table(columns: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
+pub(crate) fn table(columns: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let mut table = Table::new();
     table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(columns.iter().map(|name| name.trim_end_matches('>')));
@@ -53,41 +53,41 @@ pub(super) fn table(columns: &[&str], rows: impl IntoIterator<Item = Vec<String>
 }
 
 /// One thing, a line for each of its facts.
-pub(super) fn facts(facts: &[(&str, String)]) -> String {
+pub(crate) fn facts(facts: &[(&str, String)]) -> String {
     let width = facts.iter().map(|(name, _)| name.len()).max().unwrap_or_default() + 2;
     let line = |(name, value): &(&str, String)| format!("{name:width$}{}", clean(value)).trim_end().to_owned();
     facts.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 /// Text of users cannot move the cursor or forge lines.
-pub(super) fn clean(text: &str) -> String {
+pub(crate) fn clean(text: &str) -> String {
     let escape = |c: char| if c.is_control() { c.escape_default().collect() } else { c.to_string() };
     text.chars().map(escape).collect()
 }
 
-pub(super) fn size(bytes: i64) -> String {
+pub(crate) fn size(bytes: i64) -> String {
     indicatif::HumanBytes(u64::try_from(bytes).unwrap_or_default()).to_string()
 }
 
 /// RFC 3339 with milliseconds; `None` for a time that is not set.
-pub(super) fn rfc3339(ms: i64) -> Option<String> {
+pub(crate) fn rfc3339(ms: i64) -> Option<String> {
     let ms = u64::try_from(ms).ok().filter(|ms| *ms > 0)?;
     let time = UNIX_EPOCH.checked_add(Duration::from_millis(ms))?;
     Some(humantime::format_rfc3339_millis(time).to_string())
 }
 
 /// For tables: whole seconds, `-` for a time that is not set.
-pub(super) fn seconds(ms: i64) -> String {
+pub(crate) fn seconds(ms: i64) -> String {
     rfc3339(ms).map_or_else(|| "-".to_owned(), |text| text[..19].to_owned() + "Z")
 }
 
 /// Milliseconds of a hybrid timestamp.
-pub(super) fn ms_of(ts: u64) -> i64 {
+pub(crate) fn ms_of(ts: u64) -> i64 {
     Timestamp(ts.cast_signed()).ms()
 }
 
 /// `null` for a number that is not set.
-pub(super) fn number_or_null(number: i64) -> Value {
+pub(crate) fn number_or_null(number: i64) -> Value {
     if number == 0 { Value::Null } else { number.into() }
 }
 

@@ -1,0 +1,64 @@
+//! The keys of the configuration file, each with its flag. Keys that Milvus has are named as there.
+
+/// A key of the file and the flag that it stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Setting {
+    /// Dotted path in the file.
+    pub(crate) key: &'static str,
+    /// Name of the flag, without dashes.
+    pub(crate) flag: &'static str,
+}
+
+const fn setting(key: &'static str, flag: &'static str) -> Setting {
+    Setting { key, flag }
+}
+
+/// All of them, in the order of `elanus config template`.
+pub(crate) const SETTINGS: &[Setting] = &[
+    setting("data", "data"),
+    setting("listen", "listen"),
+    setting("management", "management"),
+    setting("meta.url", "meta"),
+    setting("objects.url", "objects"),
+    setting("events.url", "events"),
+    setting("proxy.grpc.serverMaxRecvSize", "message-bytes-max"),
+    setting("restore.mode", "restore-mode"),
+    setting("trash.retention", "trash-retention"),
+    setting("gc.scanInterval", "gc-scan-interval"),
+    setting("gc.missingTolerance", "gc-missing-tolerance"),
+    setting("log.level", "log"),
+    setting("log.format", "log-format"),
+];
+
+/// The flag that says where the file is; the only one that the file cannot hold.
+pub(crate) const FILE_FLAG: &str = "config";
+
+/// Milvus keeps these settings below it; the prefix is accepted.
+const MILVUS_PREFIX: &str = "dataCoord.";
+
+/// The setting of a key.
+///
+/// # Errors
+/// The key that comes nearest to an unknown one.
+pub(crate) fn find(key: &str) -> Result<Setting, Option<&'static str>> {
+    let key = key.strip_prefix(MILVUS_PREFIX).unwrap_or(key);
+    if let Some(found) = SETTINGS.iter().find(|setting| setting.key == key) {
+        return Ok(*found);
+    }
+    let near = SETTINGS.iter().map(|setting| (strsim::jaro_winkler(key, setting.key), setting.key));
+    let best = near.max_by(|a, b| a.0.total_cmp(&b.0));
+    Err(best.filter(|(likeness, _)| *likeness > 0.8).map(|(_, key)| key))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_found_also_under_the_name_that_milvus_gives_it() {
+        assert_eq!(find("restore.mode").unwrap().flag, "restore-mode");
+        assert_eq!(find("dataCoord.restore.mode").unwrap().flag, "restore-mode");
+        assert_eq!(find("restore.mod"), Err(Some("restore.mode")));
+        assert_eq!(find("quux"), Err(None));
+    }
+}
