@@ -200,8 +200,8 @@ const SEEN: &str = " ON CONFLICT (object_key) DO UPDATE SET
   seen_scan_id = excluded.seen_scan_id, queued_as = NULL";
 
 const QUEUE: &str = "
-UPDATE orphans SET queued_as = $1 + n.position - 1
-FROM (SELECT r.object_key, ROW_NUMBER() OVER (ORDER BY r.object_key) AS position FROM orphans r
+UPDATE orphans SET queued_as = $1 + n.place - 1
+FROM (SELECT r.object_key, ROW_NUMBER() OVER (ORDER BY r.object_key) AS place FROM orphans r
       LEFT JOIN objects o ON o.object_key = r.object_key LEFT JOIN file_sets f ON f.file_set_id = o.file_set_id
       WHERE r.queued_as IS NULL AND r.first_ms IS NOT NULL
         -- OR-2

@@ -194,7 +194,8 @@ impl KeySpace {
     /// The greatest id of the layout in a key: of a file set, or of what it belongs to.
     #[must_use]
     pub fn greatest_id(&self, key: &ObjectKey) -> i64 {
-        let parts = key.as_str().split(['/', '-']).filter(|part| part.bytes().all(|b| b.is_ascii_digit()));
+        let below = key.as_str().strip_prefix(&self.cluster).unwrap_or(key.as_str());
+        let parts = below.split(['/', '-']).filter(|part| part.bytes().all(|b| b.is_ascii_digit()));
         let numbers = parts.filter_map(|part| part.parse().ok());
         // The file's own id has leading zeros, and is no decimal number.
         let owners = numbers.filter(|id: &i64| *id < i64::MAX).max().unwrap_or(0);
