@@ -255,7 +255,11 @@ async fn a_scan_finds_what_nothing_knows_and_what_is_missing() {
     fs::write(&foreign, "not ours").unwrap();
     assert!(operator.text("gc scan --last").await.contains("no scan"));
     let scan = operator.json("gc scan").await;
-    assert_eq!((&scan["state"], &scan["unknown"], &scan["missing"]), (&json!("complete"), &json!(1), &json!(0)), "{scan}");
+    assert_eq!(
+        (&scan["state"], &scan["unknown"], &scan["missing"]),
+        (&json!("complete"), &json!(1), &json!(0)),
+        "{scan}"
+    );
     assert_eq!((&scan["held"], &scan["freezes"]), (&json!(false), &json!([])));
     let orphans = operator.json("gc orphans").await;
     assert_eq!((&orphans[0]["state"], &orphans[0]["scans"]), (&json!("unknown"), &json!(1)), "{orphans}");
@@ -268,7 +272,10 @@ async fn a_scan_finds_what_nothing_knows_and_what_is_missing() {
     let bytes = fs::read(&file).unwrap();
     fs::remove_file(&file).unwrap();
     let missing = operator.run("gc scan").await;
-    assert!(missing.code == Some(1) && missing.stdout.contains("deletes are frozen by scan: 1 live objects"), "{missing:?}");
+    assert!(
+        missing.code == Some(1) && missing.stdout.contains("deletes are frozen by scan: 1 live objects"),
+        "{missing:?}"
+    );
     let (status, health) = get(operator.server.management(), "/healthz").await.unwrap();
     assert!(status == 200 && health.starts_with("degraded\ndeletes: frozen by scan: "), "{status} {health}");
     assert_eq!(get(operator.server.management(), "/healthz/strict").await.unwrap().0, 503);

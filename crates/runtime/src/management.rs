@@ -46,6 +46,8 @@ impl Management {
     /// Tells about these background tasks; not ready yet.
     #[must_use]
     pub fn new(background: Background, version: &'static str) -> Self {
+        // What is counted before somebody collects is lost.
+        let _ = crate::metrics::collector();
         Self { background, version, checks: Vec::new(), watches: Vec::new(), ready: Arc::default() }
     }
 

@@ -54,7 +54,9 @@ impl<'p> Walk<'p> {
         }
         let mut listed = self.parts.objects.list_page(&self.namespace, self.after.as_ref(), PAGE).await?;
         // To go on would be to call objects missing that are on another page.
-        if !listed.is_sorted_by(|a, b| a.key < b.key) || listed.first().is_some_and(|info| Some(&info.key) <= self.after.as_ref()) {
+        if !listed.is_sorted_by(|a, b| a.key < b.key)
+            || listed.first().is_some_and(|info| Some(&info.key) <= self.after.as_ref())
+        {
             return Err(Failure::internal("the object store does not list in the order of keys"));
         }
         let mut until = (listed.len() >= PAGE).then(|| listed.last().map(|info| info.key.clone())).flatten();

@@ -17,7 +17,7 @@ fn orphan(name: &str, size: u64, tombstone: Option<FileSetId>) -> Orphan {
 async fn scan(store: &Store, orphans: &[Orphan]) {
     store.coordinator.request_scan().await.unwrap();
     let scan = store.coordinator.begin_scan(i64::MAX).await.unwrap().unwrap();
-    let counts = ScanCounts { pages: 1, listed: 5_000, orphans: orphans.len() as u64, ..ScanCounts::default() };
+    let counts = ScanCounts { pages: 1, listed: 500_000, orphans: orphans.len() as u64, ..ScanCounts::default() };
     store.coordinator.record_scan(scan.id, &counts, orphans).await.unwrap();
     let complete = store.coordinator.complete_scan(scan.id, &counts, "").await.unwrap();
     assert_eq!((complete.state, complete.counts, complete.held), (ScanState::Complete, counts, false));
