@@ -1,6 +1,6 @@
 //! From an address to a client.
 
-use crate::{ClientError, Collections, ErrorKind, Jobs, Result, Scans, Scrub, Snapshots, Trash};
+use crate::{ClientError, Collections, ErrorKind, Gc, Jobs, Result, Scans, Scrub, Snapshots, Trash};
 use elanus_proto::{
     admin::admin_client::AdminClient,
     milvus::milvus_service_client::MilvusServiceClient,
@@ -84,6 +84,12 @@ impl Client {
     #[must_use]
     pub fn scans(&self) -> Scans<'_> {
         Scans(self)
+    }
+
+    /// The garbage collector.
+    #[must_use]
+    pub fn gc(&self) -> Gc<'_> {
+        Gc { client: self, actor: String::new() }
     }
 
     /// Compares the object store with the metadata. Deletes nothing.

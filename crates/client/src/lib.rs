@@ -17,6 +17,7 @@ mod call;
 mod collections;
 mod connect;
 mod error;
+mod gc;
 mod jobs;
 mod scans;
 mod scrub;
@@ -26,14 +27,18 @@ mod trash;
 
 pub use collections::Collections;
 pub use connect::{Builder, Client};
-pub use elanus_proto::admin::{CollectionDetail, ScrubFinding, ScrubReport};
+pub use elanus_proto::admin::{
+    CollectionDetail, GcAmount, GcAuditLine, GcHold, GcPause, GcPlan, GcPlanItem, GcRun, GcStatus, GcWhy,
+};
 pub use elanus_proto::admin::{DeleteFreeze, ListScansResponse, Orphan, ReconcileReport, Scan};
+pub use elanus_proto::admin::{ScrubFinding, ScrubReport};
 pub use elanus_proto::datacoord::{
     Collection, JobError, JobHistoryLine, Pin, RestoreJob, Rollback, Snapshot, Statistics, TrashedCollection,
 };
 pub use elanus_proto::milvus::QueryResults;
 pub use elanus_types::RestoreMode;
 pub use error::{ClientError, ErrorKind, Result};
+pub use gc::{Gc, GcCollection};
 pub use jobs::{Jobs, ListJobs};
 pub use scans::{Allow, Scans};
 pub use scrub::Scrub;

@@ -24,12 +24,20 @@ pub const PIN_EXPIRE: &str = "pin.expire";
 pub const INTENT_EXPIRE: &str = "intent.expire";
 /// Ends segments that grow for too long.
 pub const SEGMENT_SEAL: &str = "segment.seal";
-/// Deletes the objects of what was given up.
+/// Deletes the objects of what nothing needs.
 pub const SWEEP: &str = "sweep";
 /// Counts what waits for deletion and what keeps it, for metrics.
 pub const GC_MEASURE: &str = "gc.measure";
 /// Looks for objects that nothing knows.
 pub const GC_SCAN: &str = "gc.scan";
+/// Gives back the references of what was dropped.
+pub const GC_RELEASE: &str = "gc.release";
+/// Compares references with what refers.
+pub const GC_RECOUNT: &str = "gc.recount";
+/// Forgets rows after their retention.
+pub const GC_FORGET: &str = "gc.forget";
+/// What `ctl gc run` activates, in an order in which one leaves work for the next.
+pub const GC_TASKS: [&str; 6] = [SNAPSHOT_EXPIRE, INTENT_EXPIRE, GC_RELEASE, SWEEP, GC_RECOUNT, GC_FORGET];
 
 #[rustfmt::skip]
 pub(crate) fn register(parts: &Parts) {
@@ -45,9 +53,12 @@ pub(crate) fn register(parts: &Parts) {
     spawn(PIN_EXPIRE,        "pins that ended",                        60, |p| Box::pin(snapshot::expire_pins(p)));
     spawn(INTENT_EXPIRE,     "intents whose lease ended",              5,  |p| Box::pin(gc::expire_intents(p)));
     spawn(SEGMENT_SEAL,      "segments that grow for too long",        60, |p| Box::pin(segment::seal(p)));
-    spawn(SWEEP,             "queued file sets that were never live",  5,  |p| Box::pin(gc::sweep(p)));
     spawn(GC_MEASURE,        "nothing: it counts, for metrics",        60, |p| Box::pin(gc::measure(p)));
     spawn(GC_SCAN,           "orphans, where a scan is due",           600, |p| Box::pin(gc::scan(p)));
+    spawn(GC_RELEASE,        "dropped snapshots and collections",      5,  |p| Box::pin(gc::release(p)));
+    spawn(SWEEP,             "queued file sets that nothing keeps",    5,  |p| Box::pin(gc::sweep(p)));
+    spawn(GC_RECOUNT,        "references that are not what they say",  3600, |p| Box::pin(gc::recount(p)));
+    spawn(GC_FORGET,         "rows after their retention",             60, |p| Box::pin(gc::forget(p)));
 }
 
 type Round = for<'p> fn(&'p Parts) -> BoxFuture<'p, Result<Report, Failure>>;
@@ -87,8 +98,16 @@ mod tests {
 
     #[test]
     fn every_state_that_needs_a_driver_has_its_background_task() {
-        let names =
-            [RESTORE_CHECK, RESTORE_SCHEDULE, RESTORE_EXPIRE, SNAPSHOT_EXPIRE, INTENT_EXPIRE, SEGMENT_SEAL, SWEEP];
+        let names = [
+            RESTORE_CHECK,
+            RESTORE_SCHEDULE,
+            RESTORE_EXPIRE,
+            SNAPSHOT_EXPIRE,
+            INTENT_EXPIRE,
+            SEGMENT_SEAL,
+            GC_RELEASE,
+            SWEEP,
+        ];
         for driver in DRIVERS {
             if let Mover::Task(name) = driver.mover {
                 assert!(names.contains(&name), "{name} drives {}.{}", driver.machine, driver.state);

@@ -8,8 +8,8 @@
 //! * `snapshot`: writes the manifests of a pinned timestamp.
 //! * `rollback`: a collection goes back in place to one of its snapshots.
 //! * `restore`: checker and scheduler of restore jobs.
-//! * `gc`: deletes what abandoned writes and failed restores had registered as their own, and orphans; scrub.
 //! * [`rebuild`]: collections from the snapshots in the bucket, when the metadata is lost. Needs no coordinator.
+//! * `gc`: releases what was dropped, deletes what nothing needs; scan for orphans, scrub.
 
 pub mod background;
 mod gc;
@@ -21,6 +21,8 @@ mod service;
 mod snapshot;
 mod stored;
 mod wake;
+
+pub use gc::{Bucket, DeleteGuard};
 
 use elanus_events::EventBus;
 use elanus_meta::{Coordinator, Meta};
@@ -59,6 +61,15 @@ pub struct DataCoordConfig {
     pub orphan_gap_ms: i64,
     /// An orphan that was written later is not deleted, in milliseconds.
     pub orphan_age_ms: i64,
+    /// What lost its last reference is deleted so much later, in milliseconds. Longer than every read takes, and than the
+    /// age of the oldest backup of the metadata that should be of use.
+    pub gc_drop_tolerance_ms: i64,
+    /// Rows of what is deleted are kept for so long, in milliseconds.
+    pub gc_tombstones_ms: i64,
+    /// What happened to each thing is told for so long, in milliseconds.
+    pub history_retention_ms: i64,
+    /// The audit trail of deletes is kept for so long, in milliseconds.
+    pub audit_retention_ms: i64,
 }
 
 impl Default for DataCoordConfig {
@@ -78,6 +89,10 @@ impl Default for DataCoordConfig {
             scan_interval_ms: 168 * HOUR_MS,
             orphan_gap_ms: 24 * HOUR_MS,
             orphan_age_ms: 168 * HOUR_MS,
+            gc_drop_tolerance_ms: 24 * HOUR_MS,
+            gc_tombstones_ms: 48 * HOUR_MS,
+            history_retention_ms: 30 * 24 * HOUR_MS,
+            audit_retention_ms: 90 * 24 * HOUR_MS,
         }
     }
 }
@@ -87,11 +102,13 @@ impl Default for DataCoordConfig {
 pub(crate) struct Parts {
     pub(crate) coordinator: Coordinator,
     pub(crate) objects: Arc<dyn ObjectStore>,
+    pub(crate) guard: Arc<dyn DeleteGuard>,
     pub(crate) datanode: DataNodeClient<Channel>,
     pub(crate) node: NodeId,
     pub(crate) config: DataCoordConfig,
     pub(crate) background: Background,
     pub(crate) revocations: restore::Revocations,
+    pub(crate) gc: gc::Collector,
 }
 
 impl Parts {
@@ -114,7 +131,7 @@ impl DataCoord {
     /// Starts the coordinator of an epoch: its background tasks run from now on.
     pub fn start(
         coordinator: Coordinator,
-        objects: Arc<dyn ObjectStore>,
+        bucket: impl Into<Bucket>,
         bus: Arc<dyn EventBus>,
         datanode: DataNodeClient<Channel>,
         node: NodeId,
@@ -123,7 +140,10 @@ impl DataCoord {
     ) -> Self {
         let background = background.clone();
         let revocations = restore::Revocations::default();
-        let parts = Parts { coordinator, objects, datanode, node, config, background, revocations };
+        let coordinator = coordinator.with_drop_tolerance(config.gc_drop_tolerance_ms);
+        let Bucket { objects, guard } = bucket.into();
+        let gc = gc::Collector::default();
+        let parts = Parts { coordinator, objects, guard, datanode, node, config, background, revocations, gc };
         background::register(&parts);
         wake::listen(bus, parts.background.clone());
         Self { parts }

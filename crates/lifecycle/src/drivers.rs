@@ -26,7 +26,7 @@ pub struct Driver {
 pub const DRIVERS: &[Driver] = &[
     task("file_set", "intent", "intent.expire", "lease_until_ms or the loss of its owner, then abandoned"),
     rests("file_set", "live", "when its last membership is released"),
-    task("file_set", "queued", "sweep", "not_before_ms, then claimed where the policy allows it"),
+    task("file_set", "queued", "sweep", "not_before_ms, then claimed unless a brake keeps it"),
     task("file_set", "deleting", "sweep", "every round until the store answers for every object"),
     task(
         "snapshot",
@@ -35,7 +35,7 @@ pub const DRIVERS: &[Driver] = &[
         "lease_until_ms without a heartbeat or the loss of its owner, then deleted",
     ),
     rests("snapshot", "committed", "when its user drops it"),
-    rests("snapshot", "deleting", "it shows and protects nothing; what it had written is queued"),
+    task("snapshot", "deleting", "gc.release", "every round until what only it kept is released"),
     task("restore_job", "pending", "restore.check", "deadline_ms of the job, then failing"),
     task("restore_job", "copying", "restore.check", "deadline_ms of the job, then failing"),
     task("restore_job", "publishing", "restore.check", "every round until published or refused by verification"),

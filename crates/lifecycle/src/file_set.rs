@@ -9,22 +9,22 @@
 //!   ╰────────────────── abandon ──────────────╯
 //! ```
 //!
-//! What a scan of the store finds and nothing knows begins as `Queued` ([`FileSet::orphan`]).
+//! What a scan of the store finds and nothing knows begins as `Queued`.
 //!
-//! FS-1  An object is deleted only while its file set is `Deleting`: only then are there permits.
+//! FS-1  An object is deleted only while its file set is `Deleting`: permits come from its row, see [`crate::permit`].
 //! FS-2  `Deleting` and `Gone` never return to `Intent`, `Live` or `Queued`; `claimed_ever` never clears.
 //! FS-3  Only `Live` has references, and always at least one: the last release queues in the same step.
 //! FS-4  Every reference is given while `Live`. What is `Queued` comes back only by an operator's undo, and only when it
 //!       was live and was never claimed.
 //! FS-5  An intent becomes live only by its owner's commit. A commit that finds its intent taken away is fenced, a commit
 //!       that comes again is a repeat, however late.
-//! FS-6  A claim needs a file set that is queued, whose tolerance is over, and that the policy gives free.
+//! FS-6  A claim needs a file set that is queued, whose tolerance is over, and that no brake keeps.
 //! FS-7  No renewal shortens a lease.
 //! FS-8  `Refuse(Bug)` is never caused by late, repeated or reordered messages.
 
 use crate::labels::{events, labels};
-use crate::{CorruptRow, DeletePermit, Refusal, Step};
-use elanus_types::{FileSetId, NodeId, ObjectKey};
+use crate::{CorruptRow, Refusal, Step};
+use elanus_types::NodeId;
 
 /// Name of this machine in messages and metrics.
 pub const MACHINE: &str = "file_set";
@@ -101,8 +101,8 @@ pub enum Event {
     Claim {
         /// Milliseconds since 1970.
         now_ms: i64,
-        /// What this sweeper may delete.
-        policy: ClaimPolicy,
+        /// What keeps it although nothing references it, read in the same transaction.
+        brake: Option<Brake>,
     },
     /// sweeper: found it claimed, by itself before a crash or by another sweeper.
     Reclaim,
@@ -110,11 +110,19 @@ pub enum Event {
     ObjectsGone,
 }
 
-/// Which queued file sets a sweeper may delete.
+/// Why a queued file set is not claimed although its tolerance is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum ClaimPolicy {
-    /// Those that never were live. Nothing else ever named their objects, so the queue alone proves that nobody needs them.
-    AbandonedOnly,
+pub enum Brake {
+    /// Deletes are frozen: the metadata contradicts itself, or an operator froze them.
+    Frozen,
+    /// An operator paused them, everywhere or for its collection.
+    Paused,
+    /// A legal hold is on a collection that has or had it.
+    Held,
+    /// A reader may still open it.
+    Read,
+    /// The circuit breaker of its collection is open.
+    Breaker,
 }
 
 /// What happens with a move.
@@ -182,14 +190,6 @@ impl FileSet {
         matches!(self.state, State::Intent { lease_until_ms, .. } if lease_until_ms <= now_ms)
     }
 
-    /// Permits for the objects of this file set; `None` unless it is `Deleting` (FS-1).
-    ///
-    /// `id` and `keys` are those of the row that `self` was read from.
-    #[must_use]
-    pub fn permits(&self, id: FileSetId, keys: Vec<ObjectKey>) -> Option<Vec<DeletePermit>> {
-        (self.state == State::Deleting).then(|| keys.into_iter().map(|key| DeletePermit::new(key, id)).collect())
-    }
-
     /// What `event` does to this file set.
     pub fn step(&self, event: &Event) -> Step<Self, Effect> {
         use Event as E;
@@ -216,7 +216,15 @@ impl FileSet {
 
             (S::Queued { .. }, E::Undo) if self.ever_live && !self.claimed_ever => self.live(1, &[Effect::Audit]), // FS-4
             (S::Intent { .. } | S::Queued { .. } | S::Deleting | S::Gone, E::Undo) => Step::Refuse(Refusal::NoWayBack),
-            (S::Queued { .. }, E::Claim { now_ms, policy }) => self.claim(*now_ms, *policy),
+            (S::Queued { not_before_ms, .. }, E::Claim { now_ms, .. }) if now_ms < not_before_ms => {
+                Step::Refuse(Refusal::TooEarly { not_before_ms: *not_before_ms })
+            }
+            (S::Queued { .. }, E::Claim { brake: Some(brake), .. }) => Step::Refuse(Refusal::Kept { by: *brake }),
+            // FS-6
+            (S::Queued { .. }, E::Claim { brake: None, .. }) => Step::Move(
+                Self { state: S::Deleting, claimed_ever: true, ..*self },
+                vec![Effect::Audit, Effect::DeleteObjects],
+            ),
 
             (S::Deleting, E::ObjectsGone) => self.to(S::Gone, &[Effect::Audit]),
             (S::Deleting | S::Gone, E::Claim { .. } | E::Reclaim) => Step::Repeat,
@@ -237,21 +245,6 @@ impl FileSet {
             | (S::Intent { .. } | S::Live { .. } | S::Queued { .. }, E::Reclaim)
             | (S::Intent { .. } | S::Queued { .. } | S::Deleting | S::Gone, E::Release { .. })
             | (S::Intent { .. } | S::Live { .. } | S::Queued { .. }, E::ObjectsGone) => self.bug(event),
-        }
-    }
-
-    fn claim(&self, now_ms: i64, policy: ClaimPolicy) -> Step<Self, Effect> {
-        if let State::Queued { not_before_ms, .. } = self.state
-            && now_ms < not_before_ms
-        {
-            return Step::Refuse(Refusal::TooEarly { not_before_ms });
-        }
-        match policy {
-            ClaimPolicy::AbandonedOnly if self.ever_live => Step::Refuse(Refusal::CollectorAbsent),
-            ClaimPolicy::AbandonedOnly => Step::Move(
-                Self { state: State::Deleting, claimed_ever: true, ..*self },
-                vec![Effect::Audit, Effect::DeleteObjects],
-            ),
         }
     }
 
@@ -354,6 +347,14 @@ labels!(Reason {
     Self::Orphan => "orphan",
 });
 
+labels!(Brake {
+    Self::Frozen => "frozen",
+    Self::Paused => "paused",
+    Self::Held => "held",
+    Self::Read => "read",
+    Self::Breaker => "breaker",
+});
+
 labels!(Effect {
     Self::Audit => "audit",
     Self::DeleteObjects => "delete_objects",
@@ -388,7 +389,9 @@ pub struct Columns {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ClaimedRow;
     use crate::walk::every_world;
+    use elanus_types::{FileSetId, ObjectKey};
 
     const NOT_BEFORE: i64 = 10;
 
@@ -397,7 +400,7 @@ mod tests {
     }
 
     fn claim(now_ms: i64) -> Event {
-        Event::Claim { now_ms, policy: ClaimPolicy::AbandonedOnly }
+        Event::Claim { now_ms, brake: None }
     }
 
     fn stored(state: &str, refs: i64, ever_live: bool, claimed_ever: bool) -> Columns {
@@ -409,6 +412,7 @@ mod tests {
 
     fn mail((file_set, memberships, seen_deleting): &World) -> Vec<Event> {
         let mut mail = vec![Event::Undo, claim(NOT_BEFORE - 1), claim(NOT_BEFORE)];
+        mail.push(Event::Claim { now_ms: NOT_BEFORE, brake: Some(Brake::Held) });
         for by in ["owner", "other"] {
             mail.extend([4, 6].map(|lease_until_ms| Event::Renew { by: node(by), lease_until_ms }));
             mail.push(Event::Commit { by: node(by) });
@@ -465,7 +469,6 @@ mod tests {
         }
         if effects.contains(&Effect::DeleteObjects) {
             assert!(matches!(before.state(), State::Queued { .. }) && *event == claim(NOT_BEFORE), "FS-6");
-            assert!(!before.ever_live(), "FS-6: the policy frees only what never was live");
         }
         assert_eq!(FileSet::from_columns(&after.columns()).as_ref(), Ok(after));
     }
@@ -479,19 +482,11 @@ mod tests {
             let (file_set, memberships, _) = world;
             assert_eq!(file_set.refs(), *memberships, "every membership is one reference: {world:?}");
             assert_eq!(matches!(file_set.state(), State::Live { .. }), *memberships > 0, "FS-3: {world:?}");
-            let permits = file_set.permits(FileSetId(1), vec![ObjectKey::parse("a/b").unwrap()]);
-            assert_eq!(permits.is_some(), *file_set.state() == State::Deleting, "FS-1");
+            let row = ClaimedRow::read(FileSetId(1), &file_set.columns(), vec![ObjectKey::parse("a/b").unwrap()]);
+            assert_eq!(row.unwrap().is_some(), *file_set.state() == State::Deleting, "FS-1");
             mail(world).iter().map(|event| deliver(world, event)).collect()
         });
         assert!(worlds > 10, "{worlds}");
-    }
-
-    #[test]
-    fn fs_1_permits_name_the_keys_and_the_file_set() {
-        let file_set = FileSet::from_columns(&stored("deleting", 0, false, true)).unwrap();
-        let permits = file_set.permits(FileSetId(7), vec![ObjectKey::parse("a/b").unwrap()]).unwrap();
-        assert_eq!(permits.len(), 1);
-        assert_eq!((permits[0].key().as_str(), permits[0].file_set()), ("a/b", FileSetId(7)));
     }
 
     #[test]

@@ -13,8 +13,10 @@ mod samples;
 #[cfg(test)]
 mod walk;
 
+pub mod breaker;
 pub mod drivers;
 pub mod file_set;
+pub mod interval;
 pub mod permit;
 pub mod pin;
 pub mod restore_job;
@@ -24,8 +26,9 @@ pub mod step;
 pub mod table;
 pub mod task;
 
-pub use file_set::{ClaimPolicy, FileSet};
-pub use permit::DeletePermit;
+pub use file_set::{Brake, FileSet};
+pub use interval::{Gap, Interval};
+pub use permit::{ClaimedRow, DeletePermit};
 pub use pin::{Expiry, LivePin, Pin};
 pub use restore_job::{Progress, RestoreJob};
 pub use segment::Segment;

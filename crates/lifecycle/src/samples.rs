@@ -2,7 +2,7 @@
 
 use crate::file_set::{self, FileSet};
 use crate::task::{self, Task, Work};
-use crate::{ClaimPolicy, LivePin, RestoreJob, Segment, Snapshot, Step, restore_job, segment, snapshot};
+use crate::{LivePin, RestoreJob, Segment, Snapshot, Step, restore_job, segment, snapshot};
 use elanus_types::{Checksum, Generation, NodeId, ObjectKey};
 use std::marker::PhantomData;
 
@@ -100,7 +100,7 @@ impl Machine for FileSet {
             E::Release { not_before_ms: 5 },
             E::Abandon { not_before_ms: 5 },
             E::Undo,
-            E::Claim { now_ms: 5, policy: ClaimPolicy::AbandonedOnly },
+            E::Claim { now_ms: 5, brake: None },
             E::Reclaim,
             E::ObjectsGone,
         ]

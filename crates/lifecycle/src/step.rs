@@ -1,5 +1,6 @@
 //! What every machine answers to a message, and what it says about a row that it could not have written.
 
+use crate::file_set::Brake;
 use crate::labels::labels;
 use std::fmt;
 
@@ -45,9 +46,12 @@ pub enum Refusal {
         /// Milliseconds since 1970.
         not_before_ms: i64,
     },
-    /// File set: it once was live, and nothing here may decide that nobody needs it any more.
-    #[error("the file set was live once; only abandoned ones are deleted, there is no collector")]
-    CollectorAbsent,
+    /// File set: nothing references it, and all the same it is not deleted now.
+    #[error("the file set is kept: {}", by.label())]
+    Kept {
+        /// What keeps it.
+        by: Brake,
+    },
     /// File set: it was handed to deletion or never was complete, so there is nothing sure to come back to.
     #[error("the file set cannot come back: it never was live, or its deletion has begun")]
     NoWayBack,
@@ -83,7 +87,7 @@ labels!(Refusal {
     Self::NotLive { .. } => "not_live",
     Self::InUse => "in_use",
     Self::TooEarly { .. } => "too_early",
-    Self::CollectorAbsent => "collector_absent",
+    Self::Kept { .. } => "kept",
     Self::NoWayBack => "no_way_back",
     Self::Pinned { .. } => "pinned",
     Self::NotPinnable { .. } => "not_pinnable",

@@ -8,6 +8,7 @@ use crate::clock::{lock_if_live, lock_live};
 use crate::db::{Tx, add, args, name_was_taken};
 use crate::definitions::{INDEXES_NOW, collection_by_name, database_id, index_info, partition_record, record};
 use crate::error::Result;
+use crate::memberships::{self, Ending, For};
 use crate::model::{CollectionRecord, NewCollection, PartitionRecord};
 use crate::rows::{collection_not_found, partition_not_found, to_json};
 use elanus_types::schema::{CollectionDefinition, DEFAULT_PARTITION, IndexInfo};
@@ -147,14 +148,15 @@ impl Coordinator {
             .ok_or_else(|| partition_not_found(name))?;
         let id: i64 = row.try_get("partition_id")?;
         let ts = clock.tick(&mut tx).await?;
-        for end in [
+        tx.execute(
             "UPDATE partitions SET removed_ts = $3, loaded = 0 \
              WHERE collection_id = $1 AND partition_id = $2 AND removed_ts = 9223372036854775807",
-            "UPDATE memberships SET removed_ts = $3 \
-             WHERE collection_id = $1 AND partition_id = $2 AND removed_ts = 9223372036854775807",
-        ] {
-            tx.execute(end, args![collection.0, id, ts.0]).await?;
-        }
+            args![collection.0, id, ts.0],
+        )
+        .await?;
+        let not_before_ms = self.not_before_ms(&tx);
+        let members = Ending::Partition(PartitionId(id));
+        memberships::end(&mut tx, collection, members, ts, For::User, not_before_ms).await?;
         tx.execute(
             "UPDATE segments SET state = 'dropped', writer = NULL WHERE collection_id = $1 AND partition_id = $2",
             args![collection.0, id],

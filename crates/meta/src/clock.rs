@@ -29,6 +29,12 @@ pub(crate) async fn lock_if_dropped(tx: &mut Tx, collection: CollectionId) -> Re
     lock_if(tx, collection, "dropped").await
 }
 
+/// Locks a collection in whatever state, where there is one.
+pub(crate) async fn lock_any(tx: &mut Tx, collection: CollectionId) -> Result<()> {
+    let sql = "SELECT collection_id FROM collections WHERE collection_id = $1 /*FOR UPDATE*/";
+    tx.optional(sql, args![collection.0]).await.map(|_| ())
+}
+
 async fn lock_if(tx: &mut Tx, collection: CollectionId, state: &str) -> Result<Option<LockedClock>> {
     let row = tx
         .optional(

@@ -73,7 +73,7 @@ pub struct Facts<K> {
 /// Rows that are references of a file set.
 macro_rules! references {
     () => {
-        "(SELECT COUNT(*) FROM memberships m WHERE m.file_set_id = f.file_set_id)"
+        "(SELECT COUNT(*) FROM memberships m WHERE m.file_set_id = f.file_set_id AND m.release_id IS NULL)"
     };
 }
 

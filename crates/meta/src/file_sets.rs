@@ -2,16 +2,15 @@
 //!
 //! One at a time: [`register`], [`move_file_set`], [`commit_file_set`]. Thousands that move in the same way: the
 //! set-based functions at the end, which step one representative and write its columns to all, each statement guarded by
-//! the state that the representative came from. Only audited moves (claim, gone) leave history: a file set that is
-//! written and kept is told by its membership.
+//! the state that the representative came from. No move leaves history: a file set that is written and kept is told by its
+//! membership, and one that is deleted by the audit trail of [`crate::gc`].
 
 use crate::db::{Tx, add, args};
 use crate::error::{MetaError, Result};
-use crate::history::{self, Told};
 use crate::machines::refused;
 use crate::model::{FileKind, StoredObject};
 use crate::rows::{bigint, kind_label};
-use elanus_lifecycle::file_set::{Columns, Effect, Event, FileSet, MACHINE};
+use elanus_lifecycle::file_set::{Columns, Effect, Event, FileSet};
 use elanus_lifecycle::{CorruptRow, Step};
 use elanus_types::{CollectionId, FileSetId, JobId, NodeId, ObjectKey, SnapshotId, TaskId, Timestamp};
 use sqlx::Row;
@@ -25,14 +24,19 @@ macro_rules! file_set_columns {
 }
 pub(crate) use file_set_columns;
 
+/// All columns of the machine, for the SET of an UPDATE; arguments from [`bind`], whose `$9` is the state before.
+macro_rules! update_file_sets_columns {
+    () => {
+        "state = $1, refs = $2, claimed_ever = $3, ever_live = $4, owner = $5, lease_until_ms = $6, \
+         not_before_ms = $7, reason = $8"
+    };
+}
+pub(crate) use update_file_sets_columns;
+
 /// An UPDATE of all columns of the machine from the state `$9`; arguments from [`bind`]; the caller's begin at `$10`.
 macro_rules! update_file_sets {
     ($rest:literal) => {
-        concat!(
-            "UPDATE file_sets SET state = $1, refs = $2, claimed_ever = $3, ever_live = $4, owner = $5, \
-             lease_until_ms = $6, not_before_ms = $7, reason = $8 WHERE state = $9 AND ",
-            $rest
-        )
+        concat!("UPDATE file_sets SET ", update_file_sets_columns!(), " WHERE state = $9 AND ", $rest)
     };
 }
 
@@ -40,6 +44,8 @@ macro_rules! update_file_sets {
 pub(crate) struct NewIntent {
     pub(crate) id: FileSetId,
     pub(crate) kind: FileKind,
+    /// Whose it will be.
+    pub(crate) collection: CollectionId,
     pub(crate) owner: NodeId,
     pub(crate) lease_until_ms: i64,
     pub(crate) job: Option<JobId>,
@@ -53,8 +59,8 @@ pub(crate) async fn register(tx: &mut Tx, intents: &[NewIntent]) -> Result<()> {
     let now_ms = tx.now_ms;
     tx.insert_many(
         "INSERT INTO file_sets (file_set_id, kind, state, refs, claimed_ever, ever_live, owner, lease_until_ms, \
-         not_before_ms, reason, job_id, task_id, created_ms)",
-        13,
+         not_before_ms, reason, job_id, task_id, created_ms, collection_id)",
+        14,
         intents,
         |arguments, intent| {
             let columns = FileSet::intent(intent.owner.clone(), intent.lease_until_ms).columns();
@@ -64,6 +70,7 @@ pub(crate) async fn register(tx: &mut Tx, intents: &[NewIntent]) -> Result<()> {
             add(arguments, intent.job.map(|job| job.0));
             add(arguments, intent.task.map(|task| task.0));
             add(arguments, now_ms);
+            add(arguments, intent.collection.0);
         },
     )
     .await?;
@@ -101,24 +108,12 @@ pub(crate) async fn write_step(
     event: &Event,
 ) -> Result<Step<FileSet, Effect>> {
     let step = before.step(event);
-    let Step::Move(after, effects) = &step else { return Ok(step) };
+    let Step::Move(after, _) = &step else { return Ok(step) };
     let mut arguments = bind(before.label(), &after.columns());
     add(&mut arguments, id.0);
     add(&mut arguments, before.refs());
     tx.execute_exactly(1, "a file set", update_file_sets!("file_set_id = $10 AND refs = $11"), arguments).await?;
-    if effects.contains(&Effect::Audit) {
-        let told = Told {
-            machine: MACHINE,
-            id: id.0,
-            event: event.name(),
-            from: before.label(),
-            to: after.label(),
-            detail: String::new(),
-        };
-        history::record(tx, &told).await?;
-    } else {
-        tx.moved(MACHINE, before.label(), after.label(), event.name(), 1);
-    }
+    tx.moved(MACHINE, before.label(), after.label(), event.name(), 1);
     Ok(step)
 }
 
@@ -154,7 +149,14 @@ pub(crate) async fn commit_file_set(tx: &mut Tx, id: FileSetId, by: &NodeId, obj
 
 /// The machine of a row that was read with [`file_set_columns`].
 pub(crate) fn from_row(row: &AnyRow) -> Result<FileSet> {
-    let columns = Columns {
+    let id: i64 = row.try_get("file_set_id")?;
+    FileSet::from_columns(&columns(row)?)
+        .map_err(|CorruptRow { machine, why }| MetaError::Corrupt(format!("{machine} {id}: {why}")))
+}
+
+/// The columns of a row that was read with [`file_set_columns`].
+pub(crate) fn columns(row: &AnyRow) -> Result<Columns> {
+    Ok(Columns {
         state: row.try_get("state")?,
         refs: row.try_get("refs")?,
         claimed_ever: row.try_get::<i64, _>("claimed_ever")? != 0,
@@ -163,10 +165,12 @@ pub(crate) fn from_row(row: &AnyRow) -> Result<FileSet> {
         lease_until_ms: row.try_get("lease_until_ms")?,
         not_before_ms: row.try_get("not_before_ms")?,
         reason: row.try_get("reason")?,
-    };
-    let id: i64 = row.try_get("file_set_id")?;
-    FileSet::from_columns(&columns)
-        .map_err(|CorruptRow { machine, why }| MetaError::Corrupt(format!("{machine} {id}: {why}")))
+    })
+}
+
+/// A representative with these columns.
+pub(crate) fn columns_of(columns: &Columns) -> Result<FileSet> {
+    Ok(FileSet::from_columns(columns)?)
 }
 
 /// Which intents [`abandon`] takes.
@@ -333,14 +337,27 @@ struct Raised {
     by: i64,
 }
 
-fn reference_step() -> Result<Raised> {
+/// Any file set that is live with so many references.
+pub(crate) fn live_with(refs: i64) -> Result<FileSet> {
     let by = NodeId(String::new());
-    let step = |set: &FileSet, event: &Event| match set.step(event) {
+    let mut set = stepped(&FileSet::intent(by.clone(), 0), &Event::Commit { by })?;
+    for _ in 1..refs {
+        set = stepped(&set, &Event::Reference)?;
+    }
+    Ok(set)
+}
+
+/// What a representative becomes.
+pub(crate) fn stepped(set: &FileSet, event: &Event) -> Result<FileSet> {
+    match set.step(event) {
         Step::Move(after, _) => Ok(after),
         other => Err(MetaError::Corrupt(format!("a file set answers {other:?} to {}", event.name()))),
-    };
-    let live = step(&FileSet::intent(by.clone(), 0), &Event::Commit { by })?;
-    let (before, after) = (live.columns(), step(&live, &Event::Reference)?.columns());
+    }
+}
+
+fn reference_step() -> Result<Raised> {
+    let live = live_with(1)?;
+    let (before, after) = (live.columns(), stepped(&live, &Event::Reference)?.columns());
     let by = after.refs - before.refs;
     if (Columns { refs: before.refs, ..after }) != before {
         return Err(MetaError::Corrupt("a reference changes more than the number of references".into()));
@@ -371,7 +388,7 @@ fn of_any_intent(owner: &NodeId, event: &Event) -> Result<AnyArguments> {
     }
 }
 
-fn bind(from: &str, to: &Columns) -> AnyArguments {
+pub(crate) fn bind(from: &str, to: &Columns) -> AnyArguments {
     let mut arguments = AnyArguments::default();
     add_columns(&mut arguments, to);
     add(&mut arguments, from.to_owned());

@@ -67,7 +67,7 @@ SELECT CAST(COALESCE(SUM(CASE WHEN e.keepers = 1 THEN e.bytes ELSE 0 END), 0) AS
 FROM (SELECT m.bytes, (SELECT COUNT(*) FROM snapshots s WHERE s.collection_id = m.collection_id
                        AND s.create_ts >= m.added_ts AND s.create_ts < m.removed_ts AND s.state <> 'deleting') AS keepers
       FROM (SELECT collection_id, bytes, added_ts, removed_ts FROM memberships
-            WHERE removed_ts < 9223372036854775807 LIMIT $1) m) e";
+            WHERE release_id IS NULL AND removed_ts < 9223372036854775807 LIMIT $1) m) e";
 
 impl Meta {
     /// Sums that metrics show, as they are now.

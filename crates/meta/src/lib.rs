@@ -17,9 +17,11 @@ mod error;
 pub mod facts;
 mod file_sets;
 pub mod gauges;
+mod gc;
 mod history;
 mod machines;
 mod manifests;
+mod memberships;
 pub mod model;
 mod outbox;
 mod pins;
@@ -30,17 +32,19 @@ mod rollback;
 mod rows;
 pub mod scans;
 mod snapshots;
-mod sweep;
 mod tasks;
 mod trash;
 mod writes;
 
 pub use db::CommitHook;
 pub use error::{MetaError, Result};
+pub use gc::{
+    Amount, AuditRecord, BreakerRecord, Claimed, Forgotten, GcStatus, HoldRecord, KeptRecord, PauseRecord, PlanItem,
+    PlanRecord, Progress, Recounted, Retention, Room, Waiting, WhyRecord,
+};
 pub use history::HistoryRecord;
 pub use rollback::{Begun, NewRollback, RollbackRecord};
 pub use snapshots::SnapshotFilesPlan;
-pub use sweep::Claimed;
 pub use trash::TrashRecord;
 
 use db::{Db, Engine, args};
@@ -53,10 +57,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// Migrations in order. Never edited once released, only added to.
-const MIGRATIONS: [(i64, &str, &str); 2] = [
+const MIGRATIONS: &[(i64, &str, &str)] = &[
     (1, "first", include_str!("../migrations/0001_first.sql")),
+    (2, "gc", include_str!("../migrations/0002_gc.sql")),
     (6, "scan", include_str!("../migrations/0006_scan.sql")),
 ];
+
+/// What was released waits so long before it is deleted, unless [`Coordinator::with_drop_tolerance`] says otherwise.
+const DROP_TOLERANCE_MS: i64 = 24 * 3_600_000;
 
 /// The metadata store of one cluster. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -70,6 +78,7 @@ pub struct Meta {
 pub struct Coordinator {
     meta: Meta,
     epoch: Epoch,
+    drop_tolerance_ms: i64,
 }
 
 impl Meta {
@@ -147,7 +156,7 @@ impl Meta {
             .await?;
         let epoch = Epoch(row.try_get("epoch")?);
         tx.commit().await?;
-        Ok(Coordinator { meta: self.clone(), epoch })
+        Ok(Coordinator { meta: self.clone(), epoch, drop_tolerance_ms: DROP_TOLERANCE_MS })
     }
 
     /// Ends all connections; what is committed is durable without it.
@@ -181,6 +190,18 @@ impl Coordinator {
     #[must_use]
     pub fn epoch(&self) -> Epoch {
         self.epoch
+    }
+
+    /// The same coordinator; what it releases from now on waits so long before it may be deleted.
+    #[must_use]
+    pub fn with_drop_tolerance(mut self, drop_tolerance_ms: i64) -> Self {
+        self.drop_tolerance_ms = drop_tolerance_ms.max(0);
+        self
+    }
+
+    /// Before that, what this transaction releases is not deleted.
+    pub(crate) fn not_before_ms(&self, tx: &db::Tx) -> i64 {
+        tx.now_ms.saturating_add(self.drop_tolerance_ms)
     }
 
     /// A transaction that proves the epoch.

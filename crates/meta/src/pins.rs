@@ -123,7 +123,23 @@ pub(crate) async fn release_of_job(tx: &mut Tx, job: JobId) -> Result<()> {
     tx.execute("DELETE FROM pins WHERE job_id = $1", args![job.0]).await.map(|_| ())
 }
 
-/// The pin that keeps a snapshot longest; the snapshot's row is locked.
+/// The name of a snapshot of this collection that a live pin or a hold keeps.
+pub(crate) async fn of_collection(tx: &mut Tx, collection: CollectionId) -> Result<Option<String>> {
+    let now_ms = tx.now_ms;
+    let row = tx
+        .optional(
+            "SELECT s.name FROM snapshots s WHERE s.collection_id = $1 AND s.state <> 'deleting' AND \
+             (EXISTS (SELECT 1 FROM pins p WHERE p.snapshot_id = s.snapshot_id \
+                      AND (p.expires_ms IS NULL OR p.expires_ms > $2)) \
+              OR EXISTS (SELECT 1 FROM gc_holds h WHERE h.snapshot_id = s.snapshot_id)) \
+             ORDER BY s.create_ts LIMIT 1",
+            args![collection.0, now_ms],
+        )
+        .await?;
+    row.map(|row| Ok(row.try_get("name")?)).transpose()
+}
+
+/// The pin or the hold that keeps a snapshot longest; the snapshot's row is locked.
 pub(crate) async fn longest_live(tx: &mut Tx, snapshot: SnapshotId) -> Result<Option<LivePin>> {
     let now_ms = tx.now_ms;
     let rows = tx.all(select_pins!("snapshot_id = $1"), args![snapshot.0]).await?;
@@ -137,6 +153,16 @@ pub(crate) async fn longest_live(tx: &mut Tx, snapshot: SnapshotId) -> Result<Op
             })?)
         })
         .collect::<Result<Vec<Pin>>>()?;
+    let hold = tx
+        .optional(
+            "SELECT hold_id, actor FROM gc_holds WHERE snapshot_id = $1 ORDER BY hold_id LIMIT 1",
+            args![snapshot.0],
+        )
+        .await?;
+    if let Some(hold) = hold {
+        let (id, actor): (i64, String) = (hold.try_get("hold_id")?, hold.try_get("actor")?);
+        return Ok(Some(LivePin { owner: format!("hold {id} of {actor}"), until_ms: None }));
+    }
     Ok(Pin::longest_live(&pins, now_ms))
 }
 

@@ -201,8 +201,8 @@ async fn write_definition(tx: &mut Tx, plan: &RebuiltCollection) -> Result<()> {
     let database = database(tx, &plan.database).await?;
     let changed = plan.versions.last().map_or(plan.created_ts, |version| version.added);
     tx.execute(
-        "INSERT INTO collections (collection_id, database_id, name, state, last_ts, created_ts, updated_ts) \
-         VALUES ($1, $2, $3, 'live', $4, $5, $6)",
+        "INSERT INTO collections (collection_id, database_id, name, state, last_ts, created_ts, updated_ts, forgotten_ts) \
+         VALUES ($1, $2, $3, 'live', $4, $5, $6, $4)",
         args![plan.id.0, database, plan.name.clone(), plan.last_ts.0, plan.created_ts.0, changed.0],
     )
     .await?;
@@ -293,7 +293,7 @@ async fn write_members(tx: &mut Tx, plan: &RebuiltCollection) -> Result<()> {
         .iter()
         .map(|member| (member.fact.file_set, (member.fact.kind, member.fact.objects.as_slice())))
         .collect();
-    write_file_sets(tx, &sets).await?;
+    write_file_sets(tx, plan.id, &sets).await?;
     let places = plan.members.iter().map(|member| (member, &plan.segments[&member.fact.segment]));
     tx.insert_many(
         "INSERT INTO memberships (segment_id, file_set_id, collection_id, partition_id, shard, kind, base_ts, rows_num, \
@@ -318,13 +318,18 @@ async fn write_members(tx: &mut Tx, plan: &RebuiltCollection) -> Result<()> {
 
 /// File sets with their objects, live with a reference, which [`Meta::end_rebuild`] counts. What a clone shares is there
 /// already, and must be the same.
-async fn write_file_sets(tx: &mut Tx, sets: &BTreeMap<FileSetId, (FileKind, &[StoredObject])>) -> Result<()> {
+async fn write_file_sets(
+    tx: &mut Tx,
+    collection: CollectionId,
+    sets: &BTreeMap<FileSetId, (FileKind, &[StoredObject])>,
+) -> Result<()> {
     let live = live()?;
     let now_ms = tx.now_ms;
     tx.upsert_many(
-        "INSERT INTO file_sets (file_set_id, kind, state, refs, claimed_ever, ever_live, created_ms)",
+        "INSERT INTO file_sets (file_set_id, kind, state, refs, claimed_ever, ever_live, created_ms, \
+         collection_id)",
         " ON CONFLICT (file_set_id) DO NOTHING",
-        7,
+        8,
         sets,
         |arguments, (id, (kind, _))| {
             add(arguments, id.0);
@@ -334,6 +339,7 @@ async fn write_file_sets(tx: &mut Tx, sets: &BTreeMap<FileSetId, (FileKind, &[St
             add(arguments, i64::from(live.claimed_ever));
             add(arguments, i64::from(live.ever_live));
             add(arguments, now_ms);
+            add(arguments, collection.0);
         },
     )
     .await?;
@@ -396,7 +402,7 @@ async fn write_snapshots(tx: &mut Tx, plan: &RebuiltCollection) -> Result<()> {
             sets.insert(id, (FileKind::Manifest, std::slice::from_ref(object)));
         }
     }
-    write_file_sets(tx, &sets).await?;
+    write_file_sets(tx, plan.id, &sets).await?;
     let named = plan.snapshots.iter().flat_map(|snapshot| {
         let manifests = (0i64..).zip(&snapshot.manifests);
         let manifests = manifests.map(|(ordinal, manifest)| (manifest.file_set, Some((ordinal, manifest))));

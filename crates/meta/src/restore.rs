@@ -37,7 +37,8 @@ macro_rules! select_jobs {
             "SELECT j.job_id, j.snapshot_id, j.snapshot_name, j.source_collection_id, j.source_name, \
              j.source_database, j.target_collection_id, j.target_name, j.target_database, j.mode, j.partitions_json, \
              j.with_indexes, j.state, j.reason, j.message, j.files_total, j.bytes_total, j.files_done, j.bytes_done, j.started_ms, j.deadline_ms, \
-             j.ended_ms, s.create_ts FROM restore_jobs j JOIN snapshots s ON s.snapshot_id = j.snapshot_id WHERE ",
+             j.ended_ms, COALESCE(s.create_ts, 0) AS create_ts \
+             FROM restore_jobs j LEFT JOIN snapshots s ON s.snapshot_id = j.snapshot_id WHERE ",
             $rest
         )
     };
@@ -96,7 +97,7 @@ pub(crate) struct JobRow {
     record: JobRecord,
     machine: RestoreJob,
     progress: Progress,
-    /// Timestamp of the snapshot.
+    /// Timestamp of the snapshot, which a job that is not over pins; 0 when it is gone.
     create_ts: Timestamp,
 }
 

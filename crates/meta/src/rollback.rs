@@ -15,6 +15,7 @@ use crate::clock::{lock_if_live, lock_live};
 use crate::db::{Tx, args};
 use crate::error::{MetaError, Result};
 use crate::history::{Told, record};
+use crate::memberships::{self, Ending, For};
 use crate::model::{NewSnapshot, SnapshotRecord, SnapshotStatus};
 use crate::rows::{count, from_json};
 use crate::{Coordinator, Meta, file_sets, pins, snapshots};
@@ -179,7 +180,8 @@ impl Coordinator {
         let loaded = exchange_partitions(&mut tx, cut).await?;
         exchange_indexes(&mut tx, cut).await?;
         exchange_version(&mut tx, cut).await?;
-        let files = exchange_files(&mut tx, cut).await?;
+        let not_before_ms = self.not_before_ms(&tx);
+        let files = exchange_files(&mut tx, cut, not_before_ms).await?;
         end_segments(&mut tx, cut).await?;
         if loaded {
             release_if_not_indexed(&mut tx, cut).await?;
@@ -389,13 +391,10 @@ async fn exchange_version(tx: &mut Tx, cut: Cut) -> Result<()> {
 
 /// Memberships: those that come back are in new segments, one for each old one, and in the partition that has the name
 /// of the old one. How many came back.
-async fn exchange_files(tx: &mut Tx, cut: Cut) -> Result<u64> {
+async fn exchange_files(tx: &mut Tx, cut: Cut, not_before_ms: i64) -> Result<u64> {
     let Cut { collection, then, now } = cut;
-    tx.execute(
-        concat!("UPDATE memberships SET removed_ts = $3 WHERE ", holds_since!()),
-        args![collection.0, then.0, now.0],
-    )
-    .await?;
+    // All of them are in the safety snapshot: nothing is released before that is dropped.
+    memberships::end(tx, collection, Ending::BegunAfter(then), now, For::User, not_before_ms).await?;
     let counted = concat!("SELECT COUNT(DISTINCT segment_id) AS facts FROM memberships WHERE ", held_then!());
     let Some(first) = ids_for(tx, cut, counted).await? else { return Ok(0) };
     tx.execute(

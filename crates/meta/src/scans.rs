@@ -549,9 +549,15 @@ impl Meta {
     }
 }
 
-/// The reasons for which nothing is deleted.
+/// The reasons for which nothing is deleted: those here, and that of `elanus_meta::gc`.
 pub(crate) async fn freezes(tx: &mut Tx) -> Result<Vec<DeleteFreeze>> {
-    let rows = tx.all("SELECT source, since_ms, why FROM delete_freezes ORDER BY since_ms, source", args![]).await?;
+    let rows = tx
+        .all(
+            "SELECT source, since_ms, why FROM delete_freezes UNION ALL SELECT 'gc' AS source, frozen_ms AS since_ms, \
+         reason AS why FROM gc_state WHERE frozen_ms IS NOT NULL ORDER BY since_ms, source",
+            args![],
+        )
+        .await?;
     rows.iter()
         .map(|row| {
             Ok(DeleteFreeze {
@@ -566,16 +572,6 @@ pub(crate) async fn freezes(tx: &mut Tx) -> Result<Vec<DeleteFreeze>> {
 /// The last complete scan.
 pub(crate) async fn last_complete(tx: &mut Tx) -> Result<Option<ScanRecord>> {
     tx.optional(LAST_COMPLETE, args![]).await?.as_ref().map(ScanRecord::read).transpose()
-}
-
-/// For who is about to delete.
-pub(crate) async fn require_not_frozen(tx: &mut Tx) -> Result<()> {
-    match freezes(tx).await?.into_iter().next() {
-        None => Ok(()),
-        Some(freeze) => {
-            Err(Failure::invalid(format!("deletes are frozen by {}: {}", freeze.source, freeze.why)).into())
-        }
-    }
 }
 
 /// A new cluster has its first scan an interval after it was made.

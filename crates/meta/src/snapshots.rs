@@ -10,6 +10,7 @@ use crate::error::{MetaError, Result};
 use crate::file_sets::{self, Abandon, NewIntent};
 use crate::history::{Told, tell};
 use crate::machines::{concerns_one, readable, refused};
+use crate::memberships::For;
 use crate::model::{Answer, Created, FileKind, NewSnapshot, SnapshotFiles, SnapshotRecord, SnapshotStatus, Totals};
 use crate::rows::{bigint, collection_not_found, object_key};
 use crate::{Coordinator, Meta, manifests, pins};
@@ -165,6 +166,7 @@ impl Coordinator {
             .map(|(file_set, key)| NewIntent {
                 id: *file_set,
                 kind: FileKind::Manifest,
+                collection,
                 owner: by.clone(),
                 lease_until_ms,
                 job: None,
@@ -296,7 +298,16 @@ impl Coordinator {
 
     /// Moves a snapshot to its end with its planned files, and commits; false when it had ended already.
     pub(crate) async fn end(&self, mut tx: Tx, row: &SnapshotRow, event: &Event) -> Result<bool> {
-        match move_snapshot(&mut tx, row, event).await? {
+        let moved = self.end_in(&mut tx, row, event).await?;
+        if moved {
+            tx.commit().await?;
+        }
+        Ok(moved)
+    }
+
+    /// As [`Coordinator::end`], for the caller to commit. What the snapshot protected is released later.
+    pub(crate) async fn end_in(&self, tx: &mut Tx, row: &SnapshotRow, event: &Event) -> Result<bool> {
+        match move_snapshot(tx, row, event).await? {
             Step::Move(..) => {}
             Step::Repeat => return Ok(false),
             Step::Fenced => return Err(FENCED),
@@ -308,13 +319,17 @@ impl Coordinator {
             }
             Step::Refuse(refusal) => return Err(refused(&refusal)),
         }
+        let dropped = matches!(event, Event::Drop { .. });
+        if dropped {
+            let sql = "UPDATE snapshots SET covered = $2 WHERE snapshot_id = $1";
+            tx.execute(sql, args![row.record.id.0, For::User.covered()]).await?;
+        }
         // Only a drop meets a writer that may still be sending bytes: it stops when its lease is over.
-        let not_before_ms = match (row.machine.state(), event) {
-            (State::Pending { lease_until_ms, .. }, Event::Drop { .. }) => tx.now_ms.max(*lease_until_ms),
+        let not_before_ms = match row.machine.state() {
+            State::Pending { lease_until_ms, .. } if dropped => tx.now_ms.max(*lease_until_ms),
             _ => tx.now_ms,
         };
-        file_sets::abandon(&mut tx, Abandon::Snapshot(row.record.id.0), not_before_ms).await?;
-        tx.commit().await?;
+        file_sets::abandon(tx, Abandon::Snapshot(row.record.id.0), not_before_ms).await?;
         Ok(true)
     }
 }
@@ -429,6 +444,20 @@ pub(crate) async fn find_by_name(tx: &mut Tx, collection: CollectionId, name: &s
     .await?
     .map(|row| SnapshotRow::read(&row))
     .transpose()
+}
+
+/// At most `limit` snapshots of a collection that protect, locked.
+pub(crate) async fn protecting(tx: &mut Tx, collection: CollectionId, limit: i64) -> Result<Vec<SnapshotRow>> {
+    let now_ms = tx.now_ms;
+    let rows = tx
+        .all(
+            select_snapshots!(
+                "s.collection_id = $2 AND s.state <> 'deleting' ORDER BY s.create_ts LIMIT $3 /*FOR UPDATE*/"
+            ),
+            args![now_ms, collection.0, limit],
+        )
+        .await?;
+    rows.iter().map(SnapshotRow::read).collect()
 }
 
 /// The snapshot, locked when the transaction writes.

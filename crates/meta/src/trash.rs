@@ -12,7 +12,7 @@ use crate::error::{MetaError, Result};
 use crate::history::{Told, record as tell_people};
 use crate::model::CollectionRecord;
 use crate::rows::{collection_not_found, count};
-use crate::{Coordinator, Meta};
+use crate::{Coordinator, Meta, pins};
 use elanus_types::{Code, CollectionId, DatabaseId, Failure, Timestamp};
 use sqlx::Row;
 use sqlx::any::AnyRow;
@@ -111,17 +111,7 @@ impl Coordinator {
         if in_trash(&mut tx, id).await?.is_none() {
             return Ok(());
         }
-        let now_ms = tx.now_ms;
-        let pinned = tx
-            .optional(
-                "SELECT s.name FROM snapshots s JOIN pins p ON p.snapshot_id = s.snapshot_id \
-                 WHERE s.collection_id = $1 AND s.state <> 'deleting' AND (p.expires_ms IS NULL OR p.expires_ms > $2) \
-                 ORDER BY s.create_ts LIMIT 1",
-                args![id.0, now_ms],
-            )
-            .await?;
-        if let Some(row) = pinned {
-            let name: String = row.try_get("name")?;
+        if let Some(name) = pins::of_collection(&mut tx, id).await? {
             let failure = Failure::new(Code::SnapshotPinned, format!("snapshot is pinned[snapshot={name}]"));
             return Err(failure.context("active pins exist, unpin before purging").into());
         }

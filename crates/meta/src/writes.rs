@@ -85,6 +85,7 @@ impl Meta {
             .map(|(file, place)| NewIntent {
                 id: file.file_set,
                 kind: place.kind,
+                collection,
                 owner: owner.clone(),
                 lease_until_ms,
                 job: None,

@@ -16,7 +16,7 @@
 
 use crate::{Error, Expected, ObjectStore, checksum_of};
 use bytes::Bytes;
-use elanus_lifecycle::{ClaimPolicy, DeletePermit, FileSet, Step, file_set::Event};
+use elanus_lifecycle::{ClaimedRow, DeletePermit, FileSet, Step, file_set::Event};
 use elanus_types::{Checksum, FileSetId, NodeId, ObjectKey};
 use futures::{
     FutureExt, TryStreamExt,
@@ -70,19 +70,18 @@ promises! {
     os_13_pages_are_the_listing_in_order,
 }
 
-/// Permits for these objects, through the one way that gives them.
-#[must_use]
-pub fn permits(keys: &[ObjectKey]) -> Vec<DeletePermit> {
-    let claim = Event::Claim { now_ms: 0, policy: ClaimPolicy::AbandonedOnly };
+/// Permits for these objects, as from the row of a claimed file set. For tests of stores alone.
+pub(crate) fn permits(keys: &[ObjectKey]) -> Vec<DeletePermit> {
     let mut file_set = FileSet::intent(NodeId("suite".to_owned()), 0);
-    for event in [Event::Abandon { not_before_ms: 0 }, claim] {
+    for event in [Event::Abandon { not_before_ms: 0 }, Event::Claim { now_ms: 0, brake: None }] {
         file_set = match file_set.step(&event) {
             Step::Move(next, _) => next,
             other => panic!("{event:?} was answered with {other:?}"),
         };
     }
-    let permits = file_set.permits(FileSetId(1), keys.to_vec());
-    permits.expect("a claimed file set gives permits")
+    #[expect(clippy::disallowed_methods, reason = "tests of stores have no metadata")]
+    let row = ClaimedRow::read(FileSetId(1), &file_set.columns(), keys.to_vec());
+    row.expect("a row that the machine wrote").expect("it is claimed").permits().collect()
 }
 
 fn key(text: &str) -> ObjectKey {

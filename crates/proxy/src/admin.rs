@@ -56,6 +56,7 @@ pass_on! {
     list_orphans -> list_orphans(a::ListOrphansRequest) -> a::ListOrphansResponse;
     allow_orphans -> allow_orphans(a::AllowOrphansRequest) -> a::AllowOrphansResponse;
     reconcile -> reconcile(a::ReconcileRequest) -> a::ReconcileReport;
+    gc -> gc(a::GcRequest) -> a::GcAnswer;
     rollback_collection -> rollback_collection(dc::SnapshotRef) -> dc::Rollback;
     list_trash -> list_trash(dc::ListCollectionsRequest) -> dc::ListTrashResponse;
     purge_trash -> purge_trash(dc::CollectionRef) -> dc::TrashedCollection;

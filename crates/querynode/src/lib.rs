@@ -13,6 +13,7 @@ mod cpu;
 mod deletes;
 mod kernel;
 mod keys;
+mod leases;
 mod output;
 mod query;
 mod rows;
@@ -24,6 +25,7 @@ mod topk;
 mod view;
 mod views;
 
+pub use leases::READER_LEASE_MS;
 pub use service::{QueryConfig, QueryNode};
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use crate::cache::FileCache;
 use crate::cpu::Cpu;
+use crate::leases::Leases;
 use crate::query::query;
 use crate::scan::Reader;
 use crate::scope::Scope;
@@ -44,8 +45,9 @@ impl Default for QueryConfig {
 /// A query node: reads as of a timestamp, from files. Cheap to clone; clones share one cache.
 #[derive(Clone, Debug)]
 pub struct QueryNode {
-    views: Arc<Views>,
+    pub(crate) views: Arc<Views>,
     reader: Reader,
+    pub(crate) leases: Arc<Leases>,
 }
 
 impl QueryNode {
@@ -56,7 +58,7 @@ impl QueryNode {
         let fetches_max = config.fetch_concurrency;
         let cache = Arc::new(FileCache::new(objects, cpu.clone(), config.cache_bytes_max, fetches_max));
         let views = Views::new(meta, Arc::clone(&cache), cpu.clone(), fetches_max, config.view_idle_ms_max);
-        Self { views: Arc::new(views), reader: Reader { cache, cpu } }
+        Self { views: Arc::new(views), reader: Reader { cache, cpu }, leases: Arc::default() }
     }
 
     async fn scope(&self, request: Option<ReadScope>) -> Result<Scope, Failure> {

@@ -89,6 +89,19 @@ impl Views {
         self.past(collection, wanted, newest).await
     }
 
+    pub(crate) fn meta(&self) -> &Meta {
+        &self.meta
+    }
+
+    /// Timestamps of the views that are kept.
+    pub(crate) fn kept(&self) -> Vec<(CollectionId, Timestamp)> {
+        self.forget_idle();
+        let mut kept: Vec<_> = lock(&self.past).iter().map(|one| (one.collection, one.ts)).collect();
+        let followed: Vec<_> = lock(&self.followed).iter().map(|(id, one)| (*id, Arc::clone(one))).collect();
+        kept.extend(followed.iter().filter_map(|(id, one)| Some((*id, lock(&one.newest).as_ref()?.ts))));
+        kept
+    }
+
     fn forget_idle(&self) {
         let idle_since = self.meta.clock().now_ms().saturating_sub(self.idle_ms_max);
         lock(&self.followed).retain(|_, one| one.read_ms.load(Ordering::Relaxed) >= idle_since);

@@ -1,4 +1,4 @@
-//! Health, metrics, background tasks and version over plain HTTP, for probes and operators. Reads only.
+//! Health, metrics, background tasks and version over plain HTTP, for probes and operators.
 //!
 //! * `GET /healthz`: 200 `OK`, or 503 with a reason a line. A process that serves although a person must look is not ill:
 //!   200 `degraded`, with a reason a line, for a restart would not help and would take it away from its users.
@@ -7,12 +7,20 @@
 //! * `GET /metrics`: for Prometheus.
 //! * `GET /tasks`: every background task as JSON.
 //! * `GET /version`: the version as JSON.
+//!
+//! What else a process serves there it brings itself: [`Management::get`].
 
 use crate::background::{Background, TaskStatus};
-use axum::{Json, Router, extract::State, http::StatusCode, routing::get};
+use axum::{
+    Json, Router,
+    extract::{RawQuery, State},
+    http::StatusCode,
+    routing::get,
+};
 use futures::future::BoxFuture;
 use serde_json::json;
 use std::{
+    collections::HashMap,
     fmt, io,
     sync::{
         Arc,
@@ -32,6 +40,9 @@ const DRAIN_MAX: Duration = Duration::from_secs(1);
 
 type Check = Arc<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
 
+/// Answers a request by the parameters of its query: a status and JSON.
+type Answer = Arc<dyn Fn(HashMap<String, String>) -> BoxFuture<'static, (u16, serde_json::Value)> + Send + Sync>;
+
 /// What the management port tells. Clones tell the same.
 #[derive(Clone)]
 pub struct Management {
@@ -39,6 +50,7 @@ pub struct Management {
     version: &'static str,
     checks: Vec<(&'static str, Check)>,
     watches: Vec<(&'static str, Check)>,
+    gets: Vec<(&'static str, Answer)>,
     ready: Arc<AtomicBool>,
 }
 
@@ -48,7 +60,8 @@ impl Management {
     pub fn new(background: Background, version: &'static str) -> Self {
         // What is counted before somebody collects is lost.
         let _ = crate::metrics::collector();
-        Self { background, version, checks: Vec::new(), watches: Vec::new(), ready: Arc::default() }
+        let (checks, watches, gets) = (Vec::new(), Vec::new(), Vec::new());
+        Self { background, version, checks, watches, gets, ready: Arc::default() }
     }
 
     /// Adds a check to the health of the process: an error is the reason why it is not healthy.
@@ -71,6 +84,16 @@ impl Management {
         self
     }
 
+    /// Serves one more path. A parameter that comes twice counts with its last value.
+    #[must_use]
+    pub fn get<F>(mut self, path: &'static str, answer: F) -> Self
+    where
+        F: Fn(HashMap<String, String>) -> BoxFuture<'static, (u16, serde_json::Value)> + Send + Sync + 'static,
+    {
+        self.gets.push((path, Arc::new(answer)));
+        self
+    }
+
     /// Says whether clients should be sent here.
     pub fn set_ready(&self, ready: bool) {
         self.ready.store(ready, Ordering::SeqCst);
@@ -78,14 +101,23 @@ impl Management {
 
     /// The paths as a router.
     pub fn router(&self) -> Router {
-        Router::new()
+        let mut router = Router::new()
             .route("/healthz", get(healthz))
             .route("/healthz/strict", get(healthz_strict))
             .route("/metrics", get(metrics))
             .route("/readyz", get(readyz))
             .route("/tasks", get(tasks))
-            .route("/version", get(version))
-            .with_state(self.clone())
+            .route("/version", get(version));
+        for (path, answer) in &self.gets {
+            let answer = Arc::clone(answer);
+            let serve = move |RawQuery(query): RawQuery| async move {
+                let query = url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()).into_owned().collect();
+                let (status, body) = answer(query).await;
+                (StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), Json(body))
+            };
+            router = router.route(path, get(serve));
+        }
+        router.with_state(self.clone())
     }
 
     async fn problems(&self) -> Vec<String> {
@@ -211,6 +243,17 @@ mod tests {
 
     fn management() -> Management {
         Management::new(Background::new(Arc::new(ManualClock::at_ms(5))), "1.2.3")
+    }
+
+    #[tokio::test]
+    async fn a_path_that_a_process_brings_gets_its_query() {
+        let management = management().get("/more", |query| {
+            let status = if query.contains_key("bad") { 400 } else { 200 };
+            Box::pin(async move { (status, json!(query)) })
+        });
+        assert_eq!(get(&management, "/more?a=1&a=x%20y").await, (200, r#"{"a":"x y"}"#.to_owned()));
+        assert_eq!(get(&management, "/more?bad").await.0, 400);
+        assert_eq!(get(&management, "/more").await, (200, "{}".to_owned()));
     }
 
     #[tokio::test]

@@ -1,45 +1,44 @@
-//! Deletes what abandoned writes and failed restores had registered as their own before they wrote it, and orphans that
-//! scans found. Compares bucket and metadata.
+//! The garbage collector: gives back the references of what was dropped, deletes what nothing needs, and forgets the rows.
+//! What may go is decided by the metadata alone (`elanus_meta::gc`). What is in the bucket is looked at by scan, scrub and
+//! reconcile: they compare it with the metadata, and what they find goes the same way.
+//!
+//! An idle round asks the object store for nothing.
 
 mod facts;
+mod gate;
+mod keep;
 mod measure;
 mod reconcile;
+mod release;
 mod scan;
 mod scrub;
+mod sweep;
 mod walk;
 
+pub use gate::{Bucket, DeleteGuard};
+pub(crate) use keep::{forget, recount};
 pub(crate) use measure::measure;
 pub(crate) use reconcile::reconcile;
+pub(crate) use release::release;
 pub(crate) use scan::{rule, scan};
 pub(crate) use scrub::scrub;
+pub(crate) use sweep::{apply, expire_intents, sweep};
 
-use crate::Parts;
-use elanus_runtime::background::Report;
-use elanus_types::Failure;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+use tokio::sync::RwLock;
 
-/// File sets of one round; a set of a batch has one or two objects.
-const SETS_MAX: u32 = 1_000;
-
-pub(crate) async fn expire_intents(parts: &Parts) -> Result<Report, Failure> {
-    let handled = parts.coordinator.expire_intents(SETS_MAX).await?;
-    if handled > 0 {
-        parts.background.activate(crate::background::SWEEP);
-    }
-    Ok(Report { again_now: handled >= u64::from(SETS_MAX), ..Report::handled(handled) })
+/// What the rounds of the collector share.
+#[derive(Clone, Debug)]
+pub(crate) struct Collector {
+    /// Read by every round that changes something, written by whoever must know that none runs: a pause is a barrier.
+    pub(crate) running: Arc<RwLock<()>>,
+    /// File sets of the next claim: fewer after a deletion that failed.
+    pub(crate) sets: Arc<AtomicU32>,
 }
 
-/// Claims, deletes, marks as gone. Dying between any two of these is repaired by the next round: what is claimed is
-/// claimed again, deleting twice is harmless, for a key is never used twice.
-pub(crate) async fn sweep(parts: &Parts) -> Result<Report, Failure> {
-    let claimed = parts.coordinator.claim_abandoned(SETS_MAX).await?;
-    if claimed.is_empty() {
-        return Ok(Report::default());
+impl Default for Collector {
+    fn default() -> Self {
+        Self { running: Arc::default(), sets: Arc::new(AtomicU32::new(sweep::SETS_MAX)) }
     }
-    let file_sets: Vec<_> = claimed.iter().map(|claim| claim.file_set).collect();
-    let permits = claimed.into_iter().flat_map(|claim| claim.permits).collect();
-    parts.objects.delete(permits).await?;
-    parts.coordinator.mark_gone(&file_sets).await?;
-    // A failing job waits until nothing is left of it.
-    parts.background.activate(crate::background::RESTORE_CHECK);
-    Ok(Report { again_now: file_sets.len() >= SETS_MAX as usize, ..Report::handled(file_sets.len() as u64) })
 }

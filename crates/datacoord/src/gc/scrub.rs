@@ -101,8 +101,8 @@ async fn judge(parts: &Parts, pair: &Pair, checksums: bool) -> Result<Verdict, F
         ("gone", None) => Verdict::Sound,
         ("gone", Some(_)) => Verdict::Unknown,
         // Being written, or waiting to be deleted: there or not, both are right.
-        ("intent", _) => Verdict::Abandoned,
-        ("queued" | "deleting", _) if *abandoned => Verdict::Abandoned,
+        ("intent" | "deleting", _) => Verdict::Abandoned,
+        ("queued", _) if *abandoned => Verdict::Abandoned,
         (_, None) => Verdict::Missing,
         (_, Some(size)) if known.size.is_some_and(|expected| expected != size) => Verdict::Damaged,
         (_, Some(_)) if checksums => match parts.objects.checksum(&known.key).await {

@@ -2,6 +2,7 @@
 
 use super::convert;
 use crate::Parts;
+use crate::background::{GC_RELEASE, SWEEP};
 use elanus_meta::model::{CollectionKey, CollectionRecord, NewCollection};
 use elanus_proto::convert::schema_from_proto;
 use elanus_proto::datacoord as pb;
@@ -72,7 +73,9 @@ pub(super) async fn drop_collection(parts: &Parts, of: pb::CollectionRef) -> Res
             parts.coordinator.trash_collection(collection.id, until_ms).await
         }
     };
-    Ok(dropped?)
+    dropped?;
+    parts.background.activate(GC_RELEASE);
+    Ok(())
 }
 
 pub(super) async fn create_partition(parts: &Parts, request: pb::PartitionRef) -> Result<pb::Partition, Failure> {
@@ -82,7 +85,9 @@ pub(super) async fn create_partition(parts: &Parts, request: pb::PartitionRef) -
 
 pub(super) async fn drop_partition(parts: &Parts, request: pb::PartitionRef) -> Result<(), Failure> {
     let collection = resolve(parts, request.collection).await?;
-    Ok(parts.coordinator.drop_partition(collection.id, &request.partition_name).await?)
+    parts.coordinator.drop_partition(collection.id, &request.partition_name).await?;
+    parts.background.activate(SWEEP);
+    Ok(())
 }
 
 pub(super) async fn create_index(parts: &Parts, request: pb::CreateIndexRequest) -> Result<pb::Index, Failure> {

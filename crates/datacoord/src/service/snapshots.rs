@@ -17,6 +17,7 @@ pub(super) async fn drop(parts: &Parts, of: pb::SnapshotRef) -> Result<(), Failu
     let collection = resolve(parts, of.collection).await?;
     // A snapshot that is not there is a success: a client repeats what was not answered.
     parts.coordinator.drop_snapshot(collection.id, &of.snapshot_name).await?;
+    parts.background.activate(crate::background::GC_RELEASE);
     Ok(())
 }
 

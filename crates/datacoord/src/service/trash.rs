@@ -26,6 +26,7 @@ pub(super) async fn restore(parts: &Parts, request: pb::RestoreTrashRequest) -> 
 pub(super) async fn purge(parts: &Parts, of: pb::CollectionRef) -> Result<pb::TrashedCollection, Failure> {
     let found = find(parts, &of).await?;
     parts.coordinator.purge_from_trash(found.id).await?;
+    parts.background.activate(crate::background::GC_RELEASE);
     tracing::info!(collection = %found.id, name = found.name, "purged from the trash");
     Ok(trashed(found))
 }

@@ -5,7 +5,7 @@ pub(crate) mod effects;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch};
 use effects::{Commits, Effects, Requests, Writes};
-use elanus_datacoord::{DataCoord, DataCoordConfig};
+use elanus_datacoord::{Bucket, DataCoord, DataCoordConfig};
 use elanus_datanode::{DataNode, DataNodeConfig};
 use elanus_events::LocalBus;
 use elanus_meta::Meta;
@@ -77,6 +77,15 @@ impl World {
 
     /// Starts the one process of the world, as a standalone program does.
     pub(crate) async fn start(&mut self, effects: Arc<Effects>) -> Answer<Process> {
+        self.start_with(effects, Bucket::from).await
+    }
+
+    /// As [`World::start`], with a guard of the bucket.
+    pub(crate) async fn start_with(
+        &mut self,
+        effects: Arc<Effects>,
+        bucket: impl FnOnce(Arc<dyn ObjectStore>) -> Bucket,
+    ) -> Answer<Process> {
         self.starts += 1;
         let node = NodeId(format!("node-{}", self.starts));
         let meta = Meta::open(&self.meta_url(), "5e1f0e6c-test", self.clock.clone()).await?;
@@ -94,7 +103,7 @@ impl World {
         let worker = datanode_client(Channel::in_process(datanode_server(datanode.clone())));
         let coord = DataCoord::start(
             coordinator,
-            objects,
+            bucket(objects),
             Arc::new(LocalBus::new()),
             worker.clone(),
             node,

@@ -26,6 +26,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
     setting("trash.retention", "trash-retention"),
     setting("gc.scanInterval", "gc-scan-interval"),
     setting("gc.missingTolerance", "gc-missing-tolerance"),
+    setting("gc.dropTolerance", "gc-drop-tolerance"),
     setting("log.level", "log"),
     setting("log.format", "log-format"),
 ];

@@ -2,6 +2,7 @@
 
 mod collection;
 mod confirm;
+mod gc;
 mod gc_scan;
 mod inspect;
 mod job;
@@ -25,6 +26,8 @@ Examples:
   elanus ctl snapshot query docs before-v2 --filter 'id < 10' --limit 20
   elanus ctl collection rollback docs before-v2
   elanus ctl trash restore docs --as docs_again
+  elanus ctl gc status
+  elanus ctl gc pause --collection docs --ttl 2h
   elanus ctl job list
   elanus ctl --output json collection describe docs | jq .statistics.row_count
   elanus ctl scrub --level checksum
@@ -34,7 +37,7 @@ Examples:
 
 Exit codes:
   0  done
-  1  failed; also: scrub, scan or inspect found a difference
+  1  failed; also: scrub, scan or inspect found a difference, gc is frozen or a circuit breaker open
   2  the command line, or a value in it, is wrong
   4  not found
   5  in the way: pinned, or the name is taken
@@ -63,7 +66,7 @@ struct Options {
     /// What results look like; JSON is stable and exact
     #[arg(long, value_name = "FORMAT", env = "ELANUS_OUTPUT", default_value = "table", global = true)]
     output: Format,
-    /// Longest wait for one answer of the server, for example 90s [default: 60s; scrub, reconcile: none]
+    /// Longest wait for one answer of the server, for example 90s [default: 60s; scrub, gc run, apply, pause and reconcile: none]
     #[arg(long, value_name = "TIME", env = "ELANUS_TIMEOUT", value_parser = humantime::parse_duration, global = true)]
     timeout: Option<Duration>,
 }
@@ -82,18 +85,11 @@ enum Command {
     /// Bring dropped collections back, or end their way back
     #[command(subcommand)]
     Trash(trash::Command),
-    /// Look at the deletion of what nothing needs
+    /// See what waits for deletion and what keeps it; pause, hold, plan, undo
     #[command(subcommand)]
-    Gc(Gc),
+    Gc(gc::Command),
     Scrub(scrub::ScrubArgs),
     Rebuild(rebuild::RebuildArgs),
-}
-
-#[derive(Debug, Subcommand)]
-enum Gc {
-    Scan(gc_scan::ScanArgs),
-    Orphans(gc_scan::OrphansArgs),
-    Reconcile(gc_scan::ReconcileArgs),
 }
 
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -142,7 +138,16 @@ async fn execute(args: CtlArgs) -> Result<Rendered, Stop> {
     }
     let Options { addr, db, timeout, .. } = args.options;
     let mut builder = Client::builder(&addr).database(db);
-    let bounded = !matches!(args.command, Command::Scrub(_) | Command::Gc(Gc::Reconcile(_)));
+    let bounded = !matches!(
+        args.command,
+        Command::Scrub(_)
+            | Command::Gc(
+                gc::Command::Run { .. }
+                    | gc::Command::Apply { .. }
+                    | gc::Command::Pause { .. }
+                    | gc::Command::Reconcile(_)
+            )
+    );
     if let Some(timeout) = timeout.or(bounded.then_some(TIMEOUT)) {
         builder = builder.timeout(timeout);
     }
@@ -152,9 +157,7 @@ async fn execute(args: CtlArgs) -> Result<Rendered, Stop> {
         Command::Job(command) => job::execute(&client, command).await,
         Command::Collection(command) => collection::execute(&client, command).await,
         Command::Trash(command) => trash::execute(&client, command).await,
-        Command::Gc(Gc::Scan(args)) => gc_scan::scan(&client, &args).await,
-        Command::Gc(Gc::Orphans(args)) => gc_scan::orphans(&client, &args).await,
-        Command::Gc(Gc::Reconcile(args)) => gc_scan::reconcile(&client, &args).await,
+        Command::Gc(command) => gc::execute(&client, command).await,
         Command::Scrub(args) => scrub::execute(&client, &args).await,
         Command::Rebuild(args) => rebuild::execute(&args).await,
     }
@@ -203,7 +206,7 @@ mod tests {
         let lines: Vec<_> =
             lines.map(|line| line.split(" |").next().unwrap().replace("'before the import'", "x")).collect();
         let lines: Vec<_> = lines.into_iter().map(|line| line.replace("'id < 10'", "x")).collect();
-        assert_eq!(lines.len(), 12);
+        assert_eq!(lines.len(), 14);
         for line in lines {
             assert!(parse(&line).is_ok(), "{line}");
         }

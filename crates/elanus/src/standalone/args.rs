@@ -71,6 +71,10 @@ pub(crate) struct StandaloneArgs {
     /// Objects that nothing knows are not deleted before they are so old; at least a day
     #[arg(long, value_name = "TIME", env = "ELANUS_GC_MISSING_TOLERANCE", default_value = "168h", value_parser = a_day_or_more)]
     gc_missing_tolerance: Duration,
+    /// What nothing needs any more is deleted so much later: reads that are under way still find it, and `elanus ctl gc
+    /// undo` brings a purged collection back. As long as the oldest backup of the metadata that should be of use. 0: at once
+    #[arg(long, value_name = "TIME", env = "ELANUS_GC_DROP_TOLERANCE", default_value = "24h", value_parser = tolerance)]
+    gc_drop_tolerance: Duration,
     /// How a restore gets its files when it is not said: clone shares those of the snapshot, copy makes new ones
     #[arg(long, value_name = "MODE", env = "ELANUS_RESTORE_MODE", default_value = "clone", value_parser = crate::restore_mode())]
     restore_mode: RestoreMode,
@@ -110,6 +114,7 @@ pub(super) struct Plan {
     pub(super) trash_retention: Duration,
     pub(super) gc_scan_interval: Duration,
     pub(super) gc_missing_tolerance: Duration,
+    pub(super) gc_drop_tolerance: Duration,
     pub(super) restore_mode: RestoreMode,
 }
 
@@ -146,6 +151,7 @@ impl StandaloneArgs {
             trash_retention: self.trash_retention,
             gc_scan_interval: self.gc_scan_interval,
             gc_missing_tolerance: self.gc_missing_tolerance,
+            gc_drop_tolerance: self.gc_drop_tolerance,
             restore_mode: self.restore_mode,
         })
     }
@@ -178,6 +184,15 @@ fn checked_meta_url(url: &str) -> anyhow::Result<String> {
 fn sqlite_url(path: &Path) -> anyhow::Result<String> {
     let text = path.to_str().with_context(|| format!("{} is not UTF-8", path.display()))?;
     Ok(format!("sqlite://{text}"))
+}
+
+/// Not shorter than a reader's lease lasts: what a read may still open must not depend on its heartbeat alone.
+fn tolerance(text: &str) -> Result<Duration, String> {
+    let least = Duration::from_millis(elanus_querynode::READER_LEASE_MS.unsigned_abs());
+    match retention(text)? {
+        time if time.is_zero() || time >= least => Ok(time),
+        _ => Err(format!("give {least:?} or more, the time of a reader's lease, or 0")),
+    }
 }
 
 /// `24h`, `7days`, `0`.
@@ -295,6 +310,16 @@ mod tests {
         assert_eq!(found.gc_missing_tolerance, Duration::from_secs(7 * 86_400));
         for bad in ["0", "23h", "86400", "soon"] {
             assert!(plan(&["--gc-missing-tolerance", bad]).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_tolerance_is_not_shorter_than_a_readers_lease() {
+        for (text, seconds) in [("0", 0), ("60s", 60), ("24h", 86_400)] {
+            assert_eq!(tolerance(text).map(|time| time.as_secs()), Ok(seconds));
+        }
+        for bad in ["59s", "1ms", "-1h", "24"] {
+            assert!(tolerance(bad).is_err(), "{bad}");
         }
     }
 

@@ -4,6 +4,7 @@
 //! leaves everything as it was.
 
 mod args;
+mod milvus_gc;
 mod wiring;
 
 pub(crate) use args::StandaloneArgs;

@@ -1,6 +1,6 @@
 //! Which service gets which parts, and the order in which they start and end.
 
-use super::{StartError, args::Plan};
+use super::{StartError, args::Plan, milvus_gc};
 use anyhow::Context as _;
 use elanus_datacoord::{DataCoord, DataCoordConfig};
 use elanus_datanode::{DataNode, DataNodeConfig};
@@ -12,6 +12,7 @@ use elanus_proto::transport::{
 };
 use elanus_proxy::{Proxy, ProxyConfig};
 use elanus_querynode::{QueryConfig, QueryNode};
+use elanus_runtime::background::{BackgroundTask, Report};
 use elanus_runtime::{Background, LateChannel, management::Management, relay::Relay};
 use elanus_types::{Clock, NodeId};
 use std::{path::Path, sync::Arc, time::Duration};
@@ -19,6 +20,37 @@ use tonic::service::Routes;
 
 /// How long acknowledged work may take to be answered at the end; what is not answered was not promised.
 const WRITES_MAX: Duration = Duration::from_secs(5);
+
+/// Heartbeat of the leases of what the query node reads: a third of their time.
+const READER_HEARTBEAT: Duration = Duration::from_secs(20);
+
+/// Keeps what queries may still open from being deleted.
+struct ReaderLeases {
+    querynode: QueryNode,
+    node: NodeId,
+}
+
+#[tonic::async_trait]
+impl BackgroundTask for ReaderLeases {
+    fn name(&self) -> &'static str {
+        "reader.lease"
+    }
+
+    fn drains(&self) -> &'static str {
+        "leases of reads that need renewal"
+    }
+
+    fn period(&self) -> Duration {
+        READER_HEARTBEAT
+    }
+
+    async fn round(&self) -> Report {
+        match self.querynode.renew_leases(&self.node).await {
+            Ok(_) => Report::default(),
+            Err(failure) => Report::error(failure.message),
+        }
+    }
+}
 
 /// The running services of one process.
 pub(super) struct Services {
@@ -56,6 +88,7 @@ impl Services {
         }
 
         let _ = elanus_runtime::metrics::collector();
+        let reader = node.clone();
         let background = Background::new(Arc::clone(&clock));
         let late = LateChannel::new();
         let datanode = DataNode::new(
@@ -77,6 +110,7 @@ impl Services {
                 trash_retention_ms: ms(plan.trash_retention),
                 scan_interval_ms: ms(plan.gc_scan_interval),
                 orphan_age_ms: ms(plan.gc_missing_tolerance),
+                gc_drop_tolerance_ms: ms(plan.gc_drop_tolerance),
                 ..DataCoordConfig::default()
             },
             &background,
@@ -84,6 +118,7 @@ impl Services {
         late.set(Channel::in_process(datacoord_server(datacoord)));
         background.spawn(Relay::new(meta.clone(), Arc::clone(&plan.bus)));
         let querynode = QueryNode::new(meta.clone(), objects, QueryConfig::default());
+        background.spawn(ReaderLeases { querynode: querynode.clone(), node: reader });
         let proxy = Proxy::new(
             datacoord_client(late.channel()),
             datanode_client(to_datanode),
@@ -111,11 +146,25 @@ impl Services {
         Routes::new(milvus).add_service(admin_server(self.proxy.clone()))
     }
 
+    /// Milvus' paths of the collector, answered as Milvus does.
+    fn garbage_collection(&self, management: Management) -> Management {
+        let (pause, resume) = (self.datacoord.channel(), self.datacoord.channel());
+        management
+            .get("/management/datacoord/garbage_collection/pause", move |query| {
+                let channel = pause.clone();
+                Box::pin(async move { milvus_gc::pause(datacoord_client(channel), &query).await })
+            })
+            .get("/management/datacoord/garbage_collection/resume", move |query| {
+                let channel = resume.clone();
+                Box::pin(async move { milvus_gc::resume(datacoord_client(channel), &query).await })
+            })
+    }
+
     pub(super) fn management(&self, version: &'static str) -> Management {
         let meta = self.meta.clone();
         let data = self.root.path().to_owned();
         let freezes = self.meta.clone();
-        Management::new(self.background.clone(), version)
+        self.garbage_collection(Management::new(self.background.clone(), version))
             .check("metadata", move || {
                 let meta = meta.clone();
                 Box::pin(async move { meta.next_events(1).await.map(drop).map_err(|error| error.to_string()) })

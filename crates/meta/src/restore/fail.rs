@@ -44,7 +44,7 @@ impl Coordinator {
     }
 
     /// Removes what a failing job made. To be called until it is [`CleanUp::Done`]; between the calls the objects are
-    /// deleted through [`Coordinator::claim_abandoned`].
+    /// deleted through [`Coordinator::claim_unneeded`].
     ///
     /// # Errors
     /// 2101 for an unknown job; 1100 when it is not failing; when the store is away.

@@ -73,6 +73,7 @@ impl Coordinator {
                 Ok(NewIntent {
                     id,
                     kind: objects[0].kind,
+                    collection: objects[0].target.collection,
                     owner: node.clone(),
                     lease_until_ms,
                     job: Some(row.job),

@@ -31,6 +31,7 @@ mod catalog;
 mod clones;
 mod concurrency;
 mod crash;
+mod gc;
 mod history;
 mod plans;
 mod races;

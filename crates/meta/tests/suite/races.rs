@@ -5,6 +5,7 @@ use crate::restoring::{
     BOUNDS, LEASE_MS, assert_quiet, filled, job, new_restore, new_snapshot, number, round, snapshot, submit,
 };
 use crate::store::{CLUSTER, LATER_MS, Store, new_collection, node, rows_of, written};
+use elanus_meta::Room;
 use elanus_meta::model::{Created, NewSnapshot, TaskMessage};
 use elanus_meta::{Coordinator, Meta, MetaError, Result};
 use elanus_types::{CollectionId, FieldId, JobId, PartitionId};
@@ -17,10 +18,10 @@ use tokio::task::JoinSet;
 /// As many as the store has connections that write.
 const AT_ONCE: usize = 16;
 
-type Deed = Pin<Box<dyn Future<Output = ()> + Send>>;
+pub(crate) type Deed = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Does everything at once.
-async fn at_once(deeds: Vec<Deed>) {
+pub(crate) async fn at_once(deeds: Vec<Deed>) {
     let start = Arc::new(Barrier::new(deeds.len()));
     let mut tasks = JoinSet::new();
     for deed in deeds {
@@ -37,7 +38,7 @@ async fn at_once(deeds: Vec<Deed>) {
 
 /// What came of a call that a rule may refuse, or that may have come too late; nothing else may happen.
 #[track_caller]
-fn settled<T>(result: Result<T>) -> Option<T> {
+pub(crate) fn settled<T>(result: Result<T>) -> Option<T> {
     match result {
         Ok(value) => Some(value),
         Err(MetaError::Refused(_) | MetaError::Fenced { .. }) => None,
@@ -46,7 +47,7 @@ fn settled<T>(result: Result<T>) -> Option<T> {
 }
 
 /// What must hold at any time.
-async fn assert_sound(url: &str) {
+pub(crate) async fn assert_sound(url: &str) {
     for (what, sql) in [
         (
             "names that are held twice",
@@ -72,13 +73,13 @@ async fn assert_sound(url: &str) {
         (
             "file sets that are referenced otherwise than they say",
             "SELECT COUNT(*) FROM file_sets f WHERE refs <> CASE WHEN state = 'live' THEN \
-             (SELECT COUNT(*) FROM memberships m WHERE m.file_set_id = f.file_set_id) + \
+             (SELECT COUNT(*) FROM memberships m WHERE m.file_set_id = f.file_set_id AND m.release_id IS NULL) + \
              (SELECT COUNT(*) FROM snapshot_file_sets s WHERE s.file_set_id = f.file_set_id) ELSE 0 END",
         ),
         (
             "members that are not live",
             "SELECT COUNT(*) FROM memberships m JOIN file_sets f ON f.file_set_id = m.file_set_id \
-             WHERE f.state <> 'live'",
+             WHERE f.state <> 'live' AND m.release_id IS NULL",
         ),
         (
             "segments that count otherwise than their members",
@@ -182,9 +183,8 @@ async fn write(meta: Meta, collection: CollectionId, partition: PartitionId, own
 
 /// A round of the sweeper beside everything else.
 async fn sweep_once(coordinator: &Coordinator) {
-    if let Some(claimed) = settled(coordinator.claim_abandoned(10).await) {
-        let ids: Vec<_> = claimed.iter().map(|one| one.file_set).collect();
-        settled(coordinator.mark_gone(&ids).await);
+    if let Some(claimed) = settled(coordinator.claim_unneeded(Room::Any(10)).await) {
+        settled(coordinator.mark_gone(claimed.claim).await);
     }
 }
 

@@ -5,9 +5,10 @@ use crate::restoring::{
     filled, finish_all, job, new_restore, new_snapshot, number, round, run, submit, sweep,
 };
 use crate::store::{CLUSTER, Copied, LATER_MS, START_MS, Store, assert_fenced, new_collection, node};
+use elanus_meta::Room;
 use elanus_meta::model::{CleanUp, Created, NewRestore, RestoreOptions, TaskMessage, Totals};
-use elanus_meta::{Coordinator, Meta, MetaError, Result};
-use elanus_types::{CollectionId, FileSetId, Generation, JobId, ManualClock, PinId, RestoreMode, Timestamp};
+use elanus_meta::{Coordinator, Meta, Result};
+use elanus_types::{CollectionId, Generation, JobId, ManualClock, PinId, RestoreMode, Timestamp};
 use std::sync::Arc;
 
 async fn r_2_a_job_that_is_cancelled_at_any_stage_leaves_nothing(store: Store) {
@@ -101,18 +102,20 @@ async fn what_is_claimed_for_deletion_stays_claimed_until_it_is_gone(store: Stor
     let given = claim_all(coordinator, "n1").await.unwrap();
     coordinator.fail_job(id, "no").await.unwrap();
     coordinator.clean_up_job(id).await.unwrap();
-    assert!(coordinator.claim_abandoned(100).await.unwrap().is_empty(), "not before the lease is over");
+    let claim = async || coordinator.claim_unneeded(Room::Any(100)).await.unwrap();
+    assert_eq!(claim().await.file_sets, 0, "not before the lease is over");
     store.clock.advance_ms(LEASE_MS);
-    let keys = |claimed: &[elanus_meta::Claimed]| {
-        let mut keys: Vec<_> = claimed.iter().flat_map(|one| &one.permits).map(|permit| permit.key().clone()).collect();
+    let keys = |claimed: &elanus_meta::Claimed| {
+        let mut keys: Vec<_> = claimed.permits.iter().map(|permit| permit.key().clone()).collect();
         keys.sort();
         keys
     };
     let mut planned: Vec<_> = given.iter().flat_map(|task| &task.files).map(|file| file.target.clone()).collect();
     planned.sort();
-    let claimed = coordinator.claim_abandoned(100).await.unwrap();
-    assert_eq!(keys(&claimed), planned);
-    assert_eq!(keys(&coordinator.claim_abandoned(100).await.unwrap()), planned, "a sweeper died");
+    let died = claim().await;
+    assert_eq!(keys(&died), planned);
+    let claimed = claim().await;
+    assert_eq!(keys(&claimed), planned, "a sweeper died");
     let known = store.meta.known_objects(None, 1_000).await.unwrap();
     assert!(
         known
@@ -124,13 +127,11 @@ async fn what_is_claimed_for_deletion_stays_claimed_until_it_is_gone(store: Stor
     assert!(!live.abandoned && live.size.is_some() && live.checksum.is_some());
     let after = store.meta.known_objects(Some(&known[0].key), 1_000).await.unwrap();
     assert_eq!(after, known[1..]);
-    let ids: Vec<FileSetId> = claimed.iter().map(|one| one.file_set).collect();
-    for _ in 0..2 {
-        coordinator.mark_gone(&ids).await.unwrap();
-    }
-    assert!(coordinator.claim_abandoned(100).await.unwrap().is_empty());
-    let history = store.meta.history("file_set", ids[0].0).await.unwrap();
-    assert_eq!(history.iter().map(|line| line.event.as_str()).collect::<Vec<_>>(), ["claim", "objects_gone"]);
+    let gone = async |claim| coordinator.mark_gone(claim).await.unwrap();
+    assert_eq!((gone(claimed.claim).await, gone(claimed.claim).await), (claimed.file_sets, 0));
+    assert_eq!(claim().await.file_sets, 0);
+    let audit = store.meta.gc_audit(Some(&planned[0]), None, 10).await.unwrap();
+    assert_eq!(audit.iter().map(|line| line.action.as_str()).collect::<Vec<_>>(), ["gone", "claim"], "newest first");
     assert_eq!(coordinator.clean_up_job(id).await.unwrap(), CleanUp::Done);
 }
 
@@ -144,12 +145,12 @@ async fn the_intents_of_a_lost_writer_are_deleted_and_no_others(store: Store) {
     assert_eq!(store.coordinator.expire_intents(10).await.unwrap(), 0);
     store.clock.advance_ms(1);
     assert_eq!(store.coordinator.expire_intents(10).await.unwrap(), 1);
-    let claimed = store.coordinator.claim_abandoned(10).await.unwrap();
-    assert_eq!(claimed.len(), 1);
-    assert_eq!((claimed[0].file_set, claimed[0].permits[0].key()), (lost[0].file_set, &lost[0].key));
+    let claimed = store.coordinator.claim_unneeded(Room::Any(10)).await.unwrap();
+    assert_eq!(claimed.file_sets, 1);
+    assert_eq!((claimed.permits[0].file_set(), claimed.permits[0].key()), (lost[0].file_set, &lost[0].key));
     assert!(store.is_intent(&kept[0]).await);
-    let unclaimed = store.coordinator.mark_gone(&[kept[0].planned.file_set]).await;
-    assert!(matches!(unclaimed, Err(MetaError::Corrupt(_))), "{unclaimed:?}");
+    assert_eq!(store.coordinator.mark_gone(claimed.claim + 100).await.unwrap(), 0, "nobody claimed that");
+    assert!(store.is_intent(&kept[0]).await);
 }
 
 async fn a_coordinator_that_was_replaced_is_fenced_in_everything_it_does(store: Store) {
@@ -187,8 +188,19 @@ async fn a_coordinator_that_was_replaced_is_fenced_in_everything_it_does(store: 
     assert_fenced(old.expire_tasks().await);
     assert_fenced(old.expire_intents(1).await);
     assert_fenced(old.expire_other_owners(&[]).await);
-    assert_fenced(old.claim_abandoned(1).await);
-    assert_fenced(old.mark_gone(&[FileSetId(1)]).await);
+    assert_fenced(old.claim_unneeded(Room::Any(1)).await);
+    assert_fenced(old.mark_gone(1).await);
+    assert_fenced(old.release_snapshot(record.id, 1).await);
+    assert_fenced(old.release_collection(books, 1).await);
+    assert_fenced(old.pause_gc(None, LATER_MS, "ada").await);
+    assert_fenced(old.resume_gc(None, None, "ada").await);
+    assert_fenced(old.hold_gc(books, None, "why", "ada").await);
+    assert_fenced(old.lift_hold(1, "ada").await);
+    assert_fenced(old.freeze_gc("why", "ada").await);
+    assert_fenced(old.thaw_gc("ada").await);
+    assert_fenced(old.plan_gc("ada").await);
+    assert_fenced(old.begin_apply(1, "ada").await);
+    assert_fenced(old.undo_collection(books, None, "ada").await);
     assert_fenced(old.create_collection(new_collection("other")).await);
     let unplanned = submit(&new, books, "copy2").await.id;
     assert_fenced(old.plan_job(unplanned, BOUNDS).await);

@@ -5,7 +5,7 @@ use elanus_meta::model::{
     Assignment, CleanUp, CollectionKey, Created, FilePlace, JobRecord, ManifestRecord, NewRestore, NewSnapshot,
     RestoreOptions, SnapshotFiles, SnapshotRecord, StoredObject, TaskBounds, TaskMessage, Totals,
 };
-use elanus_meta::{CommitHook, Coordinator, Meta, MetaError, Result, SnapshotFilesPlan};
+use elanus_meta::{CommitHook, Coordinator, Meta, MetaError, Result, Room, SnapshotFilesPlan};
 use elanus_types::schema::{CollectionDefinition, IndexInfo, PartitionInfo};
 use elanus_types::{
     Checksum, CollectionId, FieldId, FileSetId, IndexId, JobId, PartitionId, RestoreMode, Shard, Timestamp,
@@ -162,14 +162,12 @@ pub(crate) async fn finish_all(coordinator: &Coordinator) -> Result<()> {
 pub(crate) async fn sweep(coordinator: &Coordinator) -> Result<usize> {
     let mut swept = 0;
     loop {
-        let claimed = coordinator.claim_abandoned(4).await?;
-        if claimed.is_empty() {
+        let claimed = coordinator.claim_unneeded(Room::Any(4)).await?;
+        if claimed.file_sets == 0 {
             return Ok(swept);
         }
-        assert!(claimed.iter().all(|one| !one.permits.is_empty()));
-        let ids: Vec<FileSetId> = claimed.iter().map(|one| one.file_set).collect();
-        swept += ids.len();
-        coordinator.mark_gone(&ids).await?;
+        assert!(claimed.permits.len() as u64 >= claimed.file_sets);
+        swept += coordinator.mark_gone(claimed.claim).await? as usize;
     }
 }
 
@@ -296,7 +294,7 @@ pub(crate) async fn assert_quiet(url: &str) {
         (
             "live file sets that are referenced otherwise than they say",
             "SELECT COUNT(*) FROM file_sets f WHERE state = 'live' AND refs <> \
-             (SELECT COUNT(*) FROM memberships m WHERE m.file_set_id = f.file_set_id) + \
+             (SELECT COUNT(*) FROM memberships m WHERE m.file_set_id = f.file_set_id AND m.release_id IS NULL) + \
              (SELECT COUNT(*) FROM snapshot_file_sets s WHERE s.file_set_id = f.file_set_id)",
         ),
         (

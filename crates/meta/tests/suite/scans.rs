@@ -1,6 +1,7 @@
 //! Scans for orphans (OR-), the freeze of deletes, and what scrub finds in the metadata.
 
 use crate::store::Store;
+use elanus_meta::Room;
 use elanus_meta::facts::Finding;
 use elanus_meta::scans::{Orphan, OrphanRule, ScanCounts, ScanState};
 use elanus_types::{FileSetId, ObjectKey, SegmentId, SnapshotId};
@@ -48,16 +49,15 @@ async fn or_2_and_5_what_two_scans_saw_unchanged_is_queued_once(store: Store) {
     let known = store.meta.known_objects(None, 1_000).await.unwrap();
     assert!(known.iter().all(|object| object.file_set_state == "queued" && object.abandoned));
     assert_eq!(known.len(), 698);
-    let claimed = store.coordinator.claim_abandoned(1_000).await.unwrap();
-    assert_eq!(claimed.iter().map(|claim| claim.permits.len()).sum::<usize>(), 698);
-    let gone: Vec<FileSetId> = claimed.iter().map(|claim| claim.file_set).collect();
-    store.coordinator.mark_gone(&gone).await.unwrap();
+    let claimed = store.coordinator.claim_unneeded(Room::Any(1_000)).await.unwrap();
+    assert_eq!((claimed.permits.len(), claimed.file_sets), (698, 698));
+    store.coordinator.mark_gone(claimed.claim).await.unwrap();
     // A tombstone's key goes to the file set that is to be deleted.
     scan(&store, &many[5..6]).await;
     store.clock.advance_ms(1_000);
     scan(&store, &many[5..6]).await;
     assert_eq!(store.coordinator.queue_orphans(RULE, 500).await.unwrap(), 1);
-    assert_eq!(store.coordinator.claim_abandoned(1_000).await.unwrap().len(), 1);
+    assert_eq!(store.coordinator.claim_unneeded(Room::Any(1_000)).await.unwrap().file_sets, 1);
 }
 
 async fn or_2_what_became_known_since_is_not_queued(store: Store) {
@@ -72,16 +72,23 @@ async fn or_2_what_became_known_since_is_not_queued(store: Store) {
 }
 
 async fn while_deletes_are_frozen_nothing_is_claimed(store: Store) {
+    let lost = [orphan("lost", 1, Some(FileSetId(7)))];
+    scan(&store, &lost).await;
+    store.clock.advance_ms(1_000);
+    scan(&store, &lost).await;
+    assert_eq!(store.coordinator.queue_orphans(RULE, 500).await.unwrap(), 1);
+    let claim = async || store.coordinator.claim_unneeded(Room::Any(10)).await.unwrap().file_sets;
     store.coordinator.freeze_deletes("scan", "an object is gone").await.unwrap();
     store.coordinator.freeze_deletes("other", "doubt").await.unwrap();
     store.coordinator.freeze_deletes("scan", "two objects are gone").await.unwrap();
-    let error = store.coordinator.claim_abandoned(10).await.unwrap_err();
-    assert!(error.to_string().contains("deletes are frozen"), "{error}");
+    let freezes = store.meta.delete_freezes().await.unwrap();
+    assert_eq!(freezes.iter().map(|freeze| freeze.why.as_str()).collect::<Vec<_>>(), ["doubt", "two objects are gone"]);
+    assert_eq!(claim().await, 0);
     assert!(store.coordinator.thaw_deletes("scan").await.unwrap());
     assert!(!store.coordinator.thaw_deletes("scan").await.unwrap());
-    store.coordinator.claim_abandoned(10).await.unwrap_err();
+    assert_eq!(claim().await, 0);
     store.coordinator.thaw_deletes("other").await.unwrap();
-    assert!(store.coordinator.claim_abandoned(10).await.unwrap().is_empty());
+    assert_eq!(claim().await, 1);
 }
 
 async fn i_7_references_that_are_counted_too_low_are_found_and_counted_again(store: Store) {

@@ -1,0 +1,32 @@
+//! Garbage collection in the metadata: what is released, what waits for deletion, what keeps it, and what is claimed.
+//!
+//! * [`release`]: dropped snapshots and collections give their references back, in chunks.
+//! * [`claim`]: queued → deleting → gone; the only place where permits to delete are made.
+//! * [`brakes`]: freeze, pauses, holds, circuit breaker.
+//! * [`look`]: what waits, why an object is kept, what was done.
+//! * [`plans`]: what an operator saw and may apply.
+//! * [`readers`]: timestamps that query nodes read at.
+//! * [`recount`]: whether references are what the metadata say they are.
+//! * [`retention`]: the end of rows that nobody needs.
+//! * [`undo`]: a dropped collection comes back from the queue.
+
+pub(crate) mod audit;
+pub(crate) mod brakes;
+mod claim;
+mod look;
+mod plans;
+mod readers;
+mod recount;
+mod release;
+mod retention;
+mod undo;
+
+pub use audit::AuditRecord;
+pub use brakes::{HoldRecord, PauseRecord};
+pub use claim::{Claimed, Room};
+pub use elanus_lifecycle::breaker::Amount;
+pub use look::{BreakerRecord, GcStatus, KeptRecord, WhyRecord};
+pub use plans::{PlanItem, PlanRecord};
+pub use recount::Recounted;
+pub use release::{Progress, Waiting};
+pub use retention::{Forgotten, Retention};
