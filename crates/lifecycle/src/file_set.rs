@@ -9,7 +9,7 @@
 //!   ╰────────────────── abandon ──────────────╯
 //! ```
 //!
-//! What a scan of the store finds and nothing knows begins as `Queued` ([`FileSet::orphan`]).
+//! What a scan of the store finds and nothing knows begins as `Queued`.
 //!
 //! FS-1  An object is deleted only while its file set is `Deleting`: only then are there permits.
 //! FS-2  `Deleting` and `Gone` never return to `Intent`, `Live` or `Queued`; `claimed_ever` never clears.
