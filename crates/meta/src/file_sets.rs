@@ -10,7 +10,7 @@ use crate::error::{MetaError, Result};
 use crate::machines::refused;
 use crate::model::{FileKind, StoredObject};
 use crate::rows::{bigint, kind_label};
-use elanus_lifecycle::file_set::{Columns, Effect, Event, FileSet};
+use elanus_lifecycle::file_set::{Columns, Effect, Event, FileSet, MACHINE};
 use elanus_lifecycle::{CorruptRow, Step};
 use elanus_types::{CollectionId, FileSetId, JobId, NodeId, ObjectKey, SnapshotId, TaskId, Timestamp};
 use sqlx::Row;

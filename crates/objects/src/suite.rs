@@ -281,22 +281,6 @@ async fn os_12_of_puts_that_meet_one_content_wins(store: Store) {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_promise_that_is_written_is_checked() {
-        let source = include_str!("suite.rs");
-        let documented = source.lines().filter(|line| line.starts_with("//! OS-")).count();
-        let written = source.lines().filter(|line| line.starts_with("async fn os_")).count();
-        assert_eq!((documented, written), (PROMISES.len(), PROMISES.len()));
-        for (n, promise) in PROMISES.iter().enumerate() {
-            assert!(promise.name.starts_with(&format!("os_{}_", n + 1)), "{promise:?}");
-        }
-    }
-}
-
 async fn os_13_pages_are_the_listing_in_order(store: Store) {
     let names =
         ["c/a", "c/a-b/c", "c/a.b", "c/d/e/f", "c/d/e/g", "c/d/ee/f", "c/d0", "c/z", "c-d/a", "c.d", "c0/a", "b/z"];
@@ -322,4 +306,20 @@ async fn os_13_pages_are_the_listing_in_order(store: Store) {
         assert_eq!(pages, expected, "pages of {limit}");
     }
     assert!(store.list_page(&key("nothing"), None, 10).await.expect("a listing succeeds").is_empty());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_promise_that_is_written_is_checked() {
+        let source = include_str!("suite.rs");
+        let documented = source.lines().filter(|line| line.starts_with("//! OS-")).count();
+        let written = source.lines().filter(|line| line.starts_with("async fn os_")).count();
+        assert_eq!((documented, written), (PROMISES.len(), PROMISES.len()));
+        for (n, promise) in PROMISES.iter().enumerate() {
+            assert!(promise.name.starts_with(&format!("os_{}_", n + 1)), "{promise:?}");
+        }
+    }
 }
