@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use elanus_scenarios::{milvus::Milvus, rows::Row};
-use elanus_testkit::{Ended, Server, elanus};
+use elanus_testkit::{Ended, Server, elanus, get};
 use serde_json::{Value, json};
 use std::{
     fs,
@@ -310,6 +310,44 @@ async fn ctrl_c_ends_the_wait_and_not_the_job() {
     let jobs = operator.json("job list --target target").await;
     assert_eq!(jobs[0]["state"], "copying", "{jobs}");
     operator.text(&format!("job cancel {}", jobs[0]["job_id"])).await;
+async fn a_scan_finds_what_nothing_knows_and_what_is_missing() {
+    let operator = Operator::start().await;
+    let [file] = <[PathBuf; 1]>::try_from(row_files(operator.server.data())).unwrap();
+    let foreign = file.with_file_name("foreign.parquet");
+    fs::write(&foreign, "not ours").unwrap();
+    assert!(operator.text("gc scan --last").await.contains("no scan"));
+    let scan = operator.json("gc scan").await;
+    assert_eq!(
+        (&scan["state"], &scan["unknown"], &scan["missing"]),
+        (&json!("complete"), &json!(1), &json!(0)),
+        "{scan}"
+    );
+    assert_eq!((&scan["held"], &scan["freezes"]), (&json!(false), &json!([])));
+    let orphans = operator.json("gc orphans").await;
+    assert_eq!((&orphans[0]["state"], &orphans[0]["scans"]), (&json!("unknown"), &json!(1)), "{orphans}");
+    assert!(foreign.ends_with(orphans[0]["key"].as_str().unwrap()));
+    operator.fails("gc orphans --allow-unknown all", 2, "nobody can be asked").await;
+    operator.fails("gc orphans --accept-scan 1 --yes", 2, "not held").await;
+    assert_eq!(operator.json("gc orphans --allow-unknown all --yes").await["allowed"], 1);
+    assert_eq!(operator.json("gc orphans").await[0]["state"], "candidate");
+
+    let bytes = fs::read(&file).unwrap();
+    fs::remove_file(&file).unwrap();
+    let missing = operator.run("gc scan").await;
+    assert!(
+        missing.code == Some(1) && missing.stdout.contains("deletes are frozen by scan: 1 live objects"),
+        "{missing:?}"
+    );
+    let (status, health) = get(operator.server.management(), "/healthz").await.unwrap();
+    assert!(status == 200 && health.starts_with("degraded\ndeletes: frozen by scan: "), "{status} {health}");
+    assert_eq!(get(operator.server.management(), "/healthz/strict").await.unwrap().0, 503);
+    assert_eq!(operator.run("gc reconcile").await.code, Some(1));
+    operator.fails("gc reconcile --apply --yes", 2, "deletes stay frozen: 1 live objects").await;
+
+    fs::write(&file, bytes).unwrap();
+    assert_eq!(operator.json("gc scan").await["freezes"], json!([]));
+    assert_eq!(get(operator.server.management(), "/healthz").await.unwrap(), (200, "OK\n".to_owned()));
+    assert!(foreign.exists());
 }
 
 #[tokio::test]

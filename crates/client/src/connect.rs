@@ -1,6 +1,6 @@
 //! From an address to a client.
 
-use crate::{ClientError, Collections, Databases, ErrorKind, Gc, Jobs, Result, Scrub, Snapshots, Trash};
+use crate::{ClientError, Collections, Databases, ErrorKind, Gc, Jobs, Result, Scans, Scrub, Snapshots, Trash};
 use elanus_proto::{
     admin::admin_client::AdminClient,
     milvus::milvus_service_client::MilvusServiceClient,
@@ -84,6 +84,12 @@ impl Client {
     #[must_use]
     pub fn trash(&self) -> Trash<'_> {
         Trash(self)
+    }
+
+    /// Scans of the object store for objects that nothing knows.
+    #[must_use]
+    pub fn scans(&self) -> Scans<'_> {
+        Scans(self)
     }
 
     /// The garbage collector.

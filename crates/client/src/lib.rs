@@ -20,6 +20,7 @@ mod databases;
 mod error;
 mod gc;
 mod jobs;
+mod scans;
 mod scrub;
 mod snapshot_reads;
 mod snapshots;
@@ -29,8 +30,10 @@ pub use collections::Collections;
 pub use connect::{Builder, Client};
 pub use databases::Databases;
 pub use elanus_proto::admin::{
-    CollectionDetail, GcAmount, GcAuditLine, GcHold, GcPause, GcPlan, GcPlanItem, GcRun, GcStatus, GcWhy, ScrubReport,
+    CollectionDetail, GcAmount, GcAuditLine, GcHold, GcPause, GcPlan, GcPlanItem, GcRun, GcStatus, GcWhy,
 };
+pub use elanus_proto::admin::{DeleteFreeze, ListScansResponse, Orphan, ReconcileReport, Scan};
+pub use elanus_proto::admin::{ScrubFinding, ScrubReport};
 pub use elanus_proto::datacoord::{
     Collection, JobError, JobHistoryLine, Pin, RestoreJob, Rollback, Snapshot, Statistics, TrashedCollection,
 };
@@ -39,6 +42,7 @@ pub use elanus_types::RestoreMode;
 pub use error::{ClientError, ErrorKind, Result};
 pub use gc::{Gc, GcCollection};
 pub use jobs::{Jobs, ListJobs};
+pub use scans::{Allow, Scans};
 pub use scrub::Scrub;
 pub use snapshot_reads::QuerySnapshot;
 pub use snapshots::{CreateSnapshot, PinSnapshot, RestoreSnapshot, Snapshots};

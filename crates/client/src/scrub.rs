@@ -22,6 +22,18 @@ impl<'c> Scrub<'c> {
         self
     }
 
+    /// How deep it looks: `metadata`, `presence` (the default) or `checksum`.
+    pub fn level(mut self, level: impl Into<String>) -> Self {
+        self.request.level = level.into();
+        self
+    }
+
+    /// Repairs what can be repaired without loss.
+    pub fn repair(mut self, yes: bool) -> Self {
+        self.request.repair = yes;
+        self
+    }
+
     /// Runs it. Takes as long as listing (with checksums: reading) the whole store does.
     ///
     /// # Errors

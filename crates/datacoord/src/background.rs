@@ -28,6 +28,10 @@ pub const INTENT_EXPIRE: &str = "intent.expire";
 pub const SEGMENT_SEAL: &str = "segment.seal";
 /// Deletes the objects of what nothing needs.
 pub const SWEEP: &str = "sweep";
+/// Counts what waits for deletion and what keeps it, for metrics.
+pub const GC_MEASURE: &str = "gc.measure";
+/// Looks for objects that nothing knows.
+pub const GC_SCAN: &str = "gc.scan";
 /// Gives back the references of what was dropped.
 pub const GC_RELEASE: &str = "gc.release";
 /// Compares references with what refers.
@@ -55,6 +59,8 @@ pub(crate) fn register(parts: &Parts) {
     spawn(PIN_EXPIRE,        "pins that ended",                        60, |p| Box::pin(snapshot::expire_pins(p)));
     spawn(INTENT_EXPIRE,     "intents whose lease ended",              5,  |p| Box::pin(gc::expire_intents(p)));
     spawn(SEGMENT_SEAL,      "segments that grow for too long",        60, |p| Box::pin(segment::seal(p)));
+    spawn(GC_MEASURE,        "nothing: it counts, for metrics",        60, |p| Box::pin(gc::measure(p)));
+    spawn(GC_SCAN,           "orphans, where a scan is due",           600, |p| Box::pin(gc::scan(p)));
     spawn(GC_RELEASE,        "dropped snapshots and collections",      5,  |p| Box::pin(gc::release(p)));
     spawn(SWEEP,             "queued file sets that nothing keeps",    5,  |p| Box::pin(gc::sweep(p)));
     spawn(GC_RECOUNT,        "references that are not what they say",  3600, |p| Box::pin(gc::recount(p)));

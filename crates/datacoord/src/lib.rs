@@ -9,15 +9,18 @@
 //! * [`Workers`]: how data nodes are reached, inside the process or on the network.
 //! * `rollback`: a collection goes back in place to one of its snapshots.
 //! * `restore`: checker and scheduler of restore jobs.
-//! * `gc`: releases what was dropped, deletes what nothing needs.
+//! * [`rebuild`]: collections from the snapshots in the bucket, when the metadata is lost. Needs no coordinator.
+//! * `gc`: releases what was dropped, deletes what nothing needs; scan for orphans, scrub.
 
 pub mod background;
 mod gc;
+pub mod rebuild;
 mod restore;
 mod rollback;
 mod segment;
 mod service;
 mod snapshot;
+mod stored;
 mod wake;
 mod workers;
 
@@ -54,6 +57,12 @@ pub struct DataCoordConfig {
     pub snapshot_lease_ms: i64,
     /// A dropped collection can be brought back for so long, in milliseconds; 0: it cannot.
     pub trash_retention_ms: i64,
+    /// Between two scans for orphans, in milliseconds.
+    pub scan_interval_ms: i64,
+    /// Between the first and the last scan that saw an orphan, before it is deleted, in milliseconds.
+    pub orphan_gap_ms: i64,
+    /// An orphan that was written later is not deleted, in milliseconds.
+    pub orphan_age_ms: i64,
     /// What lost its last reference is deleted so much later, in milliseconds. Longer than every read takes, and than the
     /// age of the oldest backup of the metadata that should be of use.
     pub gc_drop_tolerance_ms: i64,
@@ -79,6 +88,9 @@ impl Default for DataCoordConfig {
             job_retention_ms: 3 * HOUR_MS,
             snapshot_lease_ms: 30_000,
             trash_retention_ms: 24 * HOUR_MS,
+            scan_interval_ms: 168 * HOUR_MS,
+            orphan_gap_ms: 24 * HOUR_MS,
+            orphan_age_ms: 168 * HOUR_MS,
             gc_drop_tolerance_ms: 24 * HOUR_MS,
             gc_tombstones_ms: 48 * HOUR_MS,
             history_retention_ms: 30 * 24 * HOUR_MS,

@@ -9,6 +9,8 @@
 //!   ╰────────────────── abandon ──────────────╯
 //! ```
 //!
+//! What a scan of the store finds and nothing knows begins as `Queued`.
+//!
 //! FS-1  An object is deleted only while its file set is `Deleting`: permits come from its row, see [`crate::permit`].
 //! FS-2  `Deleting` and `Gone` never return to `Intent`, `Live` or `Queued`; `claimed_ever` never clears.
 //! FS-3  Only `Live` has references, and always at least one: the last release queues in the same step.
@@ -62,6 +64,8 @@ pub enum Reason {
     Abandoned,
     /// Its last reference was released.
     Released,
+    /// Scans of the store found its object, and nothing knew it.
+    Orphan,
 }
 
 /// What can happen to a file set.
@@ -130,7 +134,8 @@ pub enum Effect {
     DeleteObjects,
 }
 
-/// A file set. Fields are private: a state comes from [`FileSet::intent`], [`FileSet::step`] or the stored row.
+/// A file set. Fields are private: a state comes from [`FileSet::intent`], [`FileSet::orphan`], [`FileSet::step`] or the
+/// stored row.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct FileSet {
     pub(crate) state: State,
@@ -143,6 +148,13 @@ impl FileSet {
     #[must_use]
     pub fn intent(owner: NodeId, lease_until_ms: i64) -> Self {
         Self { state: State::Intent { owner, lease_until_ms }, ever_live: false, claimed_ever: false }
+    }
+
+    /// Objects that scans of the store found and that nothing knows. They never were live, so there is no way back (FS-4).
+    #[must_use]
+    pub fn orphan(not_before_ms: i64) -> Self {
+        let state = State::Queued { not_before_ms, reason: Reason::Orphan };
+        Self { state, ever_live: false, claimed_ever: false }
     }
 
     /// Where it is in its life.
@@ -306,7 +318,7 @@ impl FileSet {
 
     fn flags_fit(&self) -> bool {
         match self.state {
-            State::Intent { .. } | State::Queued { reason: Reason::Abandoned, .. } => {
+            State::Intent { .. } | State::Queued { reason: Reason::Abandoned | Reason::Orphan, .. } => {
                 !self.ever_live && !self.claimed_ever
             }
             State::Live { .. } | State::Queued { reason: Reason::Released, .. } => self.ever_live && !self.claimed_ever,
@@ -317,7 +329,7 @@ impl FileSet {
 
 impl Reason {
     fn from_label(label: &str) -> Option<Self> {
-        [Self::Abandoned, Self::Released].into_iter().find(|reason| reason.label() == label)
+        [Self::Abandoned, Self::Released, Self::Orphan].into_iter().find(|reason| reason.label() == label)
     }
 }
 
@@ -332,6 +344,7 @@ labels!(State {
 labels!(Reason {
     Self::Abandoned => "abandoned",
     Self::Released => "released",
+    Self::Orphan => "orphan",
 });
 
 labels!(Brake {
@@ -463,7 +476,8 @@ mod tests {
     #[test]
     fn fs_1_to_8_no_order_of_messages_breaks_the_invariants() {
         let collected = FileSet::from_columns(&stored("deleting", 0, true, true)).unwrap();
-        let start = [(FileSet::intent(node("owner"), 5), 0, false), (collected, 0, true)];
+        let orphan = FileSet::orphan(NOT_BEFORE);
+        let start = [(FileSet::intent(node("owner"), 5), 0, false), (collected, 0, true), (orphan, 0, false)];
         let worlds = every_world(start, |world| {
             let (file_set, memberships, _) = world;
             assert_eq!(file_set.refs(), *memberships, "every membership is one reference: {world:?}");
@@ -500,6 +514,7 @@ mod tests {
             stored("queued", 0, true, false),
             Columns { refs: 1, ..queued.clone() },
             Columns { reason: Some("abandoned".into()), ..queued.clone() },
+            Columns { reason: Some("orphan".into()), ..queued.clone() },
             Columns { reason: Some("tired".into()), ..queued.clone() },
             Columns { owner: Some("n".into()), ..queued.clone() },
         ];

@@ -216,6 +216,7 @@ impl Db {
             now_ms: self.clock.now_ms(),
             hook: if writes { self.hook.clone() } else { None },
             outbox: None,
+            moves: Vec::new(),
             wake: self.outbox.clone(),
             _turn: turn,
         }
@@ -231,6 +232,15 @@ impl Db {
     }
 }
 
+/// The same move of so many machines.
+struct Moves {
+    machine: &'static str,
+    from: String,
+    to: String,
+    event: &'static str,
+    number: u64,
+}
+
 /// One transaction; dropped without [`Tx::commit`] it changes nothing.
 pub(crate) struct Tx {
     inner: Transaction<'static, Any>,
@@ -243,9 +253,19 @@ pub(crate) struct Tx {
     pub(crate) now_ms: i64,
     hook: Option<Arc<dyn CommitHook>>,
     pub(crate) outbox: Option<i64>,
+    /// Moves of machines, counted when they are committed.
+    moves: Vec<Moves>,
     wake: Arc<tokio::sync::Notify>,
     /// Last: over when the transaction has been given up.
     _turn: Turn,
+}
+
+impl Moves {
+    fn count(self) {
+        let Self { machine, from, to, event, number } = self;
+        let name = crate::machines::transitions_metric(machine);
+        metrics::counter!(name, "from" => from, "to" => to, "event" => event).increment(number);
+    }
 }
 
 impl Tx {
@@ -341,6 +361,18 @@ impl Tx {
         rows: impl IntoIterator<Item = R>,
         bind: impl Fn(&mut AnyArguments, R),
     ) -> Pin<Box<dyn Future<Output = Result<()>> + Send + '_>> {
+        self.upsert_many(head, "", columns, rows, bind)
+    }
+
+    /// As [`Tx::insert_many`], with what follows the values, as `ON CONFLICT …`.
+    pub(crate) fn upsert_many<R>(
+        &mut self,
+        head: &'static str,
+        tail: &'static str,
+        columns: usize,
+        rows: impl IntoIterator<Item = R>,
+        bind: impl Fn(&mut AnyArguments, R),
+    ) -> Pin<Box<dyn Future<Output = Result<()>> + Send + '_>> {
         let per_statement = PARAMETERS_MAX / columns;
         let mut statements = Vec::new();
         let mut rows = rows.into_iter().peekable();
@@ -358,6 +390,7 @@ impl Tx {
                 sql.push(')');
                 bind(&mut arguments, row);
             }
+            sql.push_str(tail);
             // Kept prepared only where the same number of rows comes again and again.
             statements.push(sqlx::query_with(AssertSqlSafe(sql), arguments).persistent(rows_num <= KEPT_ROWS_MAX));
         }
@@ -395,6 +428,14 @@ impl Tx {
         Ok(())
     }
 
+    /// Counts a move of `number` machines, once this transaction is committed.
+    pub(crate) fn moved(&mut self, machine: &'static str, from: &str, to: &str, event: &'static str, number: u64) {
+        if number > 0 {
+            let (from, to) = (from.to_owned(), to.to_owned());
+            self.moves.push(Moves { machine, from, to, event, number });
+        }
+    }
+
     /// Makes everything durable.
     pub(crate) async fn commit(self) -> Result<()> {
         if let Some(hook) = &self.hook {
@@ -407,6 +448,7 @@ impl Tx {
         if self.outbox.is_some() {
             self.wake.notify_one();
         }
+        self.moves.into_iter().for_each(|moves| moves.count());
         match &self.hook {
             Some(hook) => hook.after(),
             None => Ok(()),

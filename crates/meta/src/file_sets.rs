@@ -10,7 +10,7 @@ use crate::error::{MetaError, Result};
 use crate::machines::refused;
 use crate::model::{FileKind, StoredObject};
 use crate::rows::{bigint, kind_label};
-use elanus_lifecycle::file_set::{Columns, Effect, Event, FileSet};
+use elanus_lifecycle::file_set::{Columns, Effect, Event, FileSet, MACHINE};
 use elanus_lifecycle::{CorruptRow, Step};
 use elanus_types::{CollectionId, FileSetId, JobId, NodeId, ObjectKey, SnapshotId, TaskId, Timestamp};
 use sqlx::Row;
@@ -113,6 +113,7 @@ pub(crate) async fn write_step(
     add(&mut arguments, id.0);
     add(&mut arguments, before.refs());
     tx.execute_exactly(1, "a file set", update_file_sets!("file_set_id = $10 AND refs = $11"), arguments).await?;
+    tx.moved(MACHINE, before.label(), after.label(), event.name(), 1);
     Ok(step)
 }
 
@@ -223,7 +224,9 @@ pub(crate) async fn abandon(tx: &mut Tx, which: Abandon<'_>, not_before_ms: i64)
             )
         }
     };
-    tx.execute(sql, arguments).await
+    let abandoned = tx.execute(sql, arguments).await?;
+    tx.moved(MACHINE, "intent", "queued", Event::Abandon { not_before_ms }.name(), abandoned);
+    Ok(abandoned)
 }
 
 /// The planned file sets of a job's tasks → live with one reference each, set-based; exactly `expected`.
@@ -242,7 +245,9 @@ pub(crate) async fn commit_job(tx: &mut Tx, job: JobId, expected: u64) -> Result
         ),
         arguments,
     )
-    .await
+    .await?;
+    tx.moved(MACHINE, "intent", "live", Event::Commit { by }.name(), expected);
+    Ok(())
 }
 
 /// One more reference for each of the `expected` manifests of a snapshot, set-based. False, and nothing changed, when one

@@ -42,6 +42,7 @@ pub(crate) struct Told<'t> {
 pub(crate) async fn record(tx: &mut Tx, told: &Told<'_>) -> Result<i64> {
     let history_id = tx.allocate_ids(1).await?;
     let now_ms = tx.now_ms;
+    tx.moved(told.machine, told.from, told.to, told.event, 1);
     tx.execute(
         "INSERT INTO history (history_id, at_ms, machine, subject_id, event, from_state, to_state, detail) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",

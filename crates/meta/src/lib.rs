@@ -17,7 +17,9 @@ mod databases;
 mod db;
 mod definitions;
 mod error;
+pub mod facts;
 mod file_sets;
+pub mod gauges;
 mod gc;
 mod history;
 mod lease;
@@ -28,10 +30,12 @@ pub mod model;
 mod outbox;
 mod pins;
 mod reads;
+pub mod rebuild;
 mod restore;
 mod rollback;
 mod roots;
 mod rows;
+pub mod scans;
 mod segments;
 mod snapshots;
 mod tasks;
@@ -70,6 +74,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (3, "roots", include_str!("../migrations/0003_roots.sql")),
     (4, "workers", include_str!("../migrations/0004_workers.sql")),
     (5, "catalog", include_str!("../migrations/0005_catalog.sql")),
+    (6, "scan", include_str!("../migrations/0006_scan.sql")),
 ];
 
 /// What was released waits so long before it is deleted, unless [`Coordinator::with_drop_tolerance`] says otherwise.

@@ -31,6 +31,11 @@ pub(crate) fn readable<T>(rows: &[AnyRow], read: impl Fn(&AnyRow) -> Result<T>) 
     Ok(things)
 }
 
+/// Moves of this machine, with the labels `from`, `to` and `event`.
+pub(crate) fn transitions_metric(machine: &'static str) -> String {
+    format!("elanus_{machine}_transitions_total")
+}
+
 impl From<CorruptRow> for MetaError {
     fn from(row: CorruptRow) -> Self {
         Self::Corrupt(row.to_string())

@@ -374,6 +374,8 @@ pub struct OutboxEvent {
 pub struct KnownObject {
     /// Its key.
     pub key: ObjectKey,
+    /// The file set that it belongs to.
+    pub file_set: FileSetId,
     /// Unknown until it is written.
     pub size: Option<u64>,
     /// Unknown until it is written.

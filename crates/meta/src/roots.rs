@@ -92,6 +92,7 @@ impl Meta {
     ) -> Result<(Coordinator, i64)> {
         let mut tx = self.db.write().await?;
         tx.lock_coordination().await?;
+        crate::rebuild::require_whole(&mut tx).await?;
         let row = tx
             .one(
                 "UPDATE coordinator SET epoch = CASE WHEN epoch > $1 THEN epoch ELSE $1 END + 1, holder = $2 \

@@ -46,6 +46,10 @@ macro_rules! select_snapshots {
     };
 }
 
+/// Of every collection, in the order of their ids.
+pub(crate) const COMMITTED_AFTER: &str =
+    select_snapshots!("s.state = 'committed' AND s.snapshot_id > $2 ORDER BY s.snapshot_id LIMIT $3");
+
 /// A snapshot as its row says.
 pub(crate) struct SnapshotRow {
     pub(crate) record: SnapshotRecord,
@@ -470,7 +474,7 @@ fn unknown(id: SnapshotId) -> MetaError {
 }
 
 impl SnapshotRow {
-    fn read(row: &AnyRow) -> Result<Self> {
+    pub(crate) fn read(row: &AnyRow) -> Result<Self> {
         let columns = Columns {
             state: row.try_get("state")?,
             owner: row.try_get("owner")?,

@@ -218,6 +218,17 @@ impl ObjectStore for LocalStore {
         until_error.boxed()
     }
 
+    async fn list_page(&self, folder: &ObjectKey, after: Option<&ObjectKey>, limit: usize) -> Result<Vec<ObjectInfo>> {
+        let walk = Walk { root: self.root.clone(), after: after.map(ToString::to_string), limit };
+        let folder_text = format!("{folder}/");
+        blocking(&format!("list {folder}"), move || {
+            let mut found = Vec::new();
+            walk.folder(&folder_text, &mut found)?;
+            Ok(found)
+        })
+        .await
+    }
+
     async fn delete(&self, permits: Vec<DeletePermit>) -> Result<()> {
         let paths: Vec<_> = permits.iter().map(|permit| self.path(permit.key())).collect();
         blocking(&format!("delete {} objects", paths.len()), move || delete_files(&paths)).await
@@ -255,6 +266,64 @@ fn stale_files(root: &Path, dir: &Path, before_ms: i64) -> io::Result<Vec<StaleU
         Ok(if found.len() < STALE_UPLOADS_MAX { Go::On } else { Go::Enough })
     })?;
     Ok(found)
+}
+
+/// A walk in the order of the keys, which holds the names of one folder at each depth.
+struct Walk {
+    root: PathBuf,
+    after: Option<String>,
+    limit: usize,
+}
+
+impl Walk {
+    /// Finds what is below `folder`, which ends with a slash, until there are enough.
+    fn folder(&self, folder: &str, found: &mut Vec<ObjectInfo>) -> io::Result<()> {
+        let entries = match std::fs::read_dir(self.root.join(folder)) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        let mut names = Vec::new();
+        for entry in entries {
+            let entry = entry?;
+            // What is no key was not made by Elanus, and is none of its business; staging files are among it.
+            let Some(name) = entry.file_name().to_str().map(str::to_owned) else { continue };
+            let kind = match entry.file_type()? {
+                link if link.is_symlink() => match std::fs::metadata(entry.path()) {
+                    Ok(target) => target.file_type(),
+                    Err(_) => continue,
+                },
+                kind => kind,
+            };
+            // With its slash, so that names are in the order of the keys: `a-b` before `a/b`.
+            names.push(format!("{folder}{name}{}", if kind.is_dir() { "/" } else { "" }));
+        }
+        names.sort_unstable();
+        for name in names {
+            if found.len() >= self.limit {
+                return Ok(());
+            }
+            let is_later = self.after.as_ref().is_none_or(|after| name > *after);
+            if name.ends_with('/') {
+                if is_later || self.after.as_ref().is_some_and(|after| after.starts_with(&name)) {
+                    self.folder(&name, found)?;
+                }
+            } else if is_later && let Ok(key) = ObjectKey::parse(&name) {
+                match std::fs::metadata(self.root.join(&name)) {
+                    Ok(meta) => found.push(of_file(key, &meta)?),
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn of_file(key: ObjectKey, meta: &std::fs::Metadata) -> io::Result<ObjectInfo> {
+    let since = meta.modified()?.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let modified_ms = i64::try_from(since.as_millis()).unwrap_or(i64::MAX);
+    Ok(ObjectInfo { key, size: meta.len(), modified_ms })
 }
 
 /// Runs file system calls where they may block.

@@ -11,7 +11,7 @@ use futures::{
 };
 use std::{
     collections::{BTreeMap, btree_map::Entry},
-    ops::Range,
+    ops::{Bound, Range},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -109,6 +109,16 @@ impl ObjectStore for MemoryStore {
         let below = objects.iter().filter(|(key, _)| key.as_str().starts_with(&start));
         let infos: Vec<_> = below.map(|(key, object)| Ok(object.info(key))).collect();
         stream::iter(infos).boxed()
+    }
+
+    async fn list_page(&self, folder: &ObjectKey, after: Option<&ObjectKey>, limit: usize) -> Result<Vec<ObjectInfo>> {
+        let start = format!("{folder}/");
+        let objects = self.objects();
+        let later = objects.range::<ObjectKey, _>((Bound::Excluded(after.unwrap_or(folder)), Bound::Unbounded));
+        // Before the folder's own keys come those of folders whose names only begin the same, as `a-b/c` before `a/b`.
+        let below = later.skip_while(|(key, _)| key.as_str() < start.as_str());
+        let below = below.take_while(|(key, _)| key.as_str().starts_with(&start));
+        Ok(below.take(limit).map(|(key, object)| object.info(key)).collect())
     }
 
     async fn delete(&self, permits: Vec<DeletePermit>) -> Result<()> {

@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use elanus_lifecycle::DeletePermit;
 use elanus_types::{Checksum, ObjectKey};
-use futures::stream::BoxStream;
-use std::{fmt, ops::Range};
+use futures::{TryStreamExt as _, stream::BoxStream};
+use std::{collections::BTreeMap, fmt, ops::Range};
 
 /// What a store says about one object.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -158,6 +158,28 @@ pub trait ObjectStore: Send + Sync + fmt::Debug {
     /// The objects in this folder and the folders below it, in no order; of the whole store for `None`. What is created
     /// or deleted meanwhile may be in it or not. After an error nothing follows and the listing is incomplete.
     fn list(&self, folder: Option<&ObjectKey>) -> BoxStream<'static, Result<ObjectInfo>>;
+
+    /// The objects in this folder and the folders below it whose keys come after `after`, in the order of their keys, at
+    /// most `limit` of them. Fewer are the rest. What is created or deleted meanwhile may be in it or not.
+    ///
+    /// What a store that lists in order does with one request, this default does with a whole listing in bounded memory:
+    /// a store of any size has its own.
+    ///
+    /// # Errors
+    /// When the listing fails: then nothing is known about any object.
+    async fn list_page(&self, folder: &ObjectKey, after: Option<&ObjectKey>, limit: usize) -> Result<Vec<ObjectInfo>> {
+        let mut listed = self.list(Some(folder));
+        let mut first = BTreeMap::new();
+        while let Some(info) = listed.try_next().await? {
+            if after.is_none_or(|after| info.key > *after) {
+                first.insert(info.key.clone(), info);
+                if first.len() > limit {
+                    first.pop_last();
+                }
+            }
+        }
+        Ok(first.into_values().collect())
+    }
 
     /// Deletes the objects of these permits; an absent object is success. All are attempted.
     ///

@@ -12,6 +12,7 @@
 //! OS-10  A listing has the objects of the folder, all of them, and of no folder whose name only begins the same.
 //! OS-11  A delete removes the objects of its permits and no others; what is absent is success.
 //! OS-12  Of puts that meet, one content wins, whole; who brought this content is told success, the others `Exists`.
+//! OS-13  Pages of a listing are in the order of the keys, none is longer than asked, and together they are the listing.
 
 #![expect(clippy::disallowed_methods, reason = "tests of stores have no metadata")]
 
@@ -70,6 +71,7 @@ promises! {
     os_10_a_listing_has_exactly_the_folder,
     os_11_a_delete_removes_exactly_its_permits,
     os_12_of_puts_that_meet_one_content_wins,
+    os_13_pages_are_the_listing_in_order,
 }
 
 /// Permits for these objects, as from the row of a claimed file set. For tests of stores alone: the lints of the workspace
@@ -281,6 +283,33 @@ async fn os_12_of_puts_that_meet_one_content_wins(store: Store) {
             Err(other) => panic!("{other:?}"),
         }
     }
+}
+
+async fn os_13_pages_are_the_listing_in_order(store: Store) {
+    let names =
+        ["c/a", "c/a-b/c", "c/a.b", "c/d/e/f", "c/d/e/g", "c/d/ee/f", "c/d0", "c/z", "c-d/a", "c.d", "c0/a", "b/z"];
+    for name in names {
+        put(&store, name, &pattern(3)).await;
+    }
+    let mut expected = keys(&store, Some("c")).await;
+    expected.sort();
+    assert_eq!(expected.len(), 8);
+    for limit in [1, 2, 3, 8, 100] {
+        let mut pages: Vec<String> = Vec::new();
+        loop {
+            let after = pages.last().map(|last| key(last));
+            let page = store.list_page(&key("c"), after.as_ref(), limit).await.expect("a listing succeeds");
+            assert!(page.len() <= limit);
+            let is_last = page.len() < limit;
+            assert!(page.iter().all(|info| info.size == 3));
+            pages.extend(page.into_iter().map(|info| info.key.to_string()));
+            if is_last {
+                break;
+            }
+        }
+        assert_eq!(pages, expected, "pages of {limit}");
+    }
+    assert!(store.list_page(&key("nothing"), None, 10).await.expect("a listing succeeds").is_empty());
 }
 
 #[cfg(test)]

@@ -51,6 +51,11 @@ pass_on! {
     list_job_errors -> list_job_errors(dc::JobRef) -> dc::ListJobErrorsResponse;
     list_job_history -> list_job_history(dc::JobRef) -> dc::ListJobHistoryResponse;
     scrub -> scrub(a::ScrubRequest) -> a::ScrubReport;
+    start_scan -> start_scan(a::StartScanRequest) -> a::Scan;
+    list_scans -> list_scans(a::ListScansRequest) -> a::ListScansResponse;
+    list_orphans -> list_orphans(a::ListOrphansRequest) -> a::ListOrphansResponse;
+    allow_orphans -> allow_orphans(a::AllowOrphansRequest) -> a::AllowOrphansResponse;
+    reconcile -> reconcile(a::ReconcileRequest) -> a::ReconcileReport;
     gc -> gc(a::GcRequest) -> a::GcAnswer;
     rollback_collection -> rollback_collection(dc::SnapshotRef) -> dc::Rollback;
     detach_collection -> detach_collection(dc::CollectionRef) -> dc::RestoreJob;

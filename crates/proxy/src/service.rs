@@ -12,6 +12,7 @@ use elanus_proto::{
     milvus::{self as m, milvus_service_server::MilvusService},
 };
 use elanus_types::{Code, Failure};
+use std::time::{Duration, Instant};
 use tonic::{Request, Response, Status, async_trait};
 
 /// A message that tells whether the call did what was asked.
@@ -60,16 +61,24 @@ fn log(call: &'static str, failure: &Failure) {
     }
 }
 
+fn count(call: &'static str, failure: Option<&Failure>, took: Duration) {
+    let code = failure.map_or(0, |failure| failure.code.number());
+    metrics::counter!("elanus_proxy_calls_total", "call" => call, "code" => code.to_string()).increment(1);
+    metrics::histogram!("elanus_proxy_call_duration_seconds", "call" => call).record(took.as_secs_f64());
+}
+
 macro_rules! serve {
     ($($topic:ident { $($call:ident($request:ident) -> $answer:ty;)* })*) => {
         #[async_trait]
         impl MilvusService for Proxy {$($(
             async fn $call(&self, request: Request<m::$request>) -> Result<Response<$answer>, Status> {
-                let call = Call::of(&request);
+                let (started, call) = (Instant::now(), Call::of(&request));
                 let result = $topic::$call(self, &call, request.into_inner()).await;
-                if let Err(failure) = &result {
+                let failure = result.as_ref().err();
+                if let Some(failure) = failure {
                     log(stringify!($call), failure);
                 }
+                count(stringify!($call), failure, started.elapsed());
                 Ok(Response::new(Answer::of(result)))
             }
         )*)*}

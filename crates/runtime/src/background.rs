@@ -100,6 +100,8 @@ pub struct TaskStatus {
     pub rounds: u64,
     /// Rounds that failed in part or as a whole.
     pub failures: u64,
+    /// Of those, the last ones without one that did not fail.
+    pub failed_in_a_row: u64,
 }
 
 fn as_ms<S: serde::Serializer>(period: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
@@ -289,6 +291,7 @@ impl Slot {
             last_ended_ms: None,
             rounds: 0,
             failures: 0,
+            failed_in_a_row: 0,
         };
         Self {
             name: task.name(),
@@ -321,6 +324,7 @@ impl Slot {
             progress.covered = covered;
             progress.status.rounds += 1;
             progress.status.failures += u64::from(report.failed > 0);
+            progress.status.failed_in_a_row = if report.failed > 0 { progress.status.failed_in_a_row + 1 } else { 0 };
             progress.status.last_ended_ms = Some(now_ms);
             progress.status.last_report = Some(report);
         });
@@ -345,12 +349,14 @@ async fn drive(task: &impl BackgroundTask, slot: &Slot, inner: &Inner) {
     let mut failed_in_a_row = 0;
     while !inner.stop.is_cancelled() {
         let covered = slot.begin(inner.clock.now_ms());
+        let started = Instant::now();
         let report = tokio::select! {
             report = guarded_round(task) => report,
             () = inner.abandon.cancelled() => return,
         };
         failed_in_a_row = if report.failed > 0 { failed_in_a_row + 1 } else { 0 };
         log(task.name(), &report);
+        count(task.name(), &report, started.elapsed());
         let again_now = report.again_now;
         slot.end(covered, report, inner.clock.now_ms());
         if again_now && failed_in_a_row == 0 {
@@ -386,6 +392,13 @@ fn log(task: &'static str, report: &Report) {
     } else if *handled > 0 {
         tracing::debug!(task, handled, "background round: {text}");
     }
+}
+
+fn count(task: &'static str, report: &Report, took: Duration) {
+    metrics::counter!("elanus_runtime_task_rounds_total", "task" => task).increment(1);
+    metrics::counter!("elanus_runtime_task_failures_total", "task" => task).increment(u64::from(report.failed > 0));
+    metrics::counter!("elanus_runtime_task_handled_total", "task" => task).increment(report.handled);
+    metrics::histogram!("elanus_runtime_task_duration_seconds", "task" => task).record(took.as_secs_f64());
 }
 
 /// After a failure sooner than the period at first, then ever later.

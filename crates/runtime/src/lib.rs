@@ -5,6 +5,7 @@
 //! * [`grpc`]: the listener, the gRPC server with health and reflection, the bounded end.
 //! * [`late`]: a channel to a service that does not exist yet.
 //! * [`management`]: health, background tasks and version over HTTP, for operators and probes.
+//! * [`metrics`]: numbers for Prometheus, and the list of all of them.
 //! * [`telemetry`]: log lines.
 //! * [`shutdown`]: from signals to one token.
 //!
@@ -14,6 +15,7 @@ pub mod background;
 pub mod grpc;
 pub mod late;
 pub mod management;
+pub mod metrics;
 pub mod relay;
 pub mod shutdown;
 pub mod telemetry;

@@ -1,7 +1,10 @@
-//! Health, background tasks and version over plain HTTP, for probes and operators.
+//! Health, metrics, background tasks and version over plain HTTP, for probes and operators.
 //!
-//! * `GET /healthz`: 200 `OK`, or 503 with a reason a line.
+//! * `GET /healthz`: 200 `OK`, or 503 with a reason a line. A process that serves although a person must look is not ill:
+//!   200 `degraded`, with a reason a line, for a restart would not help and would take it away from its users.
+//! * `GET /healthz/strict`: the same, and 503 for `degraded`: for alarms, never for probes that restart.
 //! * `GET /readyz`: the same, and 503 while the process starts or stops.
+//! * `GET /metrics`: for Prometheus.
 //! * `GET /tasks`: every background task as JSON.
 //! * `GET /version`: the version as JSON.
 //!
@@ -30,6 +33,8 @@ use tokio_util::sync::CancellationToken;
 
 /// A probe must answer before its asker gives up.
 const CHECK_MAX: Duration = Duration::from_secs(3);
+/// A task that failed so often in a row does not recover by itself.
+const FAILING_ROUNDS: u64 = 5;
 /// How long requests may go on after the end was asked for.
 const DRAIN_MAX: Duration = Duration::from_secs(1);
 
@@ -44,6 +49,7 @@ pub struct Management {
     background: Background,
     version: &'static str,
     checks: Vec<(&'static str, Check)>,
+    watches: Vec<(&'static str, Check)>,
     gets: Vec<(&'static str, Answer)>,
     ready: Arc<AtomicBool>,
 }
@@ -52,7 +58,10 @@ impl Management {
     /// Tells about these background tasks; not ready yet.
     #[must_use]
     pub fn new(background: Background, version: &'static str) -> Self {
-        Self { background, version, checks: Vec::new(), gets: Vec::new(), ready: Arc::default() }
+        // What is counted before somebody collects is lost.
+        let _ = crate::metrics::collector();
+        let (checks, watches, gets) = (Vec::new(), Vec::new(), Vec::new());
+        Self { background, version, checks, watches, gets, ready: Arc::default() }
     }
 
     /// Adds a check to the health of the process: an error is the reason why it is not healthy.
@@ -62,6 +71,16 @@ impl Management {
         F: Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync + 'static,
     {
         self.checks.push((name, Arc::new(check)));
+        self
+    }
+
+    /// Adds something that a person must look at, but that does not keep the process from serving: an error says what.
+    #[must_use]
+    pub fn watch<F>(mut self, name: &'static str, watch: F) -> Self
+    where
+        F: Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync + 'static,
+    {
+        self.watches.push((name, Arc::new(watch)));
         self
     }
 
@@ -84,6 +103,8 @@ impl Management {
     pub fn router(&self) -> Router {
         let mut router = Router::new()
             .route("/healthz", get(healthz))
+            .route("/healthz/strict", get(healthz_strict))
+            .route("/metrics", get(metrics))
             .route("/readyz", get(readyz))
             .route("/tasks", get(tasks))
             .route("/version", get(version));
@@ -100,16 +121,39 @@ impl Management {
     }
 
     async fn problems(&self) -> Vec<String> {
-        let mut problems = Vec::new();
-        for (name, check) in &self.checks {
-            match tokio::time::timeout(CHECK_MAX, check()).await {
-                Ok(Ok(())) => {}
-                Ok(Err(reason)) => problems.push(format!("{name}: {reason}")),
-                Err(_) => problems.push(format!("{name}: no answer within {} s", CHECK_MAX.as_secs())),
-            }
-        }
-        problems
+        ask(&self.checks).await.into_iter().map(|(name, reason)| format!("{name}: {reason}")).collect()
     }
+
+    /// What a person must look at: what is watched, and tasks that fail again and again.
+    async fn concerns(&self) -> Vec<String> {
+        let found = ask(&self.watches).await;
+        for (name, _) in &self.watches {
+            let is_degraded = found.iter().any(|(found, _)| found == name);
+            ::metrics::gauge!("elanus_runtime_degraded", "reason" => *name).set(f64::from(u8::from(is_degraded)));
+        }
+        let mut concerns: Vec<String> = found.into_iter().map(|(name, reason)| format!("{name}: {reason}")).collect();
+        let failing = self.background.status().into_iter().filter(|task| task.failed_in_a_row >= FAILING_ROUNDS);
+        let before = concerns.len();
+        concerns.extend(failing.map(|task| {
+            let text = task.last_report.map(|report| report.text).unwrap_or_default();
+            format!("task {}: failed {} times in a row: {text}", task.name, task.failed_in_a_row)
+        }));
+        let tasks_fail = f64::from(u8::from(concerns.len() > before));
+        ::metrics::gauge!("elanus_runtime_degraded", "reason" => "tasks").set(tasks_fail);
+        concerns
+    }
+}
+
+async fn ask(checks: &[(&'static str, Check)]) -> Vec<(&'static str, String)> {
+    let mut problems = Vec::new();
+    for (name, check) in checks {
+        match tokio::time::timeout(CHECK_MAX, check()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(reason)) => problems.push((*name, reason)),
+            Err(_) => problems.push((*name, format!("no answer within {} s", CHECK_MAX.as_secs()))),
+        }
+    }
+    problems
 }
 
 impl fmt::Debug for Management {
@@ -135,7 +179,24 @@ pub async fn serve(listener: TcpListener, management: Management, stop: Cancella
 }
 
 async fn healthz(State(management): State<Management>) -> (StatusCode, String) {
-    verdict(&management.problems().await)
+    let problems = management.problems().await;
+    let concerns = management.concerns().await;
+    if problems.is_empty() && !concerns.is_empty() {
+        return (StatusCode::OK, format!("degraded\n{}\n", concerns.join("\n")));
+    }
+    verdict(&problems)
+}
+
+async fn healthz_strict(State(management): State<Management>) -> (StatusCode, String) {
+    let mut problems = management.problems().await;
+    problems.extend(management.concerns().await);
+    verdict(&problems)
+}
+
+async fn metrics(State(management): State<Management>) -> String {
+    // Brings the gauges of what is watched up to date.
+    management.concerns().await;
+    crate::metrics::render()
 }
 
 async fn readyz(State(management): State<Management>) -> (StatusCode, String) {
@@ -207,6 +268,18 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_process_that_serves_and_worries_is_degraded_and_not_ill() {
+        let management = management().watch("deletes", || Box::pin(async { Err("frozen".to_owned()) }));
+        assert_eq!(get(&management, "/healthz").await, (200, "degraded\ndeletes: frozen\n".to_owned()));
+        assert_eq!(get(&management, "/healthz/strict").await, (503, "deletes: frozen\n".to_owned()));
+        management.set_ready(true);
+        assert_eq!(get(&management, "/readyz").await.0, 200);
+        let (status, text) = get(&management, "/metrics").await;
+        assert_eq!(status, 200);
+        assert!(text.contains("elanus_runtime_degraded{reason=\"deletes\"} 1"), "{text}");
+    }
+
+    #[tokio::test]
     async fn a_process_is_ready_between_start_and_stop() {
         let management = management();
         assert_eq!(get(&management, "/readyz").await.0, 503);
@@ -246,6 +319,7 @@ mod tests {
             "name": "test.idle", "drains": "nothing", "period_ms": 90_000,
             "last_report": {"handled": 2, "failed": 0, "text": "", "again_now": false},
             "last_started_ms": 5, "last_ended_ms": 5, "rounds": tasks[0]["rounds"], "failures": 0,
+            "failed_in_a_row": 0,
         }]);
         assert_eq!((status, tasks), (200, told));
         let (_, body) = get(&management, "/version").await;

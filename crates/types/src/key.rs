@@ -105,6 +105,25 @@ impl fmt::Display for FileName {
     }
 }
 
+impl FileName {
+    /// The file name of a key of the layout, whatever its ending and whatever stands before it.
+    #[must_use]
+    pub fn of(key: &ObjectKey) -> Option<Self> {
+        let name = key.as_str().rsplit('/').next()?;
+        let stem = name.split_once('.').map_or(name, |(stem, _)| stem);
+        let mut parts = stem.rsplitn(4, '-');
+        let (random, ordinal, file_set) = (parts.next()?, parts.next()?, parts.next()?);
+        if random.len() != 8 || file_set.len() != 16 {
+            return None;
+        }
+        Some(Self {
+            file_set: FileSetId(i64::from_str_radix(file_set, 16).ok().filter(|id| *id > 0)?),
+            ordinal: ordinal.parse().ok()?,
+            random: u32::from_str_radix(random, 16).ok()?,
+        })
+    }
+}
+
 /// Where a file of a segment belongs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SegmentPlace {
@@ -161,6 +180,28 @@ impl KeySpace {
         self.key(format_args!("snapshots/{collection}/metadata/{snapshot}-{file}.json"))
     }
 
+    /// Of which snapshot an object is the self-describing root; `None` for any other object.
+    #[must_use]
+    pub fn snapshot_of(&self, key: &ObjectKey) -> Option<(CollectionId, SnapshotId)> {
+        let rest = key.as_str().strip_prefix(&self.cluster)?.strip_prefix("/snapshots/")?;
+        let (collection, rest) = rest.split_once("/metadata/")?;
+        let (snapshot, file) = rest.split_once('-')?;
+        let is_root = !file.contains('/') && file.ends_with(".json");
+        let ids = (CollectionId(collection.parse().ok()?), SnapshotId(snapshot.parse().ok()?));
+        is_root.then_some(ids)
+    }
+
+    /// The greatest id of the layout in a key: of a file set, or of what it belongs to.
+    #[must_use]
+    pub fn greatest_id(&self, key: &ObjectKey) -> i64 {
+        let below = key.as_str().strip_prefix(&self.cluster).unwrap_or(key.as_str());
+        let parts = below.split(['/', '-']).filter(|part| part.bytes().all(|b| b.is_ascii_digit()));
+        let numbers = parts.filter_map(|part| part.parse().ok());
+        // The file's own id has leading zeros, and is no decimal number.
+        let owners = numbers.filter(|id: &i64| *id < i64::MAX).max().unwrap_or(0);
+        FileName::of(key).map_or(0, |file| file.file_set.0).max(owners)
+    }
+
     /// A manifest, possibly shared by several snapshots.
     #[must_use]
     pub fn manifest(&self, collection: CollectionId, file: FileName) -> ObjectKey {
@@ -202,6 +243,16 @@ mod tests {
             assert_eq!(ObjectKey::parse(key.as_str()).as_ref(), Ok(&key));
             assert!(keys.owns(&key));
         }
+        let root = keys.snapshot_metadata(CollectionId(1), SnapshotId(2), file);
+        assert_eq!(keys.snapshot_of(&root), Some((CollectionId(1), SnapshotId(2))));
+        assert_eq!(keys.snapshot_of(&keys.manifest(CollectionId(1), file)), None);
+        let place = SegmentPlace { collection: CollectionId(1), partition: PartitionId(9), segment: SegmentId(3) };
+        for key in [keys.insert_log(place, 0, file), keys.manifest(CollectionId(1), file), root] {
+            let found = FileName::of(&key).unwrap();
+            assert_eq!((found.file_set, found.ordinal, found.random), (file.file_set, file.ordinal, file.random));
+        }
+        assert_eq!(keys.greatest_id(&keys.insert_log(place, 0, file)), 9);
+        assert_eq!(keys.greatest_id(&keys.insert_log(place, 0, FileName { file_set: FileSetId(700), ..file })), 700);
         assert!(!keys.owns(&ObjectKey::parse("0190-uuid2/a").unwrap()), "a sibling with the same beginning");
         assert!(KeySpace::new("../other").is_err());
     }

@@ -1,17 +1,26 @@
 //! The garbage collector: gives back the references of what was dropped, deletes what nothing needs, and forgets the rows.
-//! What may go is decided by the metadata alone (`elanus_meta::gc`); nothing here ever looks at what is in the bucket.
+//! What may go is decided by the metadata alone (`elanus_meta::gc`). What is in the bucket is looked at by scan, scrub and
+//! reconcile: they compare it with the metadata, and what they find goes the same way.
 //!
 //! An idle round asks the object store for nothing.
 
+mod facts;
 mod gate;
 mod keep;
+mod measure;
+mod reconcile;
 mod release;
+mod scan;
 mod scrub;
 mod sweep;
+mod walk;
 
 pub use gate::{Bucket, DeleteGuard};
 pub(crate) use keep::{forget, recount};
+pub(crate) use measure::measure;
+pub(crate) use reconcile::reconcile;
 pub(crate) use release::release;
+pub(crate) use scan::{rule, scan};
 pub(crate) use scrub::scrub;
 pub(crate) use sweep::{apply, expire_intents, sweep};
 

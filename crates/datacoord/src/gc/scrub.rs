@@ -1,58 +1,90 @@
-//! What is in the bucket against what the metadata says. Changes nothing.
+//! What is in the bucket against what the metadata says, at three levels. Memory is that of a page, or of one snapshot.
 //!
-//! The listing is read before the metadata: whatever was listed is known. What the metadata knows and the listing does
-//! not have may have been written since, and is looked at again.
+//! * metadata: file sets, references and memberships against each other. No request to the bucket.
+//! * presence: also every object: is it there, has it its size, is it known.
+//! * checksum: also the bytes of every object, and the manifests of every snapshot (I9).
+//!
+//! Changes nothing, unless it is to repair; then only what can be repaired without loss: references that are counted too
+//! low are counted again, intents whose writer is gone are given up.
 
+use super::walk::{Pair, Walk};
+use super::{facts, scan};
 use crate::Parts;
 use elanus_meta::model::KnownObject;
-use elanus_proto::admin::ScrubReport;
+use elanus_proto::admin::{ScrubReport, ScrubRequest};
 use elanus_types::{Failure, ObjectKey};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use std::collections::HashMap;
 
-const PAGE: u32 = 1_000;
 const READS_AT_ONCE: usize = 8;
 /// Keys that a report names of each kind.
 const NAMED_MAX: usize = 1_000;
 
-pub(crate) async fn scrub(parts: &Parts, checksums: bool) -> Result<ScrubReport, Failure> {
-    let namespace = ObjectKey::parse(parts.meta().keys().namespace()).map_err(|e| Failure::internal(e.to_string()))?;
-    let mut listed: HashMap<ObjectKey, u64> =
-        parts.objects.list(Some(&namespace)).map_ok(|info| (info.key, info.size)).try_collect().await?;
-    let mut report = ScrubReport { objects_listed: count(listed.len()), ..ScrubReport::default() };
-    let mut after: Option<ObjectKey> = None;
-    loop {
-        let page = parts.meta().known_objects(after.as_ref(), PAGE).await?;
-        let Some(last) = page.last() else { break };
-        after = Some(last.key.clone());
-        let verdicts: Vec<(ObjectKey, Verdict)> = stream::iter(page)
-            .map(|known| {
-                let size = listed.remove(&known.key);
-                async move {
-                    let size = if size.is_none() { look_again(parts, &known).await? } else { size };
-                    Ok::<_, Failure>((known.key.clone(), judge(parts, &known, size, checksums).await?))
-                }
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Level {
+    Metadata,
+    Presence,
+    Checksum,
+}
+
+impl Level {
+    fn of(request: &ScrubRequest) -> Result<Self, Failure> {
+        Ok(match request.level.as_str() {
+            "" if request.checksums => Self::Checksum,
+            "" | "presence" => Self::Presence,
+            "metadata" => Self::Metadata,
+            "checksum" => Self::Checksum,
+            other => {
+                return Err(Failure::invalid(format!(
+                    "{other:?} is no level of scrub: use metadata, presence or checksum"
+                )));
+            }
+        })
+    }
+}
+
+pub(crate) async fn scrub(parts: &Parts, request: ScrubRequest) -> Result<ScrubReport, Failure> {
+    let level = Level::of(&request)?;
+    let mut report = ScrubReport::default();
+    if request.repair {
+        super::expire_intents(parts).await?;
+    }
+    facts::metadata(parts, request.repair, &mut report).await?;
+    if level == Level::Metadata {
+        return Ok(report);
+    }
+    let mut walk = Walk::new(parts)?;
+    while let Some(page) = walk.next().await? {
+        let judged: Vec<(Pair, Verdict)> = stream::iter(page.pairs)
+            .map(|pair| async move {
+                let verdict = judge(parts, &pair, level == Level::Checksum).await?;
+                Ok::<_, Failure>((pair, verdict))
             })
             .buffered(READS_AT_ONCE)
             .try_collect()
             .await?;
-        report.objects_known += count(verdicts.len());
-        for (key, verdict) in verdicts {
+        let missing = judged.iter().filter(|(_, verdict)| *verdict == Verdict::Missing);
+        let missing: Vec<ObjectKey> = missing.map(|(pair, _)| pair.key.clone()).collect();
+        let missing = scan::absent_of(parts, missing).await?;
+        for (pair, verdict) in judged {
+            report.objects_listed += i64::from(pair.listed.is_some());
+            report.objects_known += i64::from(pair.known.is_some());
             match verdict {
-                Verdict::Sound => {}
+                Verdict::Missing if missing.binary_search(&pair.key).is_ok() => name(&mut report.missing, &pair.key),
+                // Written since its page was listed.
+                Verdict::Missing | Verdict::Sound => {}
                 Verdict::Abandoned => report.abandoned += 1,
-                Verdict::Missing => name(&mut report.missing, &key),
-                Verdict::Damaged => name(&mut report.damaged, &key),
-                Verdict::Unknown => name(&mut report.unknown, &key),
+                Verdict::Damaged => name(&mut report.damaged, &pair.key),
+                Verdict::Unknown => name(&mut report.unknown, &pair.key),
             }
         }
     }
-    let mut rest: Vec<ObjectKey> = listed.into_keys().collect();
-    rest.sort();
-    rest.iter().for_each(|key| name(&mut report.unknown, key));
+    if level == Level::Checksum {
+        facts::snapshots(parts, &mut report).await?;
+    }
     Ok(report)
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verdict {
     Sound,
     Missing,
@@ -61,31 +93,24 @@ enum Verdict {
     Abandoned,
 }
 
-/// The size of an object that came after the listing.
-async fn look_again(parts: &Parts, known: &KnownObject) -> Result<Option<u64>, Failure> {
-    if known.file_set_state == "gone" {
-        return Ok(None);
-    }
-    match parts.objects.head(&known.key).await {
-        Ok(info) => Ok(Some(info.size)),
-        Err(elanus_objects::Error::NotFound { .. }) => Ok(None),
-        Err(error) => Err(error.into()),
-    }
-}
-
-async fn judge(parts: &Parts, known: &KnownObject, found: Option<u64>, checksums: bool) -> Result<Verdict, Failure> {
-    Ok(match (known.file_set_state.as_str(), found) {
+async fn judge(parts: &Parts, pair: &Pair, checksums: bool) -> Result<Verdict, Failure> {
+    let size = pair.listed.as_ref().map(|info| info.size);
+    let Some(known) = &pair.known else { return Ok(Verdict::Unknown) };
+    let KnownObject { file_set_state, abandoned, .. } = known;
+    Ok(match (file_set_state.as_str(), size) {
         ("gone", None) => Verdict::Sound,
         ("gone", Some(_)) => Verdict::Unknown,
         // Being written, or waiting to be deleted: there or not, both are right.
         ("intent" | "deleting", _) => Verdict::Abandoned,
-        ("queued", _) if known.abandoned => Verdict::Abandoned,
+        ("queued", _) if *abandoned => Verdict::Abandoned,
         (_, None) => Verdict::Missing,
         (_, Some(size)) if known.size.is_some_and(|expected| expected != size) => Verdict::Damaged,
-        (_, Some(_)) if checksums => {
-            let found = parts.objects.checksum(&known.key).await?;
-            if known.checksum.is_none_or(|expected| expected == found) { Verdict::Sound } else { Verdict::Damaged }
-        }
+        (_, Some(_)) if checksums => match parts.objects.checksum(&known.key).await {
+            Ok(found) if known.checksum.is_none_or(|expected| expected == found) => Verdict::Sound,
+            Ok(_) => Verdict::Damaged,
+            Err(elanus_objects::Error::NotFound { .. }) => Verdict::Missing,
+            Err(error) => return Err(error.into()),
+        },
         (_, Some(_)) => Verdict::Sound,
     })
 }
@@ -96,6 +121,18 @@ fn name(keys: &mut Vec<String>, key: &ObjectKey) {
     }
 }
 
-fn count(n: usize) -> i64 {
-    i64::try_from(n).unwrap_or(i64::MAX)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_level_is_named_or_follows_from_what_older_clients_say() {
+        let of = |level: &str, checksums| {
+            Level::of(&ScrubRequest { level: level.to_owned(), checksums, ..ScrubRequest::default() })
+        };
+        assert_eq!(of("", false).unwrap(), Level::Presence);
+        assert_eq!(of("", true).unwrap(), Level::Checksum);
+        assert_eq!(of("metadata", true).unwrap(), Level::Metadata);
+        assert!(of("everything", false).unwrap_err().message.contains("use metadata, presence or checksum"));
+    }
 }

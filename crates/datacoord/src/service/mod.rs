@@ -6,6 +6,7 @@ mod convert;
 mod databases;
 mod gc;
 mod restore;
+pub(crate) mod scans;
 mod snapshots;
 mod trash;
 
@@ -82,6 +83,11 @@ impl Calls for DataCoord {
     async fn list_job_history(&self, r: Request<pb::JobRef>) -> Result<Response<pb::ListJobHistoryResponse>, Status> { answer(restore::history(&self.parts, r.into_inner()).await) }
     async fn report_task(&self, r: Request<pb::TaskReport>) -> Result<Response<pb::TaskReportReply>, Status> { answer(restore::report(&self.parts, r.into_inner()).await) }
 
-    async fn scrub(&self, r: Request<admin::ScrubRequest>) -> Result<Response<admin::ScrubReport>, Status> { answer(crate::gc::scrub(&self.parts, r.into_inner().checksums).await) }
+    async fn scrub(&self, r: Request<admin::ScrubRequest>) -> Result<Response<admin::ScrubReport>, Status> { answer(crate::gc::scrub(&self.parts, r.into_inner()).await) }
+    async fn start_scan(&self, _: Request<admin::StartScanRequest>) -> Result<Response<admin::Scan>, Status> { answer(scans::start(&self.parts).await) }
+    async fn list_scans(&self, r: Request<admin::ListScansRequest>) -> Result<Response<admin::ListScansResponse>, Status> { answer(scans::list(&self.parts, r.into_inner()).await) }
+    async fn list_orphans(&self, r: Request<admin::ListOrphansRequest>) -> Result<Response<admin::ListOrphansResponse>, Status> { answer(scans::orphans(&self.parts, r.into_inner()).await) }
+    async fn allow_orphans(&self, r: Request<admin::AllowOrphansRequest>) -> Result<Response<admin::AllowOrphansResponse>, Status> { answer(scans::allow(&self.parts, r.into_inner()).await) }
+    async fn reconcile(&self, r: Request<admin::ReconcileRequest>) -> Result<Response<admin::ReconcileReport>, Status> { answer(crate::gc::reconcile(&self.parts, r.into_inner()).await) }
     async fn gc(&self, r: Request<admin::GcRequest>) -> Result<Response<admin::GcAnswer>, Status> { answer(gc::serve(&self.parts, r.into_inner()).await) }
 }

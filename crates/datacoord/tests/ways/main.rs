@@ -5,6 +5,7 @@
 
 mod jobs;
 mod rollback;
+mod scans;
 mod trash;
 mod writes;
 

@@ -168,6 +168,11 @@ impl ObjectStore for Writes {
         self.inner.list(folder)
     }
 
+    async fn list_page(&self, folder: &ObjectKey, after: Option<&ObjectKey>, limit: usize) -> Result<Vec<ObjectInfo>> {
+        self.requests.others.fetch_add(1, Ordering::SeqCst);
+        self.inner.list_page(folder, after, limit).await
+    }
+
     async fn delete(&self, permits: Vec<elanus_lifecycle::DeletePermit>) -> Result<()> {
         self.effect(self.inner.delete(permits)).await
     }

@@ -265,8 +265,10 @@ impl Calls {
 
     /// That the bucket is what the metadata says, to the last byte.
     pub(crate) async fn scrub(&mut self) -> admin::ScrubReport {
-        let report = self.coord.scrub(admin::ScrubRequest { checksums: true }).await.unwrap().into_inner();
+        let report =
+            self.coord.scrub(admin::ScrubRequest { checksums: true, ..Default::default() }).await.unwrap().into_inner();
         assert!(report.missing.is_empty() && report.damaged.is_empty() && report.unknown.is_empty(), "{report:?}");
+        assert!(report.findings.is_empty(), "{report:?}");
         report
     }
 }

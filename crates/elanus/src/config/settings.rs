@@ -31,6 +31,8 @@ pub(crate) const SETTINGS: &[Setting] = &[
     setting("proxy.grpc.serverMaxRecvSize", "message-bytes-max"),
     setting("restore.mode", "restore-mode"),
     setting("trash.retention", "trash-retention"),
+    setting("gc.scanInterval", "gc-scan-interval"),
+    setting("gc.missingTolerance", "gc-missing-tolerance"),
     setting("gc.dropTolerance", "gc-drop-tolerance"),
     setting("log.level", "log"),
     setting("log.format", "log-format"),

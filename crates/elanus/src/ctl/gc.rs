@@ -20,6 +20,9 @@ pub(super) enum Command {
     ///
     /// Ends with exit code 1 while deletes are frozen or a circuit breaker is open.
     Status,
+    Scan(super::gc_scan::ScanArgs),
+    Orphans(super::gc_scan::OrphansArgs),
+    Reconcile(super::gc_scan::ReconcileArgs),
     /// Run the collector now, or one of its background tasks
     #[command(after_long_help = "Tasks: snapshot.expire, intent.expire, gc.release, sweep, gc.recount, gc.forget")]
     Run {
@@ -129,6 +132,9 @@ pub(super) enum Holds {
 pub(super) async fn execute(client: &Client, command: Command) -> Result<Rendered, Stop> {
     let gc = client.gc().actor("elanus ctl");
     Ok(match command {
+        Command::Scan(args) => super::gc_scan::scan(client, &args).await?,
+        Command::Orphans(args) => super::gc_scan::orphans(client, &args).await?,
+        Command::Reconcile(args) => super::gc_scan::reconcile(client, &args).await?,
         Command::Status => {
             let status = gc.status().await?;
             let rendered = render_status(&status);

@@ -4,8 +4,10 @@ mod collection;
 mod confirm;
 mod database;
 mod gc;
+mod gc_scan;
 mod inspect;
 mod job;
+mod rebuild;
 mod root;
 mod rows;
 mod scrub;
@@ -30,13 +32,15 @@ Examples:
   elanus ctl gc pause --collection docs --ttl 2h
   elanus ctl job list
   elanus ctl --output json collection describe docs | jq .statistics.row_count
-  elanus ctl scrub --checksums
+  elanus ctl scrub --level checksum
+  elanus ctl gc scan
+  elanus ctl rebuild --objects file:///var/lib/elanus --meta sqlite:///var/lib/elanus/meta.db
   elanus ctl root show --data /var/lib/elanus
   elanus ctl snapshot inspect data/CLUSTER/snapshots/3/metadata/7.json --verify checksum
 
 Exit codes:
   0  done
-  1  failed; also: scrub or inspect found a difference, gc is frozen or a circuit breaker open
+  1  failed; also: scrub, scan or inspect found a difference, gc is frozen or a circuit breaker open
   2  the command line, or a value in it, is wrong
   4  not found
   5  in the way: pinned, or the name is taken
@@ -73,7 +77,7 @@ struct Options {
     /// What results look like; JSON is stable and exact
     #[arg(long, value_name = "FORMAT", env = "ELANUS_OUTPUT", default_value = "table", global = true)]
     output: Format,
-    /// Longest wait for one answer of the server, for example 90s [default: 60s; scrub, gc run, apply and pause: none]
+    /// Longest wait for one answer of the server, for example 90s [default: 60s; scrub, gc run, apply, pause and reconcile: none]
     #[arg(long, value_name = "TIME", env = "ELANUS_TIMEOUT", value_parser = humantime::parse_duration, global = true)]
     timeout: Option<Duration>,
 }
@@ -101,6 +105,7 @@ enum Command {
     Scrub(scrub::ScrubArgs),
     /// Whose root path it is: show, take, repair; needs no server
     Root(root::RootArgs),
+    Rebuild(rebuild::RebuildArgs),
 }
 
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -141,8 +146,11 @@ pub(crate) async fn run(args: CtlArgs) -> ExitCode {
 }
 
 async fn execute(args: CtlArgs) -> Result<Rendered, Stop> {
-    if let Command::Snapshot(snapshot::Command::Inspect(args)) = &args.command {
-        return inspect::execute(args).await;
+    // Without a server.
+    match &args.command {
+        Command::Snapshot(snapshot::Command::Inspect(args)) => return inspect::execute(args).await,
+        Command::Rebuild(args) => return rebuild::execute(args).await,
+        _ => {}
     }
     let command = match args.command {
         Command::Root(args) => return root::execute(args).await,
@@ -153,7 +161,12 @@ async fn execute(args: CtlArgs) -> Result<Rendered, Stop> {
     let bounded = !matches!(
         command,
         Command::Scrub(_)
-            | Command::Gc(gc::Command::Run { .. } | gc::Command::Apply { .. } | gc::Command::Pause { .. })
+            | Command::Gc(
+                gc::Command::Run { .. }
+                    | gc::Command::Apply { .. }
+                    | gc::Command::Pause { .. }
+                    | gc::Command::Reconcile(_)
+            )
     );
     if let Some(timeout) = timeout.or(bounded.then_some(TIMEOUT)) {
         builder = builder.timeout(timeout);
@@ -168,6 +181,7 @@ async fn execute(args: CtlArgs) -> Result<Rendered, Stop> {
         Command::Gc(command) => gc::execute(&client, command).await,
         Command::Scrub(args) => scrub::execute(&client, &args).await,
         Command::Root(_) => unreachable!("answered above"),
+        Command::Rebuild(args) => rebuild::execute(&args).await,
     }
 }
 
@@ -214,7 +228,7 @@ mod tests {
         let lines: Vec<_> =
             lines.map(|line| line.split(" |").next().unwrap().replace("'before the import'", "x")).collect();
         let lines: Vec<_> = lines.into_iter().map(|line| line.replace("'id < 10'", "x")).collect();
-        assert_eq!(lines.len(), 13);
+        assert_eq!(lines.len(), 15);
         for line in lines {
             assert!(parse(&line).is_ok(), "{line}");
         }
@@ -254,6 +268,11 @@ mod tests {
             "root takeover",
             "root takeover --expect-cluster x --expect-epoch 1 --reason y",
             "root adopt --cluster 7",
+            "scrub --level deep",
+            "rebuild --objects file:///d",
+            "rebuild --meta sqlite:///m --objects file:///d --yes",
+            "gc reconcile --accept-missing",
+            "gc orphans --accept-scan x",
             "--output xml job list",
             "--timeout soon job list",
         ] {

@@ -69,6 +69,12 @@ pub(crate) struct StandaloneArgs {
     /// A dropped collection can be brought back for so long: elanus ctl trash. 0: it cannot
     #[arg(long, value_name = "TIME", env = "ELANUS_TRASH_RETENTION", default_value = "24h", value_parser = retention)]
     trash_retention: Duration,
+    /// Between two scans of the bucket for objects that nothing knows
+    #[arg(long, value_name = "TIME", env = "ELANUS_GC_SCAN_INTERVAL", default_value = "168h", value_parser = a_day_or_more)]
+    gc_scan_interval: Duration,
+    /// Objects that nothing knows are not deleted before they are so old; at least a day
+    #[arg(long, value_name = "TIME", env = "ELANUS_GC_MISSING_TOLERANCE", default_value = "168h", value_parser = a_day_or_more)]
+    gc_missing_tolerance: Duration,
     /// What nothing needs any more is deleted so much later: reads that are under way still find it, and `elanus ctl gc
     /// undo` brings a purged collection back. As long as the oldest backup of the metadata that should be of use. 0: at once
     #[arg(long, value_name = "TIME", env = "ELANUS_GC_DROP_TOLERANCE", default_value = "24h", value_parser = tolerance)]
@@ -112,6 +118,8 @@ pub(super) struct Plan {
     pub(super) bus: Arc<dyn EventBus>,
     pub(super) message_bytes_max: usize,
     pub(super) trash_retention: Duration,
+    pub(super) gc_scan_interval: Duration,
+    pub(super) gc_missing_tolerance: Duration,
     pub(super) gc_drop_tolerance: Duration,
     pub(super) restore_mode: RestoreMode,
     pub(super) datanode: DataNodeConfig,
@@ -138,6 +146,8 @@ impl StandaloneArgs {
             bus,
             message_bytes_max: self.message_bytes_max,
             trash_retention: self.trash_retention,
+            gc_scan_interval: self.gc_scan_interval,
+            gc_missing_tolerance: self.gc_missing_tolerance,
             gc_drop_tolerance: self.gc_drop_tolerance,
             restore_mode: self.restore_mode,
             datanode: DataNodeConfig {
@@ -164,6 +174,13 @@ fn retention(text: &str) -> Result<Duration, String> {
         return Ok(Duration::ZERO);
     }
     humantime::parse_duration(text).map_err(|error| format!("{error}; for example 24h, or 0"))
+}
+
+/// `24h`, `7days`.
+fn a_day_or_more(text: &str) -> Result<Duration, String> {
+    const DAY: Duration = Duration::from_secs(86_400);
+    let time = humantime::parse_duration(text).map_err(|error| format!("{error}; for example 168h"))?;
+    if time < DAY { Err("it is less than a day; for example 168h".to_owned()) } else { Ok(time) }
 }
 
 /// `1048576`, `1024KiB`, `1MiB`.
@@ -263,6 +280,16 @@ mod tests {
         }
         for bad in ["", "24", "-1h", "soon"] {
             assert!(plan(&["--trash-retention", bad]).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn orphans_have_a_day_at_least() {
+        let found = plan(&["--gc-scan-interval", "2days"]).unwrap();
+        assert_eq!(found.gc_scan_interval, Duration::from_secs(2 * 86_400));
+        assert_eq!(found.gc_missing_tolerance, Duration::from_secs(7 * 86_400));
+        for bad in ["0", "23h", "86400", "soon"] {
+            assert!(plan(&["--gc-missing-tolerance", bad]).is_err(), "{bad}");
         }
     }
 

@@ -82,6 +82,10 @@ pub(super) struct Services {
     _meta_root: Option<LocalRoot>,
 }
 
+fn ms(time: Duration) -> i64 {
+    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
+}
+
 impl Services {
     pub(super) async fn start(plan: &Plan, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
         let Places { meta_url, meta_dir, .. } = &plan.places;
@@ -122,6 +126,7 @@ impl Services {
             }
         }
 
+        let _ = elanus_runtime::metrics::collector();
         let reader = node.clone();
         let background = Background::new(Arc::clone(&clock));
         background.spawn(Renewal(ownership.clone()));
@@ -144,8 +149,10 @@ impl Services {
             node,
             DataCoordConfig {
                 restore_mode: plan.restore_mode,
-                trash_retention_ms: i64::try_from(plan.trash_retention.as_millis()).unwrap_or(i64::MAX),
-                gc_drop_tolerance_ms: i64::try_from(plan.gc_drop_tolerance.as_millis()).unwrap_or(i64::MAX),
+                trash_retention_ms: ms(plan.trash_retention),
+                scan_interval_ms: ms(plan.gc_scan_interval),
+                orphan_age_ms: ms(plan.gc_missing_tolerance),
+                gc_drop_tolerance_ms: ms(plan.gc_drop_tolerance),
                 ..DataCoordConfig::default()
             },
             &background,
@@ -203,6 +210,7 @@ impl Services {
         let meta = self.meta.clone();
         let reach = self.reach.clone();
         let ownership = self.ownership.clone();
+        let freezes = self.meta.clone();
         self.garbage_collection(Management::new(self.background.clone(), version))
             .check("metadata", move || {
                 let meta = meta.clone();
@@ -215,6 +223,13 @@ impl Services {
             .check("root path", move || {
                 let writes = ownership.may_write();
                 Box::pin(async move { writes.map_err(|frozen| frozen.to_string()) })
+            })
+            .watch("deletes", move || {
+                let meta = freezes.clone();
+                Box::pin(async move {
+                    let freezes = meta.delete_freezes().await.map_err(|error| error.to_string())?;
+                    freezes.first().map_or(Ok(()), |freeze| Err(format!("frozen by {}: {}", freeze.source, freeze.why)))
+                })
             })
     }
 

@@ -18,7 +18,8 @@ const LIVE_MAX: i64 = 1_000;
 macro_rules! brake_on {
     ($now:literal) => {
         concat!(
-            "CASE WHEN EXISTS (SELECT 1 FROM gc_state g WHERE g.frozen_ms IS NOT NULL) THEN 'frozen' \
+            "CASE WHEN EXISTS (SELECT 1 FROM gc_state g WHERE g.frozen_ms IS NOT NULL) \
+             OR EXISTS (SELECT 1 FROM delete_freezes) THEN 'frozen' \
              WHEN EXISTS (SELECT 1 FROM gc_pauses w WHERE w.until_ms > ",
             $now,
             " AND (w.collection_id IS NULL OR w.collection_id = f.collection_id)) THEN 'paused' \
@@ -253,7 +254,8 @@ pub(crate) async fn on_collection(tx: &mut Tx, collection: CollectionId) -> Resu
     let now_ms = tx.now_ms;
     let row = tx
         .one(
-            "SELECT CASE WHEN EXISTS (SELECT 1 FROM gc_state WHERE frozen_ms IS NOT NULL) THEN 'frozen' \
+            "SELECT CASE WHEN EXISTS (SELECT 1 FROM gc_state WHERE frozen_ms IS NOT NULL) \
+             OR EXISTS (SELECT 1 FROM delete_freezes) THEN 'frozen' \
              WHEN EXISTS (SELECT 1 FROM gc_pauses WHERE until_ms > $2 AND (collection_id IS NULL OR collection_id = $1)) \
              THEN 'paused' \
              WHEN EXISTS (SELECT 1 FROM gc_holds WHERE collection_id = $1 AND snapshot_id IS NULL) THEN 'held' END AS brake",
@@ -268,7 +270,8 @@ pub(crate) async fn on_everything(tx: &mut Tx) -> Result<Option<Brake>> {
     let now_ms = tx.now_ms;
     let row = tx
         .one(
-            "SELECT CASE WHEN EXISTS (SELECT 1 FROM gc_state WHERE frozen_ms IS NOT NULL) THEN 'frozen' \
+            "SELECT CASE WHEN EXISTS (SELECT 1 FROM gc_state WHERE frozen_ms IS NOT NULL) \
+             OR EXISTS (SELECT 1 FROM delete_freezes) THEN 'frozen' \
              WHEN EXISTS (SELECT 1 FROM gc_pauses WHERE until_ms > $1 AND collection_id IS NULL) \
              THEN 'paused' END AS brake",
             args![now_ms],

@@ -235,30 +235,47 @@ impl Meta {
     /// # Errors
     /// When the store is away.
     pub async fn known_objects(&self, after: Option<&ObjectKey>, limit: u32) -> Result<Vec<KnownObject>> {
+        self.known_between(after, None, limit).await
+    }
+
+    /// As [`Meta::known_objects`], those not after `until`.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn known_between(
+        &self,
+        after: Option<&ObjectKey>,
+        until: Option<&ObjectKey>,
+        limit: u32,
+    ) -> Result<Vec<KnownObject>> {
         let mut tx = self.db.read().await?;
+        let after = after.map_or_else(String::new, ToString::to_string);
+        // No character of a key comes after it.
+        let until = until.map_or_else(|| "~".to_owned(), ToString::to_string);
         let rows = tx
             .all(
-                "SELECT o.object_key, o.size_bytes, o.checksum, f.state, f.ever_live FROM objects o \
-                 JOIN file_sets f ON f.file_set_id = o.file_set_id WHERE o.object_key > $1 \
-                 ORDER BY o.object_key LIMIT $2",
-                args![after.map_or_else(String::new, ToString::to_string), i64::from(limit)],
+                "SELECT o.object_key, o.size_bytes, o.checksum, o.file_set_id, f.state, f.ever_live FROM objects o \
+                 JOIN file_sets f ON f.file_set_id = o.file_set_id WHERE o.object_key > $1 AND o.object_key <= $2 \
+                 ORDER BY o.object_key LIMIT $3",
+                args![after, until, i64::from(limit)],
             )
             .await?;
-        rows.iter()
-            .map(|row| {
-                let state: String = row.try_get("state")?;
-                let size: Option<i64> = row.try_get("size_bytes")?;
-                let sum: Option<String> = row.try_get("checksum")?;
-                Ok(KnownObject {
-                    key: object_key(row.try_get("object_key")?)?,
-                    size: size.and_then(|size| u64::try_from(size).ok()),
-                    checksum: sum.as_deref().map(checksum).transpose()?,
-                    abandoned: row.try_get::<i64, _>("ever_live")? == 0 && state != "intent",
-                    file_set_state: state,
-                })
-            })
-            .collect()
+        rows.iter().map(known_object).collect()
     }
+}
+
+fn known_object(row: &AnyRow) -> Result<KnownObject> {
+    let state: String = row.try_get("state")?;
+    let size: Option<i64> = row.try_get("size_bytes")?;
+    let sum: Option<String> = row.try_get("checksum")?;
+    Ok(KnownObject {
+        key: object_key(row.try_get("object_key")?)?,
+        file_set: FileSetId(row.try_get("file_set_id")?),
+        size: size.and_then(|size| u64::try_from(size).ok()),
+        checksum: sum.as_deref().map(checksum).transpose()?,
+        abandoned: row.try_get::<i64, _>("ever_live")? == 0 && state != "intent",
+        file_set_state: state,
+    })
 }
 
 /// Some of those whose deletion has begun, by chance: objects that cannot be deleted keep no others waiting (O-1).

@@ -83,8 +83,13 @@ impl Meta {
         let mut tx = self.db.read().await?;
         let now_ms = tx.now_ms;
         let mut status = GcStatus::default();
-        if let Some(row) =
-            tx.optional("SELECT frozen_ms, reason FROM gc_state WHERE frozen_ms IS NOT NULL", args![]).await?
+        if let Some(row) = tx
+            .optional(
+                "SELECT frozen_ms, reason FROM gc_state WHERE frozen_ms IS NOT NULL \
+                 UNION ALL SELECT since_ms AS frozen_ms, why AS reason FROM delete_freezes ORDER BY frozen_ms LIMIT 1",
+                args![],
+            )
+            .await?
         {
             status.frozen = Some((row.try_get("frozen_ms")?, row.try_get("reason")?));
         }

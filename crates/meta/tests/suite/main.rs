@@ -45,6 +45,7 @@ mod restoring;
 mod rollback;
 mod roots;
 mod scale;
+mod scans;
 mod server;
 mod sharing;
 mod snapshots;

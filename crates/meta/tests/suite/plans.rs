@@ -4,7 +4,9 @@
 use crate::restoring::{BOUNDS, claim_all, clone_of, filled, finish_all, new_snapshot, run, submit, submit_new};
 use crate::store::{LATER_MS, Store, deletes_of, node, rows_of, written};
 use elanus_meta::model::{CollectionKey, Created, TaskMessage};
+use elanus_meta::scans::OrphanRule;
 use elanus_meta::{Retention, Room};
+use elanus_types::{FileSetId, SegmentId, SnapshotId};
 use sqlx::{AnyConnection, AssertSqlSafe, Connection, Row};
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -231,6 +233,12 @@ async fn frequent(store: &Store) -> Vec<(&'static str, Vec<String>)> {
     call!("expire_other_owners", coordinator.expire_other_owners(&[node("w1"), node("n1"), node("writer")]));
     call!("expire_other_owners, one lost", coordinator.expire_other_owners(&[node("n1"), node("writer")]));
     call!("known_objects", meta.known_objects(None, 100));
+    call!("begin_scan", coordinator.begin_scan(i64::MAX));
+    call!("queue_orphans", coordinator.queue_orphans(OrphanRule { gap_ms: 0, age_ms: 0 }, 100));
+    call!("orphans", meta.orphans(None, 100));
+    call!("file_set_facts", meta.file_set_facts(FileSetId(0), 100));
+    call!("membership_facts", meta.membership_facts((SegmentId(0), FileSetId(0)), 100));
+    call!("committed_snapshots", meta.committed_snapshots(SnapshotId(0), 100));
     call!("next_events", meta.next_events(100));
     call!("seal_segments", coordinator.seal_segments(books));
     call!("seal_idle_segments", coordinator.seal_idle_segments(snapshot.create_ts));

@@ -234,6 +234,11 @@ datacoord! {
     scrub(elanus_proto::admin::ScrubRequest) -> elanus_proto::admin::ScrubReport;
     gc(elanus_proto::admin::GcRequest) -> elanus_proto::admin::GcAnswer;
     report_task(dc::TaskReport) -> dc::TaskReportReply;
+    start_scan(elanus_proto::admin::StartScanRequest) -> elanus_proto::admin::Scan;
+    list_scans(elanus_proto::admin::ListScansRequest) -> elanus_proto::admin::ListScansResponse;
+    list_orphans(elanus_proto::admin::ListOrphansRequest) -> elanus_proto::admin::ListOrphansResponse;
+    allow_orphans(elanus_proto::admin::AllowOrphansRequest) -> elanus_proto::admin::AllowOrphansResponse;
+    reconcile(elanus_proto::admin::ReconcileRequest) -> elanus_proto::admin::ReconcileReport;
 }
 
 #[async_trait]

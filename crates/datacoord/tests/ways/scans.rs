@@ -1,0 +1,266 @@
+//! OR-1 to OR-5: orphans in the bucket, and live objects that are gone from it.
+
+use crate::world::World;
+use crate::world::effects::Effects;
+use async_trait::async_trait;
+use bytes::Bytes;
+use elanus_datacoord::background::{GC_SCAN, SWEEP};
+use elanus_meta::scans::{OrphanRecord, ScanRecord, ScanState};
+use elanus_objects::{
+    Error, Expected, Fault, FaultyStore, LocalStore, MemoryStore, ObjectInfo, ObjectStore, Plan, Result,
+};
+use elanus_proto::admin::allow_orphans_request::What;
+use elanus_proto::admin::{AllowOrphansRequest, ReconcileRequest, ScrubRequest, StartScanRequest};
+use elanus_types::{Checksum, ObjectKey};
+use futures::stream::BoxStream;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+const HOUR_MS: i64 = 3_600_000;
+
+type Process = crate::world::Process;
+
+fn key(text: &str) -> ObjectKey {
+    ObjectKey::parse(&format!("5e1f0e6c-test/{text}")).unwrap()
+}
+
+/// Runs a scan now; as it ended.
+async fn scan(process: &mut Process) -> ScanRecord {
+    let id = process.coord.start_scan(StartScanRequest {}).await.unwrap().into_inner().id;
+    process.background.activate_and_wait(GC_SCAN).await;
+    let scans = process.meta.scans(10).await.unwrap();
+    scans.into_iter().find(|scan| scan.id == id).unwrap()
+}
+
+async fn orphans(process: &Process) -> Vec<OrphanRecord> {
+    process.meta.orphans(None, 1_000).await.unwrap()
+}
+
+async fn allow(process: &mut Process, what: What) -> i64 {
+    let request = AllowOrphansRequest { what: Some(what) };
+    process.coord.allow_orphans(request).await.unwrap().into_inner().objects
+}
+
+async fn is_there(world: &World, key: &ObjectKey) -> bool {
+    match world.store.head(key).await {
+        Ok(_) => true,
+        Err(Error::NotFound { .. }) => false,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn or_2_and_3_an_orphan_is_deleted_when_two_scans_saw_it_and_it_is_old() {
+    let mut world = World::new();
+    let mut process = world.start(Effects::none()).await.unwrap();
+    process.create_collection("docs").await.unwrap();
+    process.upsert("docs", &[1, 2]).await.unwrap();
+    process.snapshot("docs", "s").await.unwrap();
+    let orphan = key("insert_log/1/2/3/0/x.parquet");
+    world.store.put(&orphan, Bytes::from_static(b"x")).await.unwrap();
+
+    let first = scan(&mut process).await;
+    assert_eq!((first.state, first.counts.unknown, first.counts.orphans), (ScanState::Complete, 1, 0));
+    assert!(first.counts.listed > 4 && first.counts.missing == 0, "{first:?}");
+    world.clock.advance_ms(8 * 24 * HOUR_MS);
+    scan(&mut process).await;
+    process.background.activate_and_wait(SWEEP).await;
+    assert!(is_there(&world, &orphan).await, "OR-3: no row ever mentioned it");
+    assert_eq!(orphans(&process).await[0].queued_as, None);
+
+    assert_eq!(allow(&mut process, What::UnknownKey(orphan.to_string())).await, 1);
+    process.background.activate_and_wait(GC_SCAN).await;
+    assert!(orphans(&process).await[0].queued_as.is_some());
+    process.background.activate_and_wait(SWEEP).await;
+    assert!(!is_there(&world, &orphan).await);
+
+    // It comes again, as a late write does: now a tombstone knows it, and nobody needs to be asked.
+    world.store.put(&orphan, Bytes::from_static(b"xy")).await.unwrap();
+    let third = scan(&mut process).await;
+    assert_eq!((third.counts.unknown, third.counts.orphans), (0, 1));
+    world.clock.advance_ms(23 * HOUR_MS);
+    scan(&mut process).await;
+    assert_eq!(orphans(&process).await[0].queued_as, None, "OR-2: not yet a day between the scans");
+    world.clock.advance_ms(2 * HOUR_MS);
+    scan(&mut process).await;
+    assert_eq!(orphans(&process).await[0].queued_as, None, "OR-2: not yet a week old");
+    world.clock.advance_ms(7 * 24 * HOUR_MS);
+    process.background.activate_and_wait(GC_SCAN).await;
+    process.background.activate_and_wait(SWEEP).await;
+    assert!(!is_there(&world, &orphan).await);
+    let last = scan(&mut process).await;
+    assert_eq!((last.counts.orphans, orphans(&process).await.len()), (0, 0));
+    process.scrub().await;
+    process.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn or_1_a_scan_that_fails_has_seen_nothing() {
+    let mut world = World::new();
+    let store = world.store.clone();
+    world.store = Arc::new(FaultyStore::new(store.clone(), Plan::none().at_read(1, Fault::ErrorBefore)));
+    let mut process = world.start(Effects::none()).await.unwrap();
+    store.put(&key("insert_log/x"), Bytes::from_static(b"x")).await.unwrap();
+    let failed = scan(&mut process).await;
+    assert_eq!(failed.state, ScanState::Discarded, "{failed:?}");
+    assert!(orphans(&process).await.iter().all(|orphan| orphan.first_ms.is_none()));
+    let complete = scan(&mut process).await;
+    assert_eq!((complete.state, complete.counts.unknown), (ScanState::Complete, 1));
+    assert_eq!(orphans(&process).await[0].scans, 1);
+    process.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn or_1_a_scan_of_an_earlier_coordinator_counts_for_nothing() {
+    let mut world = World::new();
+    let process = world.start(Effects::none()).await.unwrap();
+    let coordinator = process.meta.take_over(&elanus_types::NodeId("old".into())).await.unwrap();
+    coordinator.request_scan().await.unwrap();
+    let begun = coordinator.begin_scan(i64::MAX).await.unwrap().unwrap();
+    let newer = process.meta.take_over(&elanus_types::NodeId("new".into())).await.unwrap();
+    let counts = begun.counts;
+    coordinator.complete_scan(begun.id, &counts, "").await.unwrap_err();
+    newer.complete_scan(begun.id, &counts, "").await.unwrap_err();
+    assert_eq!(newer.begin_scan(i64::MAX).await.unwrap(), None);
+    assert_eq!(process.meta.scans(1).await.unwrap()[0].state, ScanState::Discarded);
+    process.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn g_1_a_live_object_that_is_gone_stops_all_deleting_until_it_is_back() {
+    let mut world = World::new();
+    let folder = tempfile::tempdir().unwrap();
+    world.store = Arc::new(LocalStore::open(folder.path()).unwrap());
+    let mut process = world.start(Effects::none()).await.unwrap();
+    process.create_collection("docs").await.unwrap();
+    process.upsert("docs", &[1, 2]).await.unwrap();
+    let known = process.meta.known_objects(None, 1_000).await.unwrap();
+    let lost = known.iter().find(|object| object.file_set_state == "live").unwrap().key.clone();
+    let bytes = world.store.get(&lost).await.unwrap();
+    std::fs::remove_file(folder.path().join(lost.as_str())).unwrap();
+
+    let found = scan(&mut process).await;
+    assert_eq!(found.counts.missing, 1);
+    assert!(found.message.contains(lost.as_str()), "{}", found.message);
+    assert_eq!(process.meta.delete_freezes().await.unwrap().len(), 1);
+
+    // A reconcile says what is lost, and goes on only when somebody accepts it.
+    let request = ReconcileRequest::default();
+    let told = process.coord.reconcile(request).await.unwrap().into_inner();
+    assert_eq!((told.missing, told.applied), (vec![lost.to_string()], false));
+    let apply = ReconcileRequest { apply: true, ..ReconcileRequest::default() };
+    let refused = process.coord.reconcile(apply).await.unwrap_err();
+    assert!(refused.message().contains("deletes stay frozen"), "{refused}");
+    assert_eq!(process.meta.delete_freezes().await.unwrap().len(), 1);
+    let accept = ReconcileRequest { accept_missing: true, ..apply };
+    assert!(process.coord.reconcile(accept).await.unwrap().into_inner().applied);
+    assert!(process.meta.delete_freezes().await.unwrap().is_empty());
+
+    scan(&mut process).await;
+    assert_eq!(process.meta.delete_freezes().await.unwrap().len(), 1);
+    world.store.put(&lost, bytes).await.unwrap();
+    assert_eq!(scan(&mut process).await.counts.missing, 0);
+    assert!(process.meta.delete_freezes().await.unwrap().is_empty());
+    process.scrub().await;
+    process.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reconcile_keeps_what_the_restored_metadata_do_not_know() {
+    let mut world = World::new();
+    let mut process = world.start(Effects::none()).await.unwrap();
+    let later = key("insert_log/1/2/3/0/later.parquet");
+    world.store.put(&later, Bytes::from_static(b"x")).await.unwrap();
+    let quarantine_ms = 30 * 24 * HOUR_MS;
+    let apply = ReconcileRequest { apply: true, accept_missing: false, quarantine_ms };
+    let told = process.coord.reconcile(apply).await.unwrap().into_inner();
+    assert_eq!((told.unknown_num, told.unknown, told.applied), (1, vec![later.to_string()], true));
+    scan(&mut process).await;
+    world.clock.advance_ms(8 * 24 * HOUR_MS);
+    scan(&mut process).await;
+    assert_eq!(allow(&mut process, What::AllUnknown(true)).await, 1);
+    process.background.activate_and_wait(GC_SCAN).await;
+    assert_eq!(orphans(&process).await[0].queued_as, None, "it is in quarantine");
+    world.clock.advance_ms(quarantine_ms);
+    process.background.activate_and_wait(GC_SCAN).await;
+    process.background.activate_and_wait(SWEEP).await;
+    assert!(!is_there(&world, &later).await);
+    process.end().await;
+}
+
+/// Counts the pages and the longest one.
+#[derive(Debug)]
+struct Pages {
+    inner: MemoryStore,
+    pages: AtomicUsize,
+    longest: AtomicUsize,
+}
+
+#[async_trait]
+impl ObjectStore for Pages {
+    async fn put(&self, key: &ObjectKey, bytes: Bytes) -> Result<ObjectInfo> {
+        self.inner.put(key, bytes).await
+    }
+    async fn get(&self, key: &ObjectKey) -> Result<Bytes> {
+        self.inner.get(key).await
+    }
+    async fn get_range(&self, key: &ObjectKey, range: Range<u64>) -> Result<Bytes> {
+        self.inner.get_range(key, range).await
+    }
+    async fn head(&self, key: &ObjectKey) -> Result<ObjectInfo> {
+        self.inner.head(key).await
+    }
+    async fn copy(&self, from: &ObjectKey, to: &ObjectKey, expected: Expected) -> Result<ObjectInfo> {
+        self.inner.copy(from, to, expected).await
+    }
+    async fn checksum(&self, key: &ObjectKey) -> Result<Checksum> {
+        self.inner.checksum(key).await
+    }
+    fn list(&self, folder: Option<&ObjectKey>) -> BoxStream<'static, Result<ObjectInfo>> {
+        self.longest.store(usize::MAX, Ordering::SeqCst);
+        self.inner.list(folder)
+    }
+    async fn list_page(&self, folder: &ObjectKey, after: Option<&ObjectKey>, limit: usize) -> Result<Vec<ObjectInfo>> {
+        let page = self.inner.list_page(folder, after, limit).await?;
+        self.pages.fetch_add(1, Ordering::SeqCst);
+        self.longest.fetch_max(page.len(), Ordering::SeqCst);
+        Ok(page)
+    }
+    async fn delete(&self, permits: Vec<elanus_lifecycle::DeletePermit>) -> Result<()> {
+        self.inner.delete(permits).await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn or_4_a_bucket_full_of_orphans_is_scanned_in_flat_memory_and_held() {
+    const OBJECTS: usize = 100_000;
+    let mut world = World::new();
+    let (pages, longest) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let store = Arc::new(Pages { inner: MemoryStore::new(world.clock.clone()), pages, longest });
+    for n in 0..OBJECTS {
+        store.put(&key(&format!("insert_log/1/2/{n:06}")), Bytes::new()).await.unwrap();
+    }
+    store.put(&ObjectKey::parse("another-cluster/insert_log/1").unwrap(), Bytes::new()).await.unwrap();
+    world.store = store.clone();
+    let mut process = world.start(Effects::none()).await.unwrap();
+    let first = scan(&mut process).await;
+    assert_eq!((first.counts.listed, first.counts.unknown), (OBJECTS as u64, OBJECTS as u64), "G-3");
+    assert_eq!(store.longest.load(Ordering::SeqCst), 1_000);
+    assert_eq!(store.pages.load(Ordering::SeqCst), OBJECTS / 1_000 + 1);
+    assert!(first.held);
+
+    // Allowed, old enough, seen twice: and still held.
+    world.clock.advance_ms(8 * 24 * HOUR_MS);
+    assert_eq!(allow(&mut process, What::UnknownKey(key("insert_log/1/2/000000").to_string())).await, 1);
+    let second = scan(&mut process).await;
+    assert_eq!(orphans(&process).await[0].queued_as, None);
+    assert_eq!(allow(&mut process, What::AcceptScan(second.id)).await, OBJECTS as i64);
+    process.background.activate_and_wait(GC_SCAN).await;
+    let queued = orphans(&process).await.into_iter().filter(|orphan| orphan.queued_as.is_some()).count();
+    assert_eq!(queued, 1);
+    let level = ScrubRequest { level: "metadata".to_owned(), ..ScrubRequest::default() };
+    let report = process.coord.scrub(level).await.unwrap().into_inner();
+    assert!(report.findings.is_empty(), "{report:?}");
+    process.end().await;
+}

@@ -1,0 +1,166 @@
+//! Metrics of the process, as Prometheus reads them.
+//!
+//! Any crate counts through the facade of the crate `metrics`; here they are collected, described and rendered. Every metric
+//! is in [`ALL`]: what is not is not rendered with a type, and a test of the program compares the two.
+//!
+//! Names are `elanus_<service>_<noun>_<unit|total>`; values of labels are names of calls, tasks, states and reasons, never
+//! of things that users make.
+
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use std::sync::OnceLock;
+
+/// What a metric is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Only rises.
+    Counter,
+    /// As it is now.
+    Gauge,
+    /// How long or how large, in buckets.
+    Histogram,
+}
+
+/// A metric that a process may have.
+#[derive(Clone, Copy, Debug)]
+pub struct Metric {
+    /// Its name.
+    pub name: &'static str,
+    /// What it is.
+    pub kind: Kind,
+    /// Its labels, in the order of the alphabet.
+    pub labels: &'static [&'static str],
+    /// For people.
+    pub help: &'static str,
+}
+
+const fn counter(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Metric {
+    Metric { name, kind: Kind::Counter, labels, help }
+}
+
+const fn gauge(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Metric {
+    Metric { name, kind: Kind::Gauge, labels, help }
+}
+
+const fn histogram(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Metric {
+    Metric { name, kind: Kind::Histogram, labels, help }
+}
+
+const MOVE: &[&str] = &["event", "from", "to"];
+
+/// All of them, in the order of the alphabet.
+#[rustfmt::skip]
+pub const ALL: &[Metric] = &[
+    counter("elanus_compaction_transitions_total", MOVE, "moves of compactions"),
+    counter("elanus_copy_task_transitions_total", MOVE, "moves of copy tasks"),
+    gauge("elanus_datacoord_gc_freezes", &[], "reasons for which nothing is deleted; 0: things are"),
+    gauge("elanus_datacoord_gc_orphans", &["state"], "objects in the bucket that nothing knows, as the last scans saw them"),
+    gauge("elanus_datacoord_gc_orphans_bytes", &["state"], "their bytes"),
+    gauge("elanus_datacoord_gc_queue_bytes", &["reason", "state"], "bytes of file sets that nothing needs"),
+    gauge("elanus_datacoord_gc_queue_file_sets", &["reason", "state"], "file sets that nothing needs; at most 100,000 are counted"),
+    gauge("elanus_datacoord_gc_queue_oldest_seconds", &[], "for so long the oldest of them could have been deleted"),
+    gauge("elanus_datacoord_pin_oldest_seconds", &[], "age of the oldest pin that keeps a snapshot; 0: none"),
+    gauge("elanus_datacoord_pins", &[], "pins that keep a snapshot"),
+    gauge("elanus_datacoord_scan_age_seconds", &[], "since the start of the last complete scan for orphans; -1: none"),
+    gauge("elanus_datacoord_scan_duration_seconds", &[], "how long the last complete scan took"),
+    gauge("elanus_datacoord_scan_missing_objects", &[], "live objects that the last complete scan did not find"),
+    gauge("elanus_datacoord_snapshot_only_bytes", &["kept_by"], "bytes that only snapshots keep: of one snapshot, or shared by several"),
+    counter("elanus_file_set_transitions_total", MOVE, "moves of file sets; deleting to gone: their objects are deleted"),
+    counter("elanus_index_build_transitions_total", MOVE, "moves of index builds"),
+    histogram("elanus_proxy_call_duration_seconds", &["call"], "time to answer a call of the Milvus API"),
+    counter("elanus_proxy_calls_total", &["call", "code"], "answered calls of the Milvus API, by the code of the answer"),
+    counter("elanus_restore_job_transitions_total", MOVE, "moves of restore jobs"),
+    gauge("elanus_runtime_degraded", &["reason"], "1: the process serves, and a person must look; see /healthz"),
+    histogram("elanus_runtime_task_duration_seconds", &["task"], "time of a round of a background task"),
+    counter("elanus_runtime_task_failures_total", &["task"], "rounds that failed in part or as a whole"),
+    counter("elanus_runtime_task_handled_total", &["task"], "things that left the state that a task empties"),
+    counter("elanus_runtime_task_rounds_total", &["task"], "rounds of a background task"),
+    counter("elanus_segment_transitions_total", MOVE, "moves of segments"),
+    counter("elanus_snapshot_transitions_total", MOVE, "moves of snapshots"),
+];
+
+/// From a cached answer to a scan of everything.
+const SECONDS: &[f64] = &[0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0, 600.0];
+
+/// Starts to collect, once in a process; later calls give the same. `None` when the process collects otherwise.
+#[must_use]
+pub fn collector() -> Option<&'static PrometheusHandle> {
+    static COLLECTOR: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
+    COLLECTOR.get_or_init(install).as_ref()
+}
+
+fn install() -> Option<PrometheusHandle> {
+    let builder = PrometheusBuilder::new().set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), SECONDS);
+    let installed = builder.map_err(|error| error.to_string()).and_then(|builder| {
+        let recorder = builder.build_recorder();
+        let handle = recorder.handle();
+        metrics::set_global_recorder(recorder).map_err(|error| error.to_string())?;
+        Ok(handle)
+    });
+    match installed {
+        Ok(handle) => {
+            describe();
+            Some(handle)
+        }
+        Err(error) => {
+            tracing::warn!(error, "there will be no metrics");
+            None
+        }
+    }
+}
+
+fn describe() {
+    for metric in ALL {
+        match metric.kind {
+            Kind::Counter => metrics::describe_counter!(metric.name, metric.help),
+            Kind::Gauge => metrics::describe_gauge!(metric.name, metric.help),
+            Kind::Histogram => metrics::describe_histogram!(metric.name, metric.help),
+        }
+    }
+}
+
+/// What Prometheus reads.
+#[must_use]
+pub fn render() -> String {
+    let Some(collector) = collector() else { return String::new() };
+    collector.run_upkeep();
+    collector.render()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_follow_the_rule_and_are_in_order() {
+        assert!(ALL.is_sorted_by(|a, b| a.name < b.name));
+        for metric in ALL {
+            let parts: Vec<_> = metric.name.split('_').collect();
+            assert!(parts.len() >= 3 && parts[0] == "elanus", "{}", metric.name);
+            assert_eq!(metric.kind == Kind::Counter, metric.name.ends_with("_total"), "{}", metric.name);
+            assert!(metric.kind != Kind::Histogram || metric.name.ends_with("_seconds"), "{}", metric.name);
+            assert!(metric.labels.is_sorted() && !metric.help.is_empty(), "{}", metric.name);
+        }
+    }
+
+    /// What operators build dashboards and alarms on: a name that changes breaks them without a word.
+    #[test]
+    fn the_list_of_all_metrics_is_the_golden_one() {
+        let line = |metric: &Metric| {
+            let kind = format!("{:?}", metric.kind).to_lowercase();
+            format!("{} {kind} {{{}}} {}\n", metric.name, metric.labels.join(","), metric.help)
+        };
+        let found: String = ALL.iter().map(line).collect();
+        assert_eq!(found, include_str!("../metrics.txt"), "what is right goes to crates/runtime/metrics.txt");
+    }
+
+    #[test]
+    fn what_is_counted_is_rendered_with_its_help() {
+        collector().unwrap();
+        metrics::counter!("elanus_runtime_task_rounds_total", "task" => "test").increment(3);
+        metrics::histogram!("elanus_proxy_call_duration_seconds", "call" => "test").record(0.2);
+        let text = render();
+        assert!(text.contains("# TYPE elanus_runtime_task_rounds_total counter"), "{text}");
+        assert!(text.contains("elanus_runtime_task_rounds_total{task=\"test\"} 3"), "{text}");
+        assert!(text.contains("elanus_proxy_call_duration_seconds_bucket{call=\"test\",le=\"0.5\"} 1"), "{text}");
+    }
+}
