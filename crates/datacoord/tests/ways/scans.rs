@@ -6,8 +6,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use elanus_datacoord::background::{GC_SCAN, SWEEP};
 use elanus_meta::scans::{OrphanRecord, ScanRecord, ScanState};
-use elanus_objects::suite::permits;
-use elanus_objects::{Error, Expected, Fault, FaultyStore, MemoryStore, ObjectInfo, ObjectStore, Plan, Result};
+use elanus_objects::{
+    Error, Expected, Fault, FaultyStore, LocalStore, MemoryStore, ObjectInfo, ObjectStore, Plan, Result,
+};
 use elanus_proto::admin::allow_orphans_request::What;
 use elanus_proto::admin::{AllowOrphansRequest, ReconcileRequest, ScrubRequest, StartScanRequest};
 use elanus_types::{Checksum, ObjectKey};
@@ -129,13 +130,15 @@ async fn or_1_a_scan_of_an_earlier_coordinator_counts_for_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn g_1_a_live_object_that_is_gone_stops_all_deleting_until_it_is_back() {
     let mut world = World::new();
+    let folder = tempfile::tempdir().unwrap();
+    world.store = Arc::new(LocalStore::open(folder.path()).unwrap());
     let mut process = world.start(Effects::none()).await.unwrap();
     process.create_collection("docs").await.unwrap();
     process.upsert("docs", &[1, 2]).await.unwrap();
     let known = process.meta.known_objects(None, 1_000).await.unwrap();
     let lost = known.iter().find(|object| object.file_set_state == "live").unwrap().key.clone();
     let bytes = world.store.get(&lost).await.unwrap();
-    world.store.delete(permits(std::slice::from_ref(&lost))).await.unwrap();
+    std::fs::remove_file(folder.path().join(lost.as_str())).unwrap();
 
     let found = scan(&mut process).await;
     assert_eq!(found.counts.missing, 1);
