@@ -8,7 +8,9 @@ use serde_json::{Value, json};
 use std::{
     fs,
     path::{Path, PathBuf},
+    process::Stdio,
 };
+use tokio::io::{AsyncBufReadExt as _, BufReader};
 
 /// A server with a collection `docs` of ten rows, and the command line on it.
 struct Operator {
@@ -18,7 +20,10 @@ struct Operator {
 
 impl Operator {
     async fn start() -> Self {
-        let server = Server::start().await.unwrap();
+        Self::on(Server::start().await.unwrap()).await
+    }
+
+    async fn on(server: Server) -> Self {
         let milvus = Milvus::at(&server.url());
         milvus.create_collection("docs").await.unwrap();
         let rows: Vec<Row> = (0..10).map(|id| Row { id, version: 1 }).collect();
@@ -289,6 +294,66 @@ async fn a_scan_finds_what_nothing_knows_and_what_is_missing() {
 }
 
 #[tokio::test]
+async fn a_clone_is_detached_and_holds_what_it_held() {
+    let operator = Operator::start().await;
+    operator.milvus.delete("docs", &[3, 4]).await.unwrap();
+    operator.text("snapshot create docs first").await;
+    operator.text("snapshot restore docs first twin --wait").await;
+    operator.milvus.load("twin").await.unwrap();
+    let before = operator.milvus.query("twin", "id >= 0").await.unwrap();
+    assert_eq!(before.len(), 8);
+    let files = row_files(operator.server.data()).len();
+    let detached = operator.run("collection detach twin --wait").await;
+    assert_eq!(detached.code, Some(0), "{detached:?}");
+    assert_eq!((fact(&detached.stdout, "mode"), fact(&detached.stdout, "snapshot")), ("detach", "-"));
+    assert_eq!(fact(&detached.stdout, "state"), "completed, 100 %");
+    assert!(detached.stderr.contains("detach job "), "{detached:?}");
+    assert_eq!(row_files(operator.server.data()).len(), 2 * files, "files of its own");
+    assert_eq!(operator.milvus.query("twin", "id >= 0").await.unwrap(), before, "it is loaded, and the same");
+    let jobs = operator.json("job list --target twin").await;
+    assert_eq!((&jobs[0]["kind"], &jobs[1]["kind"]), (&json!("restore"), &json!("detach")));
+    let again = operator.json("collection detach twin --wait").await;
+    assert_eq!(
+        (&again["state"], &again["files_total"]),
+        (&json!("completed"), &json!(0)),
+        "it shares nothing any more"
+    );
+    operator.fails("collection detach nothing", 4, "(code 100)").await;
+    assert_eq!(operator.json("scrub --checksums").await["ok"], true);
+}
+
+#[tokio::test]
+async fn ctrl_c_ends_the_wait_and_not_the_job() {
+    let server = Server::start_with(&["--copy-slots", "0"]).await.unwrap();
+    let operator = Operator::on(server).await;
+    operator.text("snapshot create docs first").await;
+    let url = operator.server.url();
+    let line = "snapshot restore docs first target --mode copy --wait";
+    let mut waiting = tokio::process::Command::new(elanus_testkit::program().unwrap())
+        .args(["ctl", "--addr", &url])
+        .args(line.split(' '))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(waiting.stderr.take().unwrap()).lines();
+    while !lines.next_line().await.unwrap().expect("it waits").contains("copying") {}
+    let pid = waiting.id().unwrap().to_string();
+    assert!(std::process::Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    let mut said = String::new();
+    while let Some(line) = lines.next_line().await.unwrap() {
+        said.push_str(&line);
+    }
+    assert!(said.contains("goes on in the server") && said.contains("elanus ctl job cancel "), "{said}");
+    assert_eq!(waiting.wait().await.unwrap().code(), Some(130));
+    let jobs = operator.json("job list --target target").await;
+    assert_eq!(jobs[0]["state"], "copying", "{jobs}");
+    operator.text(&format!("job cancel {}", jobs[0]["job_id"])).await;
+}
+
+#[tokio::test]
 async fn r_2_a_restore_of_a_damaged_file_fails_and_leaves_nothing_behind() {
     let operator = Operator::start().await;
     operator.text("snapshot create docs first").await;
@@ -316,4 +381,33 @@ async fn r_2_a_restore_of_a_damaged_file_fails_and_leaves_nothing_behind() {
     operator.text("snapshot restore docs first target --wait").await;
     operator.milvus.load("target").await.unwrap();
     assert_eq!(operator.milvus.query("target", "id >= 0").await.unwrap().len(), 10);
+}
+
+#[tokio::test]
+async fn every_command_works_in_every_database() {
+    let mut operator = Operator::start().await;
+    operator.text("snapshot create docs first").await;
+    operator.text("database create shop").await;
+    operator.fails("database create shop", 5, "database already exist: shop").await;
+    operator.fails("database create a-b", 2, "invalid database name").await;
+    assert_eq!(operator.json("databases ls").await, json!(["default", "shop"]));
+    operator.fails("-d nowhere collection list", 4, "database not found[database=nowhere]").await;
+
+    let job = operator.json("snapshot restore docs first docs --target-database shop --wait").await;
+    assert_eq!((&job["target_db_name"], &job["source_db_name"]), (&json!("shop"), &json!("default")));
+    let described = operator.json("collection describe docs --database shop").await;
+    assert_eq!((&described["db_name"], &described["statistics"]["row_count"]), (&json!("shop"), &json!(10)));
+    assert_ne!(described["id"], operator.json("collection describe docs").await["id"]);
+    operator.text("-d shop snapshot create docs there").await;
+    assert_eq!(operator.json("snapshot list docs").await.as_array().unwrap().len(), 1);
+    assert_eq!(operator.text("-d shop snapshot count docs there").await.trim(), "10");
+    operator.text("-d shop collection rollback docs there --yes").await;
+    operator.text("-d shop snapshot restore docs there docs_2 --wait").await;
+    let listed = operator.json("-d shop collection list").await;
+    let names: Vec<_> = listed.as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["docs", "docs_2"], "the target's database is the one of -d");
+    operator.fails("database drop shop", 5, "database:shop not empty").await;
+    operator.fails("database drop default", 1, "can not drop default database").await;
+    assert_eq!(operator.json("-d shop trash list").await, json!([]));
+    operator.server.terminate().await.unwrap();
 }

@@ -42,3 +42,8 @@ async fn pymilvus_snapshots_s_1_s_2_s_3_r_4() {
 async fn pymilvus_errors() {
     run("errors.py").await;
 }
+
+#[tokio::test]
+async fn pymilvus_catalog_r_4() {
+    run("catalog.py").await;
+}

@@ -84,8 +84,7 @@ async fn a_directory_of_a_newer_version_is_refused_and_untouched() {
     let (_dir, data) = left_behind().await;
     let marker = data.join("_elanus/owner.json");
     let text = fs::read_to_string(&marker).unwrap();
-    let newer = text.replacen("\"format_version\": 1", "\"format_version\": 999", 1);
-    let newer = if newer == text { text.replacen("\"format_version\":1", "\"format_version\":999", 1) } else { newer };
+    let newer = text.replacen("\"format_version\": 2", "\"format_version\": 999", 1);
     assert_ne!(newer, text);
     fs::write(&marker, newer).unwrap();
     let before = contents(&data);

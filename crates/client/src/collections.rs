@@ -1,6 +1,6 @@
 //! Collections of a database.
 
-use crate::{Client, Collection, CollectionDetail, Result, Rollback};
+use crate::{Client, Collection, CollectionDetail, RestoreJob, Result, Rollback};
 use elanus_proto::datacoord::{CollectionRef, ListCollectionsRequest};
 
 /// Calls about collections.
@@ -36,6 +36,16 @@ impl Collections<'_> {
     pub async fn roll_back(&self, name: &str, snapshot: &str) -> Result<Rollback> {
         let mut admin = self.0.admin.clone();
         self.0.write(admin.rollback_collection(self.0.snapshot(name, snapshot))).await
+    }
+
+    /// Submits a job that gives a collection copies of the files that it shares with others. A repeat joins the job that
+    /// is under way.
+    ///
+    /// # Errors
+    /// When there is no such collection.
+    pub async fn detach(&self, name: &str) -> Result<RestoreJob> {
+        let mut admin = self.0.admin.clone();
+        self.0.write(admin.detach_collection(self.0.collection(name))).await
     }
 }
 

@@ -77,7 +77,7 @@ pub(crate) fn check(status: Option<common::Status>) -> Result<()> {
 
 /// Milvus gives "wrong value" and "name taken" one number; the text tells them apart.
 fn kind(code: Code, message: &str) -> ErrorKind {
-    let in_the_way = ["already exists", "duplicate", "belongs to a restore job"];
+    let in_the_way = ["already exist", "duplicate", "belongs to a restore job", "not empty", "associated aliases"];
     match code {
         Code::CollectionNotFound
         | Code::PartitionNotFound
@@ -86,8 +86,13 @@ fn kind(code: Code, message: &str) -> ErrorKind {
         | Code::AliasNotFound
         | Code::SnapshotNotFound => ErrorKind::NotFound,
         Code::SnapshotPinned | Code::NameConflict | Code::IndexDuplicate => ErrorKind::Conflict,
-        Code::ParameterInvalid if in_the_way.iter().any(|text| message.contains(text)) => ErrorKind::Conflict,
-        Code::ParameterInvalid | Code::ParameterMissing | Code::ParameterTooLarge => ErrorKind::Invalid,
+        Code::AliasDuplicate | Code::CollectionLimit | Code::DatabaseLimit => ErrorKind::Conflict,
+        Code::ParameterInvalid | Code::Unexpected if in_the_way.iter().any(|text| message.contains(text)) => {
+            ErrorKind::Conflict
+        }
+        Code::ParameterInvalid | Code::ParameterMissing | Code::ParameterTooLarge | Code::DatabaseName => {
+            ErrorKind::Invalid
+        }
         Code::NotReady | Code::RateLimit => ErrorKind::Unavailable,
         Code::JobFailed if message.contains("not found") => ErrorKind::NotFound,
         Code::JobFailed => ErrorKind::JobFailed,

@@ -16,6 +16,7 @@
 mod call;
 mod collections;
 mod connect;
+mod databases;
 mod error;
 mod jobs;
 mod scans;
@@ -26,6 +27,7 @@ mod trash;
 
 pub use collections::Collections;
 pub use connect::{Builder, Client};
+pub use databases::Databases;
 pub use elanus_proto::admin::{CollectionDetail, ScrubFinding, ScrubReport};
 pub use elanus_proto::admin::{DeleteFreeze, ListScansResponse, Orphan, ReconcileReport, Scan};
 pub use elanus_proto::datacoord::{

@@ -8,11 +8,13 @@ use elanus_types::Failure;
 use futures::future::BoxFuture;
 use std::time::Duration;
 
+/// Asks whether this is still the coordinator.
+pub const COORDINATOR_WATCH: &str = "coordinator.watch";
 /// Plans, counts, publishes and fails restore jobs.
 pub const RESTORE_CHECK: &str = "restore.check";
 /// Gives pending copy tasks to workers.
 pub const RESTORE_SCHEDULE: &str = "restore.schedule";
-/// Takes copy tasks from workers that are silent.
+/// Takes copy tasks from workers that are silent, and forgets workers that are gone.
 pub const RESTORE_EXPIRE: &str = "restore.expire";
 /// Forgets finished jobs after their retention.
 pub const RESTORE_RETENTION: &str = "restore.retention";
@@ -34,12 +36,16 @@ pub const GC_SCAN: &str = "gc.scan";
 #[rustfmt::skip]
 pub(crate) fn register(parts: &Parts) {
     let spawn = |name, drains, seconds, run| {
-        parts.background.spawn(Duty { name, drains, period: Duration::from_secs(seconds), run, parts: parts.clone() });
+        // A coordinator that another took over from does nothing any more.
+        let coordinator = parts.coordinator.clone();
+        let fenced = async move { coordinator.fenced().await };
+        parts.background.spawn_until(fenced, Duty { name, drains, period: Duration::from_secs(seconds), run, parts: parts.clone() });
     };
     //    task               drains                                    s   round
+    spawn(COORDINATOR_WATCH, "the belief to be the coordinator",       2,  |p| Box::pin(watch(p)));
     spawn(RESTORE_CHECK,     "jobs that have not ended",               2,  |p| Box::pin(restore::check(p)));
     spawn(RESTORE_SCHEDULE,  "pending copy tasks",                     1,  |p| Box::pin(restore::schedule(p)));
-    spawn(RESTORE_EXPIRE,    "copy tasks whose lease ended",           2,  |p| Box::pin(restore::expire(p)));
+    spawn(RESTORE_EXPIRE,    "copy tasks and workers, lease ended",    2,  |p| Box::pin(restore::expire(p)));
     spawn(RESTORE_RETENTION, "jobs that ended long ago",               60, |p| Box::pin(restore::remove_finished(p)));
     spawn(SNAPSHOT_EXPIRE,   "pending snapshots whose lease ended",    5,  |p| Box::pin(snapshot::expire(p)));
     spawn(PIN_EXPIRE,        "pins that ended",                        60, |p| Box::pin(snapshot::expire_pins(p)));
@@ -48,6 +54,12 @@ pub(crate) fn register(parts: &Parts) {
     spawn(SWEEP,             "queued file sets that were never live",  5,  |p| Box::pin(gc::sweep(p)));
     spawn(GC_MEASURE,        "nothing: it counts, for metrics",        60, |p| Box::pin(gc::measure(p)));
     spawn(GC_SCAN,           "orphans, where a scan is due",           600, |p| Box::pin(gc::scan(p)));
+}
+
+/// A coordinator that writes finds out by itself that another took over; one that has nothing to write is told here.
+async fn watch(parts: &Parts) -> Result<Report, Failure> {
+    parts.coordinator.prove().await?;
+    Ok(Report::default())
 }
 
 type Round = for<'p> fn(&'p Parts) -> BoxFuture<'p, Result<Report, Failure>>;

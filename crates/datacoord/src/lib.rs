@@ -6,6 +6,7 @@
 //! * [`background`]: every background task on one screen.
 //! * `service`: the calls. They write one fact and return; what takes longer is done by background tasks.
 //! * `snapshot`: writes the manifests of a pinned timestamp.
+//! * [`Workers`]: how data nodes are reached, inside the process or on the network.
 //! * `rollback`: a collection goes back in place to one of its snapshots.
 //! * `restore`: checker and scheduler of restore jobs.
 //! * `gc`: deletes what abandoned writes and failed restores had registered as their own, and orphans; scrub.
@@ -21,12 +22,13 @@ mod service;
 mod snapshot;
 mod stored;
 mod wake;
+mod workers;
+
+pub use workers::{OwnWorker, RemoteWorkers, Workers};
 
 use elanus_events::EventBus;
 use elanus_meta::{Coordinator, Meta};
 use elanus_objects::ObjectStore;
-use elanus_proto::datanode::data_node_client::DataNodeClient;
-use elanus_proto::transport::Channel;
 use elanus_runtime::background::Background;
 use elanus_types::{NodeId, RestoreMode};
 use std::fmt;
@@ -37,8 +39,8 @@ use std::sync::Arc;
 pub struct DataCoordConfig {
     /// How a restore gets its files when the request does not say it.
     pub restore_mode: RestoreMode,
-    /// Copy tasks that the worker takes at the same time.
-    pub copy_slots: usize,
+    /// Copy tasks of one job that are with workers at the same time.
+    pub copy_job_tasks_max: usize,
     /// Bytes of one copy task; a larger file set is a task of its own.
     pub copy_task_bytes_max: u64,
     /// File sets of one copy task.
@@ -67,7 +69,7 @@ impl Default for DataCoordConfig {
         Self {
             // Source and target are under one root path.
             restore_mode: RestoreMode::Clone,
-            copy_slots: 4,
+            copy_job_tasks_max: 64,
             copy_task_bytes_max: 1 << 30,
             copy_task_files_max: 256,
             copy_lease_ms: 30_000,
@@ -87,11 +89,12 @@ impl Default for DataCoordConfig {
 pub(crate) struct Parts {
     pub(crate) coordinator: Coordinator,
     pub(crate) objects: Arc<dyn ObjectStore>,
-    pub(crate) datanode: DataNodeClient<Channel>,
+    pub(crate) workers: Arc<dyn Workers>,
     pub(crate) node: NodeId,
     pub(crate) config: DataCoordConfig,
     pub(crate) background: Background,
     pub(crate) revocations: restore::Revocations,
+    pub(crate) schedule: restore::Schedule,
 }
 
 impl Parts {
@@ -116,17 +119,23 @@ impl DataCoord {
         coordinator: Coordinator,
         objects: Arc<dyn ObjectStore>,
         bus: Arc<dyn EventBus>,
-        datanode: DataNodeClient<Channel>,
+        workers: Arc<dyn Workers>,
         node: NodeId,
         config: DataCoordConfig,
         background: &Background,
     ) -> Self {
         let background = background.clone();
-        let revocations = restore::Revocations::default();
-        let parts = Parts { coordinator, objects, datanode, node, config, background, revocations };
+        let (revocations, schedule) = (restore::Revocations::default(), restore::Schedule::default());
+        let parts = Parts { coordinator, objects, workers, node, config, background, revocations, schedule };
         background::register(&parts);
-        wake::listen(bus, parts.background.clone());
+        wake::listen(bus, parts.background.clone(), parts.coordinator.clone());
         Self { parts }
+    }
+
+    /// Returns when another coordinator took over. By then the background tasks of this one have ended or are ending, and
+    /// every call that would change something is refused; the process should end.
+    pub async fn fenced(&self) {
+        self.parts.coordinator.fenced().await;
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::background::{RESTORE_CHECK, RESTORE_SCHEDULE};
 use elanus_events::{EventBus, Item, Kind};
+use elanus_meta::Coordinator;
 use elanus_runtime::background::Background;
 use futures::StreamExt as _;
 use std::sync::Arc;
@@ -9,21 +10,28 @@ use std::time::Duration;
 
 const SUBSCRIBE_AGAIN: Duration = Duration::from_secs(1);
 
-/// Listens for as long as the process lives.
-pub(crate) fn listen(bus: Arc<dyn EventBus>, background: Background) {
+/// Listens for as long as the process lives and coordinates.
+pub(crate) fn listen(bus: Arc<dyn EventBus>, background: Background, coordinator: Coordinator) {
     tokio::spawn(async move {
-        loop {
-            match bus.subscribe(&[Kind::Restore, Kind::Task]).await {
-                Ok(mut events) => {
-                    while let Some(event) = events.next().await {
-                        wake(&background, &event);
-                    }
-                }
-                Err(error) => tracing::warn!(%error, "the event bus is away; timers do the work"),
-            }
-            tokio::time::sleep(SUBSCRIBE_AGAIN).await;
+        tokio::select! {
+            () = listening(&*bus, &background) => {}
+            () = coordinator.fenced() => {}
         }
     });
+}
+
+async fn listening(bus: &dyn EventBus, background: &Background) {
+    loop {
+        match bus.subscribe(&[Kind::Restore, Kind::Task]).await {
+            Ok(mut events) => {
+                while let Some(event) = events.next().await {
+                    wake(background, &event);
+                }
+            }
+            Err(error) => tracing::warn!(%error, "the event bus is away; timers do the work"),
+        }
+        tokio::time::sleep(SUBSCRIBE_AGAIN).await;
+    }
 }
 
 fn wake(background: &Background, event: &Item) {

@@ -178,3 +178,57 @@ async fn a_clone_asks_nothing_of_the_object_store_and_a_copy_shows_what_it_did()
     }
     process.end().await;
 }
+
+/// A detach of a clone; true when effect `n` was reached.
+async fn strike_detach(n: u64, blow: Blow) -> bool {
+    let mut world = World::new();
+    let mut process = world.start(Effects::none()).await.unwrap();
+    scenario(&mut process, RestoreMode::Clone, &mut Acknowledged::default()).await.unwrap();
+    process.until_settled(&world.clock).await;
+    let (rows, source) = (process.rows("target").await, process.keys("source").await);
+    process.end().await;
+
+    let effects = Effects::blow_at(n, blow);
+    let mut process = None;
+    if let Ok(started) = world.start(effects.clone()).await {
+        let process = process.insert(started);
+        if process.detach("target").await.is_ok() {
+            // The copies go on in the background, and may be struck there.
+            let _ = process.background.run_until_quiet(50).await;
+        }
+    }
+    let struck = effects.struck();
+    if blow.is_death() || process.is_none() {
+        if let Some(process) = process.take() {
+            process.end().await;
+        }
+        process = Some(world.start(Effects::none()).await.unwrap());
+    }
+    let mut process = process.expect("a process");
+    let_leases_end(&world);
+    process.until_settled(&world.clock).await;
+    assert_eq!(process.rows("target").await, rows, "DT-1");
+    let done = process.jobs_of("target").await.iter().any(|job| job.kind == "detach" && job.state == "completed");
+    if !done {
+        process.detach("target").await.unwrap();
+        process.until_settled(&world.clock).await;
+    }
+    assert_eq!(process.rows("target").await, rows, "DT-1");
+    assert!(process.keys("target").await.is_disjoint(&source), "nothing is shared");
+    assert_eq!(process.keys("source").await, source);
+    assert_eq!(process.scrub().await.abandoned, abandoned_but_kept(&process).await, "G-2");
+    process.end().await;
+    struck
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn dt_4_an_error_or_death_at_any_effect_of_a_detach_leaves_every_promise() {
+    for blow in BLOWS {
+        let mut n = 1;
+        while strike_detach(n, blow).await {
+            n += 1;
+            assert!(n < EFFECTS_MAX, "more than {EFFECTS_MAX} effects");
+        }
+        assert!(n > 15, "a detach has more effects than {n}");
+    }
+}

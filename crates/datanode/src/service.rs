@@ -1,6 +1,7 @@
 //! The calls that a worker takes.
 
 use crate::copy::{Claim, CopyWorker};
+use crate::registry::Registration;
 use crate::write::{Write, WriteQueues};
 use elanus_meta::Meta;
 use elanus_objects::ObjectStore;
@@ -8,6 +9,7 @@ use elanus_proto::convert::failure_to_grpc;
 use elanus_proto::datacoord::data_coord_client::DataCoordClient;
 use elanus_proto::datanode as pb;
 use elanus_proto::transport::Channel;
+use elanus_runtime::background::Background;
 use elanus_segment::{PkColumn, from_ipc};
 use elanus_types::{CollectionId, Failure, Generation, NodeId, PartitionId, TaskId};
 use std::fmt;
@@ -20,13 +22,17 @@ use tonic::{Request, Response, Status};
 pub struct DataNodeConfig {
     /// Copy tasks at the same time.
     pub copy_slots: usize,
-    /// Files of one copy task at the same time.
-    pub copy_files_at_once: usize,
+    /// Files that are copied at the same time, by all tasks together, before anything is known of the store.
+    pub copies_at_once_first: usize,
+    /// As many at most, whatever the store bears.
+    pub copies_at_once_max: usize,
+    /// A node that is silent for so long gets no more work, in milliseconds.
+    pub worker_lease_ms: i64,
 }
 
 impl Default for DataNodeConfig {
     fn default() -> Self {
-        Self { copy_slots: 4, copy_files_at_once: 16 }
+        Self { copy_slots: 4, copies_at_once_first: 16, copies_at_once_max: 64, worker_lease_ms: 10_000 }
     }
 }
 
@@ -35,6 +41,7 @@ impl Default for DataNodeConfig {
 pub struct DataNode {
     writes: WriteQueues,
     copies: CopyWorker,
+    registration: Registration,
     tasks: TaskTracker,
 }
 
@@ -51,25 +58,38 @@ impl DataNode {
         let tasks = TaskTracker::new();
         let clock = meta.clock().clone();
         Self {
+            registration: Registration::new(meta.clone(), node.clone(), config),
             writes: WriteQueues::new(meta, objects.clone(), node.clone(), tasks.clone()),
-            copies: CopyWorker::new(
-                objects,
-                datacoord,
-                clock,
-                node,
-                (config.copy_slots, config.copy_files_at_once),
-                tasks.clone(),
-            ),
+            copies: CopyWorker::new(objects, datacoord, clock, node, config, tasks.clone()),
             tasks,
         }
     }
 
-    /// Ends when every write that was taken is answered and no copy runs. No call may be made afterwards.
+    /// Keeps this node in the registry of workers from now on, as one that answers at `address` (`host:port`; empty: only
+    /// inside its own process).
+    pub fn register(&self, background: &Background, address: &str) {
+        background.spawn(self.registration.at(address));
+    }
+
+    /// Ends when every write that was taken is answered and no copy runs; what was not copied yet is given back. No call
+    /// may be made afterwards.
     pub async fn shutdown(&self) {
+        self.registration.end().await;
         self.copies.stop_all();
         self.writes.close();
         self.tasks.close();
         self.tasks.wait().await;
+    }
+}
+
+impl DataNode {
+    /// An earlier process may have had the address that this one has now.
+    fn require_me(&self, meant: &str) -> Result<(), Status> {
+        let me = &self.copies.node;
+        if meant == me.0 {
+            return Ok(());
+        }
+        Err(Status::failed_precondition(format!("node {meant:?} is meant, this is {me}")))
     }
 }
 
@@ -93,12 +113,15 @@ impl pb::data_node_server::DataNode for DataNode {
         &self,
         request: Request<pb::AssignTaskRequest>,
     ) -> Result<Response<pb::AssignTaskResponse>, Status> {
-        let claim = Claim::try_from(request.into_inner()).map_err(failure_to_grpc)?;
+        let request = request.into_inner();
+        self.require_me(&request.node_id)?;
+        let claim = Claim::try_from(request).map_err(failure_to_grpc)?;
         Ok(Response::new(pb::AssignTaskResponse { accepted: self.copies.assign(claim).await }))
     }
 
     async fn drop_task(&self, request: Request<pb::DropTaskRequest>) -> Result<Response<pb::DropTaskResponse>, Status> {
         let request = request.into_inner();
+        self.require_me(&request.node_id)?;
         self.copies.drop_task(TaskId(request.task_id), Generation(request.generation)).await;
         Ok(Response::new(pb::DropTaskResponse {}))
     }

@@ -3,6 +3,7 @@
 mod config;
 mod ctl;
 mod output;
+mod root;
 mod standalone;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};

@@ -8,7 +8,7 @@ use std::{
     net::{TcpListener, TcpStream},
     path::Path,
     process::{Child, Command, Output, Stdio},
-    sync::mpsc,
+    sync::{Arc, mpsc},
     time::{Duration, Instant},
 };
 
@@ -45,7 +45,11 @@ struct Server {
 
 impl Server {
     fn start(data: &Path) -> Self {
-        let mut child = standalone(data).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        Self::start_with(data, Stdio::null())
+    }
+
+    fn start_with(data: &Path, stderr: Stdio) -> Self {
+        let mut child = standalone(data).stdout(Stdio::piped()).stderr(stderr).spawn().unwrap();
         let stdout = child.stdout.take().unwrap();
         let (sender, receiver) = mpsc::channel();
         std::thread::spawn(move || {
@@ -81,6 +85,10 @@ impl Server {
     fn terminate(&mut self) -> Option<i32> {
         let killed = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
         assert!(killed.success());
+        self.ended()
+    }
+
+    fn ended(&mut self) -> Option<i32> {
         let asked = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
@@ -137,6 +145,26 @@ fn what_this_build_has_not_is_refused_and_nothing_is_created() {
         assert!(!refusal.stderr.contains("secret"), "{}", refusal.stderr);
     }
     assert!(!data.exists());
+}
+
+#[test]
+fn a_server_whose_metadata_another_coordinator_took_over_stops_and_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let log = dir.path().join("log");
+    let mut server = Server::start_with(&data, fs::File::create(&log).unwrap().into());
+    let owner: serde_json::Value = serde_json::from_slice(&fs::read(data.join("_elanus/owner.json")).unwrap()).unwrap();
+    let url = format!("sqlite://{}", data.join("meta.db").display());
+    tokio::runtime::Runtime::new().unwrap().block_on(async {
+        let clock = Arc::new(elanus_types::SystemClock);
+        let meta = elanus_meta::Meta::open(&url, owner["cluster_id"].as_str().unwrap(), clock).await.unwrap();
+        meta.take_over(&elanus_types::NodeId("another".to_owned())).await.unwrap();
+        meta.close().await;
+    });
+    // It has nothing to write, and finds out all the same.
+    assert_eq!(server.ended(), Some(1));
+    let said = fs::read_to_string(&log).unwrap();
+    assert!(said.contains("another elanus took over this metadata"), "{said}");
 }
 
 #[test]

@@ -1,5 +1,8 @@
 //! The whole life of a restore job, and its progress.
 //!
+//! A detach is such a job too: its source and its target are one collection, what it copies are the files that other
+//! collections have as well, and what it publishes in one transaction is the exchange of these files for their copies.
+//!
 //! ```text
 //!  submit           planned             all_tasks_completed              verified
 //!  ──────▶ Pending ─────────▶ Copying ─────────────────────▶ Publishing ──────────▶ Completed

@@ -208,6 +208,7 @@ impl<W: Work> Machine for Task<W> {
             E::FailTransient { now_ms: 5, message: String::new() },
             E::FailPermanent { message: String::new() },
             E::LeaseExpired { now_ms: 5 },
+            E::GiveBack { now_ms: 5 },
             E::NodeLost { now_ms: 5 },
             E::Abort,
         ]

@@ -10,6 +10,7 @@
 //!     ▲ ▲                │  │  │ ▲─╮
 //!     │ └─ lease_expired ┘  │  │   ╰ heartbeat
 //!     │    node_lost        │  │
+//!     │    give_back        │  │
 //!     ├──── fail_transient ─┘  └─ fail_permanent, attempts used up ─▶ Failed
 //!     └────────────────────────── abort ────────────────────────────▶ Failed
 //! ```
@@ -18,7 +19,8 @@
 //! TK-2  A message stamped with an older generation changes nothing (`Fenced`).
 //! TK-3  `Completed` and `Failed` have no way out.
 //! TK-4  A task is tried at most `ATTEMPTS_MAX` times, and after a failure not before its back-off is over. An attempt
-//!       that ended because its node was lost does not count: a task survives any number of restarts.
+//!       that ended because its node was lost, or gave it back, does not count: a task survives any number of
+//!       restarts.
 //! TK-5  No heartbeat shortens a lease.
 //! TK-6  `Refuse(Bug)` is never caused by late, repeated or reordered messages.
 
@@ -153,6 +155,11 @@ pub enum Event {
         /// What went wrong.
         message: String,
     },
+    /// worker: it is about to end, and nothing of the claim runs any more.
+    GiveBack {
+        /// Milliseconds since 1970.
+        now_ms: i64,
+    },
     /// inspector: no heartbeat until the lease ran out.
     LeaseExpired {
         /// Milliseconds since 1970.
@@ -209,7 +216,7 @@ impl<W: Work> Task<W> {
         &self.state
     }
 
-    /// Number of claims that were given, those aside that ended because their node was lost.
+    /// Number of claims that were given, those aside that ended because their node was lost or gave them back.
     #[must_use]
     pub fn attempt(&self) -> u32 {
         self.attempt
@@ -262,7 +269,7 @@ impl<W: Work> Task<W> {
             (S::InProgress { lease_until_ms, .. }, E::LeaseExpired { now_ms }) if lease_until_ms <= now_ms => {
                 self.try_again(*now_ms, "the node did not renew its lease")
             }
-            (S::InProgress { .. }, E::NodeLost { now_ms }) => {
+            (S::InProgress { .. }, E::NodeLost { now_ms } | E::GiveBack { now_ms }) => {
                 let uncounted = Self { attempt: self.attempt.saturating_sub(1), ..self.clone() }; // TK-4
                 uncounted.taken_back(S::Pending { not_before_ms: *now_ms }, &[])
             }
@@ -281,11 +288,20 @@ impl<W: Work> Task<W> {
 
             (
                 S::Pending { .. },
-                E::Heartbeat { .. } | E::Finish | E::FailTransient { .. } | E::FailPermanent { .. },
+                E::Heartbeat { .. }
+                | E::Finish
+                | E::FailTransient { .. }
+                | E::FailPermanent { .. }
+                | E::GiveBack { .. },
             )
             | (S::InProgress { .. }, E::Claim { .. })
-            | (S::Completed, E::Claim { .. } | E::FailTransient { .. } | E::FailPermanent { .. })
-            | (S::Failed { .. }, E::Claim { .. } | E::Finish | E::FailTransient { .. }) => self.bug(event),
+            | (
+                S::Completed,
+                E::Claim { .. } | E::FailTransient { .. } | E::FailPermanent { .. } | E::GiveBack { .. },
+            )
+            | (S::Failed { .. }, E::Claim { .. } | E::Finish | E::FailTransient { .. } | E::GiveBack { .. }) => {
+                self.bug(event)
+            }
         }
     }
 
@@ -411,6 +427,7 @@ events!(Event {
     Self::Finish => ("finish", "worker"),
     Self::FailTransient { .. } => ("fail_transient", "worker"),
     Self::FailPermanent { .. } => ("fail_permanent", "worker"),
+    Self::GiveBack { .. } => ("give_back", "worker"),
     Self::LeaseExpired { .. } => ("lease_expired", "inspector"),
     Self::NodeLost { .. } => ("node_lost", "inspector"),
     Self::Abort => ("abort", "owner"),
@@ -442,8 +459,9 @@ mod tests {
         Event::Claim { node: NodeId("n".into()), now_ms, lease_until_ms: LEASE }
     }
 
-    fn verdicts() -> [Event; 3] {
+    fn verdicts() -> [Event; 4] {
         [
+            Event::GiveBack { now_ms: 0 },
             Event::Finish,
             Event::FailTransient { now_ms: 0, message: "time-out".into() },
             Event::FailPermanent { message: "missing".into() },
@@ -465,11 +483,12 @@ mod tests {
     /// Everything that anybody may send: any message of any holder, also of one who lost its claim long ago.
     fn mail<W: Work>((task, holders): &World<W>) -> Vec<(usize, Event)> {
         let mut mail = vec![];
+        // What does not count as an attempt is two more generations, without end: a few of them stand for all.
+        let uncounted_too = holders.len() <= 2 * ATTEMPTS_MAX as usize;
         for (stamp, holder) in holders.iter().enumerate() {
             mail.extend([LEASE - 1, LEASE].map(|now_ms| (stamp, Event::LeaseExpired { now_ms })));
             mail.push((stamp, Event::Abort));
-            // Each lost node is two more generations, without end: a few of them stand for all.
-            if holders.len() <= 2 * ATTEMPTS_MAX as usize {
+            if uncounted_too {
                 mail.push((stamp, Event::NodeLost { now_ms: 0 }));
             }
             let was_pending = stamp < holders.len() - 1 || task.label() == "pending";
@@ -479,7 +498,8 @@ mod tests {
                 Holder::Worker { verdict } => {
                     mail.extend([LEASE - 1, LEASE].map(|lease| (stamp, Event::Heartbeat { lease_until_ms: lease })));
                     let may_say = verdict.clone().map_or(verdicts().to_vec(), |verdict| vec![verdict]);
-                    mail.extend(may_say.into_iter().map(|event| (stamp, event)));
+                    let may_say = may_say.into_iter().filter(|event| uncounted_too || event.name() != "give_back");
+                    mail.extend(may_say.map(|event| (stamp, event)));
                 }
             }
         }
@@ -574,13 +594,15 @@ mod tests {
     fn tk_4_a_task_survives_any_number_of_lost_nodes() {
         let mut task = CopyTask::new();
         for _ in 0..3 * ATTEMPTS_MAX {
-            for event in [claim(LATER), Event::NodeLost { now_ms: LATER }] {
-                let Step::Move(next, _) = task.step(task.generation(), &event) else { panic!("{event:?}") };
-                task = next;
+            for end in [Event::NodeLost { now_ms: LATER }, Event::GiveBack { now_ms: LATER }] {
+                for event in [claim(LATER), end] {
+                    let Step::Move(next, _) = task.step(task.generation(), &event) else { panic!("{event:?}") };
+                    task = next;
+                }
             }
         }
         assert_eq!((task.attempt(), task.label()), (0, "pending"));
-        assert_eq!(task.generation(), Generation(i64::from(6 * ATTEMPTS_MAX)));
+        assert_eq!(task.generation(), Generation(i64::from(12 * ATTEMPTS_MAX)));
     }
 
     #[test]

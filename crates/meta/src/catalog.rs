@@ -3,14 +3,16 @@
 //! Every change of a collection moves its clock, so that a snapshot is before or after it and never in between. Names are
 //! checked by the callers; that a name is free is checked here, under the unique indexes of the schema.
 
-use crate::Coordinator;
 use crate::clock::{lock_if_live, lock_live};
 use crate::db::{Tx, add, args, name_was_taken};
-use crate::definitions::{INDEXES_NOW, collection_by_name, database_id, index_info, partition_record, record};
+use crate::definitions::{
+    INDEXES_NOW, NameHolder, database_id, index_info, name_conflict, name_holder, partition_record, record,
+};
 use crate::error::Result;
 use crate::model::{CollectionRecord, NewCollection, PartitionRecord};
 use crate::rows::{collection_not_found, partition_not_found, to_json};
-use elanus_types::schema::{CollectionDefinition, DEFAULT_PARTITION, IndexInfo};
+use crate::{Coordinator, aliases, databases};
+use elanus_types::schema::{CollectionDefinition, DEFAULT_PARTITION, IndexInfo, PartitionInfo};
 use elanus_types::{CollectionId, Failure, FieldId, IndexId, PartitionId, SegmentId, Timestamp};
 use sqlx::Row;
 use std::collections::BTreeMap;
@@ -36,7 +38,8 @@ impl Coordinator {
     /// Creates a collection with the partition `_default`. One with the same name and definition is given back.
     ///
     /// # Errors
-    /// 800 for an unknown database; 1100 when the name is taken by another definition or by a restore; fenced.
+    /// 800 for an unknown database; 1100 when the name is taken by another definition or by a restore, 1601 by an alias;
+    /// 102 when the database has as many as it may have; fenced.
     pub async fn create_collection(&self, new: NewCollection) -> Result<CollectionRecord> {
         loop {
             match self.create_collection_once(new.clone()).await {
@@ -49,8 +52,18 @@ impl Coordinator {
     async fn create_collection_once(&self, new: NewCollection) -> Result<CollectionRecord> {
         let mut tx = self.write().await?;
         let database = database_id(&mut tx, &new.database).await?;
-        if let Some(found) = collection_by_name(&mut tx, database, &new.name).await? {
-            let existing = if found.live { record(&mut tx, found.id).await? } else { None };
+        if let Some(holder) = name_holder(&mut tx, database, &new.name).await? {
+            let existing = match holder {
+                NameHolder::Collection(id) => record(&mut tx, id).await?,
+                NameHolder::Restore => None,
+                NameHolder::Alias(_) => {
+                    let taken = format!(
+                        "collection name [{}] conflicts with an existing alias, please choose a unique name",
+                        new.name
+                    );
+                    return Err(name_conflict(&new.database, &new.name).context(taken).into());
+                }
+            };
             return existing.filter(|existing| same_definition(&existing.definition, &new.definition)).ok_or_else(
                 || {
                     Failure::invalid(format!(
@@ -61,8 +74,13 @@ impl Coordinator {
                 },
             );
         }
-        let id = CollectionId(tx.allocate_ids(2).await?);
-        let partition = PartitionId(id.0 + 1);
+        databases::require_room(&mut tx, database).await?;
+        let default = PartitionInfo { id: PartitionId(0), name: DEFAULT_PARTITION.to_owned() };
+        let partitions = match new.definition.partitions.as_slice() {
+            [] => std::slice::from_ref(&default),
+            named => named,
+        };
+        let id = CollectionId(tx.allocate_ids(1 + u32::try_from(partitions.len()).unwrap_or(u32::MAX)).await?);
         let ts = Timestamp::ZERO.tick(tx.now_ms);
         tx.execute(
             "INSERT INTO collections (collection_id, database_id, name, state, last_ts, created_ts, updated_ts) \
@@ -71,7 +89,7 @@ impl Coordinator {
         )
         .await?;
         insert_version(&mut tx, id, ts, &new.definition).await?;
-        tx.execute(INSERT_PARTITION, args![partition.0, id.0, DEFAULT_PARTITION.to_owned(), ts.0]).await?;
+        insert_partitions(&mut tx, id, ts, partitions).await?;
         lock_live(&mut tx, id).await?.announce(&mut tx).await?;
         let created = record(&mut tx, id).await?.ok_or_else(|| collection_not_found(id))?;
         tx.commit().await?;
@@ -81,7 +99,7 @@ impl Coordinator {
     /// Drops a collection: one row, however large it is. One that is unknown or dropped already is passed over.
     ///
     /// # Errors
-    /// Fenced; when the store is away.
+    /// 65535 while it has aliases; fenced; when the store is away.
     pub async fn drop_collection(&self, id: CollectionId) -> Result<()> {
         self.end_collection(id, None).await
     }
@@ -99,6 +117,7 @@ impl Coordinator {
         let Some(mut clock) = lock_if_live(&mut tx, id).await? else {
             return Ok(());
         };
+        aliases::require_none(&mut tx, id, ("drop", "dropping")).await?;
         let ts = clock.tick(&mut tx).await?;
         tx.execute_exactly(
             1,
@@ -317,6 +336,23 @@ pub(crate) async fn insert_version(
     Ok(())
 }
 
+/// The partitions that a collection has from its beginning; their ids follow the collection's.
+async fn insert_partitions(tx: &mut Tx, id: CollectionId, ts: Timestamp, partitions: &[PartitionInfo]) -> Result<()> {
+    tx.insert_many(
+        "INSERT INTO partitions (partition_id, collection_id, name, added_ts, removed_ts)",
+        5,
+        (id.0 + 1..).zip(partitions),
+        |arguments, (partition, info)| {
+            add(arguments, partition);
+            add(arguments, id.0);
+            add(arguments, info.name.clone());
+            add(arguments, ts.0);
+            add(arguments, Timestamp::NEVER.0);
+        },
+    )
+    .await
+}
+
 /// Starts index definitions that hold until they are ended.
 pub(crate) async fn insert_indexes(
     tx: &mut Tx,
@@ -341,10 +377,12 @@ pub(crate) async fn insert_indexes(
     .await
 }
 
-/// Whether a create asks for what there is. Partitions and indexes come later and are no part of it.
+/// Whether a create asks for what there is. Indexes come later and are no part of it, and so are partitions, but those of
+/// a partition key.
 fn same_definition(existing: &CollectionDefinition, new: &CollectionDefinition) -> bool {
     existing.schema == new.schema
         && existing.shards_num == new.shards_num
         && existing.consistency_level == new.consistency_level
         && existing.properties == new.properties
+        && (new.partitions.is_empty() || existing.partitions.len() == new.partitions.len())
 }

@@ -10,7 +10,7 @@ use dialect::Pools;
 pub(crate) use dialect::{Engine, name_was_taken, statement_failed};
 use elanus_types::{Clock, Epoch, Timestamp};
 use sqlx::any::{AnyArguments, AnyRow};
-use sqlx::{Any, AnyConnection, AnyPool, AssertSqlSafe, Row, Transaction};
+use sqlx::{Any, AnyConnection, AnyPool, AssertSqlSafe, Connection as _, Row, Transaction};
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -64,15 +64,80 @@ pub(crate) struct Db {
     pub(crate) outbox: Arc<tokio::sync::Notify>,
 }
 
+/// One connection that reads, to a store that may be anything.
+pub(crate) struct Reader {
+    engine: Engine,
+    connection: AnyConnection,
+}
+
+impl Reader {
+    /// The row of a statement; `None` when there is none, or not even the table.
+    pub(crate) async fn one_if_there(&mut self, sql: &'static str) -> Result<Option<AnyRow>> {
+        let answer = self.engine.answer(sqlx::query(sql).fetch_optional(&mut self.connection)).await;
+        match answer {
+            Err(error) if dialect::table_is_missing(&error) => Ok(None),
+            answer => Ok(answer?),
+        }
+    }
+
+    pub(crate) async fn close(self) {
+        // It only read.
+        let _ = self.connection.close().await;
+    }
+}
+
+/// Where a URL points to.
+enum Place<'u> {
+    File(&'u Path),
+    Server(&'u str),
+}
+
+fn place(url: &str) -> Result<Place<'_>> {
+    match url.split_once("://") {
+        Some(("sqlite", path)) if path.starts_with('/') => Ok(Place::File(Path::new(path))),
+        Some(("sqlite", _)) => {
+            Err(MetaError::BadUrl(format!("{url}: a sqlite URL needs an absolute path: sqlite:///path")))
+        }
+        Some(("postgres" | "postgresql", _)) => Ok(Place::Server(url)),
+        _ => {
+            let text = "this is no metadata URL: use sqlite:///path or postgres://user:password@host/database";
+            Err(MetaError::BadUrl(text.to_owned()))
+        }
+    }
+}
+
 impl Db {
+    /// Opens the store at `url`, creating it when it is a file and absent.
+    pub(crate) async fn open(url: &str, clock: Arc<dyn Clock>) -> Result<Self> {
+        match place(url)? {
+            Place::File(path) => Self::open_sqlite(path, clock).await,
+            Place::Server(url) => Self::open_postgres(url, clock).await,
+        }
+    }
+
+    /// A connection that reads and changes nothing; `None` when there is no such file.
+    pub(crate) async fn reader(url: &str) -> Result<Option<Reader>> {
+        match place(url)? {
+            Place::File(path) if !path.exists() => Ok(None),
+            Place::File(path) => {
+                let connection = dialect::read_sqlite(path).await?;
+                Ok(Some(Reader { engine: Engine::Sqlite, connection }))
+            }
+            Place::Server(url) => {
+                let connection = dialect::read_postgres(url).await?;
+                Ok(Some(Reader { engine: Engine::Postgres, connection }))
+            }
+        }
+    }
+
     /// Opens a SQLite file, creating it when absent.
-    pub(crate) async fn open_sqlite(path: &Path, clock: Arc<dyn Clock>) -> Result<Self> {
+    async fn open_sqlite(path: &Path, clock: Arc<dyn Clock>) -> Result<Self> {
         let pools = dialect::open_sqlite(path).await?;
         Ok(Self { engine: Engine::Sqlite, pools, clock, hook: None, outbox: Arc::default() })
     }
 
     /// Connects to a database of a PostgreSQL server.
-    pub(crate) async fn open_postgres(url: &str, clock: Arc<dyn Clock>) -> Result<Self> {
+    async fn open_postgres(url: &str, clock: Arc<dyn Clock>) -> Result<Self> {
         let pools = dialect::open_postgres(url).await?;
         Ok(Self { engine: Engine::Postgres, pools, clock, hook: None, outbox: Arc::default() })
     }
@@ -91,10 +156,7 @@ impl Db {
     /// As [`Db::write`], for the coordinator of this epoch: [`MetaError::Fenced`] when another took over.
     pub(crate) async fn write_as(&self, epoch: Epoch) -> Result<Tx> {
         let mut tx = self.write().await?;
-        let row = tx.one("SELECT epoch FROM coordinator WHERE only_row = 1 /*FOR SHARE*/", args![]).await?;
-        if row.try_get::<i64, _>("epoch")? != epoch.0 {
-            return Err(MetaError::Fenced { what: "coordination of the cluster" });
-        }
+        tx.prove(epoch).await?;
         Ok(tx)
     }
 
@@ -177,6 +239,16 @@ impl Tx {
     /// Keeps every coordinator from beginning a transaction, once those that are under way have ended.
     pub(crate) async fn lock_coordination(&mut self) -> Result<()> {
         self.lock(self.engine.lock_coordination()).await
+    }
+
+    /// Fails when `epoch` is not that of the present coordinator. In a transaction that writes nobody takes over before
+    /// its end.
+    pub(crate) async fn prove(&mut self, epoch: Epoch) -> Result<()> {
+        let row = self.one("SELECT epoch FROM coordinator WHERE only_row = 1 /*FOR SHARE*/", args![]).await?;
+        if row.try_get::<i64, _>("epoch")? != epoch.0 {
+            return Err(MetaError::Fenced { what: "coordination of the cluster" });
+        }
+        Ok(())
     }
 
     async fn lock(&mut self, sql: Option<&'static str>) -> Result<()> {

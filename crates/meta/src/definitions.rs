@@ -17,7 +17,8 @@ macro_rules! select_collections {
     ($tail:literal) => {
         concat!(
             "SELECT c.collection_id, c.database_id, d.name AS database_name, c.name, c.created_ts, c.updated_ts, \
-                    c.last_ts, c.loaded, v.schema_json, v.shards_num, v.consistency_level, v.properties_json \
+                    c.last_ts, c.loaded, v.schema_json, v.shards_num, v.consistency_level, v.properties_json, \
+                    (SELECT STRING_AGG(a.name, ',') FROM aliases a WHERE a.collection_id = c.collection_id) AS aliases \
              FROM collections c JOIN databases d ON d.database_id = c.database_id \
              JOIN collection_versions v ON v.collection_id = c.collection_id AND v.removed_ts = 9223372036854775807 \
              WHERE c.state = 'live' AND ",
@@ -54,6 +55,18 @@ macro_rules! select_indexes {
 /// Present index definitions of a collection.
 pub(crate) const INDEXES_NOW: &str = select_indexes!("i.collection_id = $1");
 
+/// What a name stands for: no row where there is no such database, NULL where there is no such collection or alias.
+const RESOLVE: &str = "
+SELECT COALESCE(
+  (SELECT c.collection_id FROM collections c
+   WHERE c.database_id = d.database_id AND c.name = $2 AND c.state <> 'dropped' AND c.state = 'live'),
+  (SELECT a.collection_id FROM aliases a WHERE a.database_id = d.database_id AND a.name = $2)) AS collection_id
+FROM databases d WHERE d.name = $1 AND d.dropped_ms IS NULL";
+
+const NAME_HOLDER: &str = "
+SELECT collection_id, state FROM collections WHERE database_id = $1 AND name = $2 AND state <> 'dropped'
+UNION ALL SELECT collection_id, 'alias' FROM aliases WHERE database_id = $1 AND name = $2";
+
 const INDEXES_AT: &str = "
 SELECT index_id, field_id, name, params_json FROM indexes
 WHERE collection_id = $1 AND added_ts <= $2 AND $2 < removed_ts
@@ -72,7 +85,7 @@ WHERE collection_id = $1 AND removed_ts = 9223372036854775807
 GROUP BY partition_id";
 
 impl Meta {
-    /// A live collection.
+    /// A live collection, by id, name or alias.
     ///
     /// # Errors
     /// 800 for an unknown database; when the store is away.
@@ -81,10 +94,13 @@ impl Meta {
         let id = match key {
             CollectionKey::Id(id) => *id,
             CollectionKey::Name { database, name } => {
-                let database = database_id(&mut tx, database).await?;
-                match collection_by_name(&mut tx, database, name).await? {
-                    Some(found) if found.live => found.id,
-                    Some(_) | None => return Ok(None),
+                let row = tx
+                    .optional(RESOLVE, args![database.clone(), name.clone()])
+                    .await?
+                    .ok_or_else(|| database_not_found(database))?;
+                match row.try_get::<Option<i64>, _>("collection_id")? {
+                    Some(id) => CollectionId(id),
+                    None => return Ok(None),
                 }
             }
         };
@@ -151,31 +167,51 @@ impl Meta {
 /// Id of a database; 800 when it is unknown.
 pub(crate) async fn database_id(tx: &mut Tx, name: &str) -> Result<DatabaseId> {
     let row = tx
-        .optional("SELECT database_id FROM databases WHERE name = $1 /*FOR SHARE*/", args![name.to_owned()])
+        .optional(
+            "SELECT database_id FROM databases WHERE name = $1 AND dropped_ms IS NULL /*FOR SHARE*/",
+            args![name.to_owned()],
+        )
         .await?
-        .ok_or_else(|| Failure::new(Code::DatabaseNotFound, format!("database not found[database={name}]")))?;
+        .ok_or_else(|| database_not_found(name))?;
     Ok(DatabaseId(row.try_get("database_id")?))
 }
 
-/// What holds a name.
-pub(crate) struct NameHolder {
-    pub(crate) id: CollectionId,
-    /// False: a restore that is not published.
-    pub(crate) live: bool,
+/// 800.
+pub(crate) fn database_not_found(name: &str) -> MetaError {
+    Failure::new(Code::DatabaseNotFound, format!("database not found[database={name}]")).into()
 }
 
-pub(crate) async fn collection_by_name(tx: &mut Tx, database: DatabaseId, name: &str) -> Result<Option<NameHolder>> {
-    let row = tx
-        .optional(
-            "SELECT collection_id, state FROM collections WHERE database_id = $1 AND name = $2 AND state <> 'dropped'",
-            args![database.0, name.to_owned()],
-        )
-        .await?;
+/// What holds a name in a database. A name is that of one collection or alias.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NameHolder {
+    /// A collection that users see.
+    Collection(CollectionId),
+    /// A restore that is not published.
+    Restore,
+    /// Another name of this collection.
+    Alias(CollectionId),
+}
+
+/// Who writes a name has read the database's row with a lock before (`database_id`, `lock_database`): collections share
+/// it, aliases have it alone, so that neither takes the other's name between look and insert.
+pub(crate) async fn name_holder(tx: &mut Tx, database: DatabaseId, name: &str) -> Result<Option<NameHolder>> {
+    let row = tx.optional(NAME_HOLDER, args![database.0, name.to_owned()]).await?;
     row.map(|row| {
-        let state: String = row.try_get("state")?;
-        Ok(NameHolder { id: CollectionId(row.try_get("collection_id")?), live: state == "live" })
+        let id = CollectionId(row.try_get("collection_id")?);
+        Ok(match row.try_get::<&str, _>("state")? {
+            "live" => NameHolder::Collection(id),
+            "restoring" => NameHolder::Restore,
+            "alias" => NameHolder::Alias(id),
+            other => return Err(MetaError::Corrupt(format!("{other:?} holds the name {name}"))),
+        })
     })
     .transpose()
+}
+
+/// 1601: an alias or a collection has the name already.
+pub(crate) fn name_conflict(database: &str, name: &str) -> Failure {
+    let text = format!("alias and collection name conflict[database={database}][alias={name}]");
+    Failure::new(Code::NameConflict, text)
 }
 
 /// A live collection.
@@ -212,6 +248,7 @@ fn records(collections: &[AnyRow], partitions: &[AnyRow], indexes: &[AnyRow]) ->
                 name: row.try_get("name")?,
                 definition: definition(row, infos, indexes_of.remove(&id).unwrap_or_default())?,
                 partitions,
+                aliases: aliases(row)?,
                 created_ts: Timestamp(row.try_get("created_ts")?),
                 updated_ts: Timestamp(row.try_get("updated_ts")?),
                 last_ts: Timestamp(row.try_get("last_ts")?),
@@ -219,6 +256,14 @@ fn records(collections: &[AnyRow], partitions: &[AnyRow], indexes: &[AnyRow]) ->
             })
         })
         .collect()
+}
+
+/// In the order of their names, which have no commas.
+fn aliases(row: &AnyRow) -> Result<Vec<String>> {
+    let joined: Option<String> = row.try_get("aliases")?;
+    let mut names: Vec<String> = joined.iter().flat_map(|names| names.split(',')).map(str::to_owned).collect();
+    names.sort_unstable();
+    Ok(names)
 }
 
 /// The definition of a row with the columns of `collection_versions`.

@@ -9,8 +9,11 @@
 //! * A state machine's row is read, stepped by `elanus-lifecycle`, and written with its expected state and generation
 //!   repeated, in one transaction with its events ([`outbox`]).
 
+mod aliases;
+mod alter;
 mod catalog;
 mod clock;
+mod databases;
 mod db;
 mod definitions;
 mod error;
@@ -27,18 +30,24 @@ mod reads;
 pub mod rebuild;
 mod restore;
 mod rollback;
+mod roots;
 mod rows;
 pub mod scans;
+mod segments;
 mod snapshots;
 mod sweep;
 mod tasks;
 mod trash;
+mod workers;
 mod writes;
 
+pub use databases::DatabaseRecord;
 pub use db::CommitHook;
 pub use error::{MetaError, Result};
 pub use history::HistoryRecord;
 pub use rollback::{Begun, NewRollback, RollbackRecord};
+pub use roots::{RootMirror, RootRecord};
+pub use segments::SegmentRecord;
 pub use snapshots::SnapshotFilesPlan;
 pub use sweep::Claimed;
 pub use trash::TrashRecord;
@@ -49,12 +58,15 @@ use elanus_types::{Clock, Epoch, Failure, NodeId};
 use sqlx::migrate::{Migrate, Migration, MigrationType, Migrator};
 use sqlx::{AssertSqlSafe, Row, SqlSafeStr};
 use std::borrow::Cow;
-use std::path::Path;
 use std::sync::Arc;
+use tokio::sync::watch;
 
 /// Migrations in order. Never edited once released, only added to.
-const MIGRATIONS: [(i64, &str, &str); 2] = [
+const MIGRATIONS: &[(i64, &str, &str)] = &[
     (1, "first", include_str!("../migrations/0001_first.sql")),
+    (3, "roots", include_str!("../migrations/0003_roots.sql")),
+    (4, "workers", include_str!("../migrations/0004_workers.sql")),
+    (5, "catalog", include_str!("../migrations/0005_catalog.sql")),
     (6, "scan", include_str!("../migrations/0006_scan.sql")),
 ];
 
@@ -70,6 +82,8 @@ pub struct Meta {
 pub struct Coordinator {
     meta: Meta,
     epoch: Epoch,
+    /// Becomes true, for all clones, when a write found out that another took over; never false again.
+    fenced: watch::Sender<bool>,
 }
 
 impl Meta {
@@ -81,17 +95,7 @@ impl Meta {
     /// both cases nothing was changed. No error has the password of the URL in it.
     pub async fn open(url: &str, cluster_id: &str, clock: Arc<dyn Clock>) -> Result<Self> {
         let keys = KeySpace::new(cluster_id).map_err(|e| MetaError::BadUrl(e.to_string()))?;
-        let db = match url.split_once("://") {
-            Some(("sqlite", path)) if path.starts_with('/') => Db::open_sqlite(Path::new(path), clock).await?,
-            Some(("sqlite", _)) => {
-                return Err(MetaError::BadUrl(format!("{url}: a sqlite URL needs an absolute path: sqlite:///path")));
-            }
-            Some(("postgres" | "postgresql", _)) => Db::open_postgres(url, clock).await?,
-            _ => {
-                let text = "this is no metadata URL: use sqlite:///path or postgres://user:password@host/database";
-                return Err(MetaError::BadUrl(text.to_owned()));
-            }
-        };
+        let db = Db::open(url, clock).await?;
         let meta = Self { db, keys };
         // A store that is not taken is left without open files.
         if let Err(error) = meta.prepare(cluster_id).await {
@@ -136,18 +140,8 @@ impl Meta {
     /// # Errors
     /// When the store is away.
     pub async fn take_over(&self, holder: &NodeId) -> Result<Coordinator> {
-        let mut tx = self.db.write().await?;
-        tx.lock_coordination().await?;
-        rebuild::require_whole(&mut tx).await?;
-        let row = tx
-            .one(
-                "UPDATE coordinator SET epoch = epoch + 1, holder = $1 WHERE only_row = 1 RETURNING epoch",
-                args![holder.0.clone()],
-            )
-            .await?;
-        let epoch = Epoch(row.try_get("epoch")?);
-        tx.commit().await?;
-        Ok(Coordinator { meta: self.clone(), epoch })
+        let (coordinator, _) = self.take_over_root(holder, Epoch(0), None).await?;
+        Ok(coordinator)
     }
 
     /// Ends all connections; what is committed is durable without it.
@@ -171,6 +165,10 @@ impl Meta {
 }
 
 impl Coordinator {
+    pub(crate) fn new(meta: Meta, epoch: Epoch) -> Self {
+        Self { meta, epoch, fenced: watch::Sender::new(false) }
+    }
+
     /// The store that this coordinates.
     #[must_use]
     pub fn meta(&self) -> &Meta {
@@ -183,9 +181,38 @@ impl Coordinator {
         self.epoch
     }
 
+    /// Asks whether this is still the coordinator; what it learns, [`Coordinator::fenced`] tells.
+    ///
+    /// # Errors
+    /// [`MetaError::Fenced`] when another took over; when the store is away.
+    pub async fn prove(&self) -> Result<()> {
+        let mut tx = self.meta.db.read().await?;
+        let proof = tx.prove(self.epoch).await;
+        self.noticed(proof)
+    }
+
+    /// True when another took over and this one has noticed it: nothing that it writes will ever be stored.
+    #[must_use]
+    pub fn is_fenced(&self) -> bool {
+        *self.fenced.borrow()
+    }
+
+    /// Returns when [`Coordinator::is_fenced`].
+    pub async fn fenced(&self) {
+        // The sender lives as long as `self`.
+        let _ = self.fenced.subscribe().wait_for(|fenced| *fenced).await;
+    }
+
     /// A transaction that proves the epoch.
     pub(crate) async fn write(&self) -> Result<db::Tx> {
-        self.meta.db.write_as(self.epoch).await
+        self.noticed(self.meta.db.write_as(self.epoch).await)
+    }
+
+    fn noticed<T>(&self, result: Result<T>) -> Result<T> {
+        if let Err(MetaError::Fenced { .. }) = &result {
+            self.fenced.send_if_modified(|fenced| !std::mem::replace(fenced, true));
+        }
+        result
     }
 }
 

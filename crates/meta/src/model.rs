@@ -39,9 +39,11 @@ pub struct CollectionRecord {
     pub definition: CollectionDefinition,
     /// In the order of `definition.partitions`.
     pub partitions: Vec<PartitionRecord>,
+    /// Its other names, in order. No part of any snapshot.
+    pub aliases: Vec<String>,
     /// When it was created.
     pub created_ts: Timestamp,
-    /// When its name or definition changed last.
+    /// When its name or schema changed last: clients that know an older schema describe it again.
     pub updated_ts: Timestamp,
     /// Its clock: timestamp of the last commit.
     pub last_ts: Timestamp,
@@ -69,7 +71,8 @@ pub struct NewCollection {
     pub database: String,
     /// Name of the collection, checked by the caller.
     pub name: String,
-    /// `partitions` and `indexes` are ignored: a new collection has `_default` and no index.
+    /// Of `partitions` the names count, those of a partition key; without any, the collection has `_default`. `indexes`
+    /// is ignored: a new collection has none.
     pub definition: CollectionDefinition,
 }
 

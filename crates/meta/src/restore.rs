@@ -1,4 +1,4 @@
-//! Restore jobs: a snapshot becomes a new collection. Every change of a row's state is a step of
+//! Restore jobs: a snapshot becomes a new collection. And detach jobs, which are like them: see [`detach`]. Every change of a row's state is a step of
 //! `elanus_lifecycle::restore_job`, written by [`move_job`].
 //!
 //! R-1  The target is a collection in the state `restoring`, which no reader selects, until the one transaction of
@@ -9,18 +9,21 @@
 //! Where both are locked, the job's row comes before those of its tasks.
 
 mod clone;
+mod detach;
 mod fail;
 mod plan;
 mod publish;
 mod submit;
 mod told;
 
+pub(crate) use detach::left_meanwhile;
+
 use crate::Meta;
 use crate::db::{Tx, args};
 use crate::error::{MetaError, Result};
 use crate::history::{Told, tell};
 use crate::machines::readable;
-use crate::model::{JobRecord, RestoreOptions, TaskCounts};
+use crate::model::{JobKind, JobRecord, RestoreOptions, TaskCounts};
 use crate::rows::{bigint, count, from_json};
 use elanus_lifecycle::restore_job::{Columns, Effect, Event, MACHINE, Progress, Reason, State};
 use elanus_lifecycle::task::Reason as TaskReason;
@@ -34,10 +37,11 @@ use sqlx::any::{AnyArguments, AnyRow};
 macro_rules! select_jobs {
     ($rest:literal) => {
         concat!(
-            "SELECT j.job_id, j.snapshot_id, j.snapshot_name, j.source_collection_id, j.source_name, \
+            "SELECT j.job_id, j.kind, j.snapshot_id, j.snapshot_name, j.source_collection_id, j.source_name, \
              j.source_database, j.target_collection_id, j.target_name, j.target_database, j.mode, j.partitions_json, \
              j.with_indexes, j.state, j.reason, j.message, j.files_total, j.bytes_total, j.files_done, j.bytes_done, j.started_ms, j.deadline_ms, \
-             j.ended_ms, s.create_ts FROM restore_jobs j JOIN snapshots s ON s.snapshot_id = j.snapshot_id WHERE ",
+             j.ended_ms, COALESCE(s.create_ts, 0) AS create_ts \
+             FROM restore_jobs j LEFT JOIN snapshots s ON s.snapshot_id = j.snapshot_id WHERE ",
             $rest
         )
     };
@@ -96,7 +100,7 @@ pub(crate) struct JobRow {
     record: JobRecord,
     machine: RestoreJob,
     progress: Progress,
-    /// Timestamp of the snapshot.
+    /// Timestamp of the snapshot; of a detach 0.
     create_ts: Timestamp,
 }
 
@@ -260,6 +264,13 @@ async fn counts(tx: &mut Tx, id: JobId) -> Result<TaskCounts> {
     Ok(counts)
 }
 
+fn job_kind(label: &str) -> Result<JobKind> {
+    [JobKind::Restore, JobKind::Detach]
+        .into_iter()
+        .find(|kind| kind.label() == label)
+        .ok_or_else(|| MetaError::Corrupt(format!("{label:?} is not a kind of job")))
+}
+
 fn mode(label: &str) -> Result<RestoreMode> {
     RestoreMode::parse(label).map_err(|failure| MetaError::Corrupt(failure.message))
 }
@@ -290,6 +301,7 @@ impl JobRow {
         };
         let record = JobRecord {
             id: JobId(row.try_get("job_id")?),
+            kind: job_kind(row.try_get("kind")?)?,
             snapshot: SnapshotId(row.try_get("snapshot_id")?),
             snapshot_name: row.try_get("snapshot_name")?,
             source: CollectionId(row.try_get("source_collection_id")?),
@@ -303,7 +315,7 @@ impl JobRow {
                 partitions: from_json(row, "partitions_json")?,
                 with_indexes: row.try_get::<i64, _>("with_indexes")? != 0,
             },
-            state: machine.label(),
+            state: machine.state().clone(),
             reason: reason_of(machine.state()),
             files_total: progress.files_total,
             files_done: progress.files_done,

@@ -1,5 +1,5 @@
 //! Copy tasks: bounded bundles of files of a restore job, given to one worker at a time. Every change of a row's state is
-//! a step of `elanus_lifecycle::copy_task`, written by [`move_task`].
+//! a step of `elanus_lifecycle::task`, written by [`move_task`].
 //!
 //! Each claim gets file sets and keys of its own, so that a worker that lost its claim can never write, or have deleted,
 //! an object of the next one. When a claim is taken back, its file sets are abandoned in the same transaction.
@@ -105,6 +105,7 @@ impl Coordinator {
         let event = match &message {
             TaskMessage::Heartbeat { lease_until_ms, .. } => Event::Heartbeat { lease_until_ms: *lease_until_ms },
             TaskMessage::Finished => Event::Finish,
+            TaskMessage::GivenBack => Event::GiveBack { now_ms },
             TaskMessage::FailedTransient { reason, .. } => Event::FailTransient { now_ms, message: reason.clone() },
             TaskMessage::FailedPermanent { reason, .. } => Event::FailPermanent { message: reason.clone() },
         };
@@ -119,6 +120,7 @@ impl Coordinator {
                 advance(&mut tx, id, files_done, bytes_done).await?;
             }
             TaskMessage::Finished => finish(&mut tx, id).await?,
+            TaskMessage::GivenBack => {}
             TaskMessage::FailedTransient { reason, files } | TaskMessage::FailedPermanent { reason, files } => {
                 record_errors(&mut tx, &row, &reason, files).await?;
             }

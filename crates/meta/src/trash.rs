@@ -7,13 +7,13 @@
 use crate::catalog::COUNT_LOADED;
 use crate::clock::lock_if_dropped;
 use crate::db::{Tx, args};
-use crate::definitions::{collection_by_name, database_id, record};
+use crate::definitions::{NameHolder, database_id, name_conflict, name_holder, record};
 use crate::error::{MetaError, Result};
 use crate::history::{Told, record as tell_people};
 use crate::model::CollectionRecord;
 use crate::rows::{collection_not_found, count};
-use crate::{Coordinator, Meta};
-use elanus_types::{Code, CollectionId, DatabaseId, Failure, Timestamp};
+use crate::{Coordinator, Meta, databases};
+use elanus_types::{Code, CollectionId, Failure, Timestamp};
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
@@ -66,7 +66,7 @@ impl Coordinator {
     /// already is given back.
     ///
     /// # Errors
-    /// 100 when it is not in the trash; 1100 when the name is taken.
+    /// 100 when it is not in the trash; 800 when its database was dropped; 1100 when the name is taken, 1601 by an alias.
     pub async fn restore_from_trash(&self, id: CollectionId, new_name: Option<&str>) -> Result<CollectionRecord> {
         let mut tx = self.write().await?;
         let Some(mut clock) = lock_if_dropped(&mut tx, id).await? else {
@@ -76,10 +76,20 @@ impl Coordinator {
         let Some(row) = in_trash(&mut tx, id).await? else { return Err(not_in_trash(id)) };
         let old_name: String = row.try_get("name")?;
         let name = new_name.unwrap_or(&old_name);
-        if collection_by_name(&mut tx, DatabaseId(row.try_get("database_id")?), name).await?.is_some() {
-            let text = format!("a collection named {name} already exists; bring this one back under another name");
-            return Err(Failure::invalid(text).into());
+        let database_name: String = row.try_get("database_name")?;
+        let database = database_id(&mut tx, &database_name).await?;
+        match name_holder(&mut tx, database, name).await? {
+            None => {}
+            Some(NameHolder::Alias(_)) => {
+                let why = format!("{name} is an alias; bring the collection back under another name");
+                return Err(name_conflict(&database_name, name).context(why).into());
+            }
+            Some(NameHolder::Collection(_) | NameHolder::Restore) => {
+                let text = format!("a collection named {name} already exists; bring this one back under another name");
+                return Err(Failure::invalid(text).into());
+            }
         }
+        databases::require_room(&mut tx, database).await?;
         let ts = clock.tick(&mut tx).await?;
         tx.execute_exactly(
             1,
@@ -135,7 +145,8 @@ impl Coordinator {
 async fn in_trash(tx: &mut Tx, id: CollectionId) -> Result<Option<AnyRow>> {
     let now_ms = tx.now_ms;
     tx.optional(
-        "SELECT name, database_id FROM collections WHERE collection_id = $1 AND state = 'dropped' AND trash_until_ms > $2",
+        "SELECT c.name, d.name AS database_name FROM collections c JOIN databases d ON d.database_id = c.database_id \
+         WHERE c.collection_id = $1 AND c.state = 'dropped' AND c.trash_until_ms > $2",
         args![id.0, now_ms],
     )
     .await

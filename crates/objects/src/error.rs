@@ -25,6 +25,12 @@ pub enum Error {
         /// The key that was to be created.
         key: ObjectKey,
     },
+    /// A conditional write met other content than it expected, or none: nothing was changed.
+    #[error("object {key} was changed by somebody else")]
+    Conflict {
+        /// The key that was to be replaced or removed.
+        key: ObjectKey,
+    },
     /// The store does not let this process do that: an operator must look.
     #[error("not allowed to {attempt}")]
     Denied {
@@ -86,6 +92,7 @@ impl Error {
             Self::Full { .. } | Self::Transient { .. } => Retry::After,
             Self::NotFound { .. }
             | Self::Exists { .. }
+            | Self::Conflict { .. }
             | Self::Denied { .. }
             | Self::Refused { .. }
             | Self::Corrupt { .. } => Retry::Never,

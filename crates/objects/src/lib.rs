@@ -2,6 +2,8 @@
 //!
 //! * [`ObjectStore`]: the contract. Objects are created once, never changed, and deleted only with a permit.
 //! * [`LocalStore`], [`MemoryStore`], [`FaultyStore`]: a directory, a map, and either of them with faults on purpose.
+//! * [`MarkerStore`]: the few objects that change, below `_elanus/`, with conditional writes.
+//! * [`Ownership`]: whose root path it is; asked before anything is deleted or written.
 //! * [`LocalRoot`]: the guard of a data directory: one process at a time, never a directory of somebody else.
 //! * [`suite`]: the promises of the contract as tests that every implementation runs.
 //!
@@ -12,8 +14,10 @@ mod durable;
 mod error;
 mod faulty;
 mod local;
+pub mod marker_store;
 mod memory;
 mod open;
+pub mod ownership;
 mod root;
 mod store;
 #[doc(hidden)]
@@ -22,7 +26,9 @@ pub mod suite;
 pub use error::{Error, Result, Retry};
 pub use faulty::{Chance, Fault, FaultyStore, Plan};
 pub use local::LocalStore;
+pub use marker_store::{Etag, LocalMarkers, MarkerStore, MemoryMarkers, Versioned, Written};
 pub use memory::MemoryStore;
 pub use open::{OpenError, open};
+pub use ownership::{Frozen, OwnedStore, Ownership};
 pub use root::{LocalRoot, RootError};
 pub use store::{Expected, Found, ObjectInfo, ObjectStore, checksum_of};

@@ -1,7 +1,9 @@
-//! The guard of a data directory: one process at a time, and never a directory that somebody else filled.
+//! The guard of a directory: one process at a time, and for metadata never a directory that somebody else filled. Whether
+//! a directory may be the root path of objects is judged by [`crate::ownership`].
 //!
 //! LR-1  A directory that is refused is left as it was: nothing is created, changed or removed in it.
-//! LR-2  The marker is created in an empty directory only, once, and never changed.
+//! LR-2  The marker of a directory for metadata is created in an empty one, or one that Elanus made; once, and never
+//!       changed.
 //! LR-3  While a process holds the guard, no other process gets it. The end of the process ends it, also kill -9.
 //! LR-4  Staging files (`name#N`) are removed while no other process can be writing: after the lock, before the answer;
 //!       only regular files, only in the cluster's own namespace `DIR/{cluster_id}/`.
@@ -15,23 +17,25 @@ use std::{
     io::{self, Write},
     path::{Path, PathBuf},
 };
-use uuid::Uuid;
 
 const FOLDER: &str = "_elanus";
 const LOCK: &str = "lock";
-const MARKER: &str = "owner.json";
-const MARKER_STAGED: &str = "owner.json.new";
+const MARKER: &str = "metadata.json";
+const MARKER_STAGED: &str = "metadata.json.new";
+/// The marker of a root path of objects: Elanus made this directory.
+const OWNER: &str = "owner.json";
+/// What a first start that was killed may have left.
+const RESTS: [&str; 3] = [LOCK, MARKER_STAGED, "marker.lock"];
 /// File systems put it into the top directory of an empty volume.
 const LOST_AND_FOUND: &str = "lost+found";
 
 /// What this build writes, and the newest that it reads.
 const FORMAT_VERSION: u32 = 1;
 
-/// A data directory that this process owns until the value is dropped.
+/// A directory in which no other process works until the value is dropped.
 #[derive(Debug)]
 pub struct LocalRoot {
     path: PathBuf,
-    cluster_id: Uuid,
     _lock: File,
 }
 
@@ -91,7 +95,6 @@ pub enum RootError {
 #[derive(Debug, Serialize, Deserialize)]
 struct Marker {
     format_version: u32,
-    cluster_id: Uuid,
     created_by: String,
 }
 
@@ -102,7 +105,7 @@ struct MarkerVersion {
 }
 
 impl LocalRoot {
-    /// Takes a data directory; creates it when it is absent.
+    /// Takes a directory for metadata whose objects are elsewhere; creates it when it is absent.
     ///
     /// # Errors
     /// When it belongs to somebody else, to a newer version or to a running process, or cannot be written.
@@ -110,20 +113,36 @@ impl LocalRoot {
         let failed = |source: io::Error| RootError::io(path, source);
         let path = std::path::absolute(path).map_err(failed)?;
         inspect(&path)?; // LR-1
-        durable::create_dirs(&durable::nearest_existing(&path), &path.join(FOLDER)).map_err(failed)?;
-        let lock = lock(&path)?;
+        let root = Self::lock(&path)?;
         // Whoever held the lock until now may have created the marker since.
-        let marker = match inspect(&path)? {
-            Some(marker) => marker,
-            None => create_marker(&path).map_err(failed)?,
-        };
+        if inspect(&path)?.is_none() {
+            create_marker(&path).map_err(failed)?;
+        }
         // The process that created the marker may have died before this.
         durable::sync(&path.join(FOLDER)).and_then(|()| durable::sync(&path)).map_err(failed)?;
-        let swept = sweep_staging(&path.join(marker.cluster_id.to_string())).map_err(failed)?;
-        if swept > 0 {
-            tracing::info!(files = swept, "removed unfinished files of a process that was killed");
-        }
-        Ok(Self { path, cluster_id: marker.cluster_id, _lock: lock })
+        Ok(root)
+    }
+
+    /// Takes the root path of objects, which may be anybody's: creates the directory when it is absent, and nothing in it
+    /// but the lock.
+    ///
+    /// # Errors
+    /// When a running process has it, or it cannot be written.
+    pub fn lock(path: &Path) -> Result<Self, RootError> {
+        let failed = |source: io::Error| RootError::io(path, source);
+        let path = std::path::absolute(path).map_err(failed)?;
+        Self::make(&path)?;
+        let lock = lock(&path)?;
+        Ok(Self { path, _lock: lock })
+    }
+
+    /// Creates the directory of objects when it is absent, and takes nothing.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn make(path: &Path) -> Result<(), RootError> {
+        let made = durable::create_dirs(&durable::nearest_existing(path), &path.join(FOLDER));
+        made.map_err(|source| RootError::io(path, source))
     }
 
     /// The directory, as an absolute path.
@@ -132,16 +151,16 @@ impl LocalRoot {
         &self.path
     }
 
-    /// The cluster that owns the directory.
-    #[must_use]
-    pub fn cluster_id(&self) -> Uuid {
-        self.cluster_id
-    }
-
-    /// The folder of all objects of this cluster.
-    #[must_use]
-    pub fn namespace(&self) -> ObjectKey {
-        ObjectKey::parse(&self.cluster_id.to_string()).expect("a uuid is digits, letters and dashes")
+    /// Removes the staging files of a process that was killed, in the folder of this cluster's objects (LR-4).
+    ///
+    /// # Errors
+    /// When the directory cannot be read or written.
+    pub fn sweep_staging(&self, namespace: &str) -> Result<(), RootError> {
+        let swept = sweep_staging(&self.path.join(namespace)).map_err(|source| RootError::io(&self.path, source))?;
+        if swept > 0 {
+            tracing::info!(files = swept, "removed unfinished files of a process that was killed");
+        }
+        Ok(())
     }
 }
 
@@ -155,7 +174,7 @@ impl RootError {
     }
 }
 
-/// The marker, or `None` for a directory that is absent or empty. Changes nothing.
+/// The marker, or `None` for a directory that is absent, empty, or a root path of objects. Changes nothing.
 fn inspect(path: &Path) -> Result<Option<Marker>, RootError> {
     let failed = |source: io::Error| RootError::io(path, source);
     let marker = path.join(FOLDER).join(MARKER);
@@ -168,9 +187,11 @@ fn inspect(path: &Path) -> Result<Option<Marker>, RootError> {
     let mut names = names(path).map_err(failed)?;
     names.remove(LOST_AND_FOUND);
     if names.remove(FOLDER) {
-        // A first start that was killed left no more than these.
         let own = names_in_folder(path).map_err(failed)?;
-        if own.iter().any(|name| name != LOCK && name != MARKER_STAGED) {
+        if own.contains(OWNER) {
+            return Ok(None);
+        }
+        if own.iter().any(|name| !RESTS.contains(&name.as_str())) {
             return Err(foreign());
         }
     }
@@ -212,19 +233,15 @@ fn lock(path: &Path) -> Result<File, RootError> {
 }
 
 /// Written beside its place, then linked into it: there is no moment with half a marker, and none is replaced (LR-2).
-fn create_marker(path: &Path) -> io::Result<Marker> {
-    let marker = Marker {
-        format_version: FORMAT_VERSION,
-        cluster_id: Uuid::new_v4(),
-        created_by: concat!("elanus ", env!("CARGO_PKG_VERSION")).to_owned(),
-    };
+fn create_marker(path: &Path) -> io::Result<()> {
+    let marker =
+        Marker { format_version: FORMAT_VERSION, created_by: concat!("elanus ", env!("CARGO_PKG_VERSION")).to_owned() };
     let staged = path.join(FOLDER).join(MARKER_STAGED);
     let mut file = File::create(&staged)?;
     file.write_all(&serde_json::to_vec_pretty(&marker)?)?;
     file.sync_all()?;
     fs::hard_link(&staged, path.join(FOLDER).join(MARKER))?;
-    fs::remove_file(&staged)?;
-    Ok(marker)
+    fs::remove_file(&staged)
 }
 
 /// LR-4
@@ -297,13 +314,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         for name in ["", "not/yet/there"] {
             let path = dir.path().join("x").join(name);
-            let first = LocalRoot::open(&path).unwrap();
-            let id = first.cluster_id();
-            assert_eq!(first.namespace().as_str(), id.to_string());
-            drop(first);
+            drop(LocalRoot::open(&path).unwrap());
             fs::write(path.join("data"), b"x").unwrap();
-            assert_eq!(LocalRoot::open(&path).unwrap().cluster_id(), id);
-            assert!(!path.join("_elanus/owner.json.new").exists());
+            assert_eq!(LocalRoot::open(&path).unwrap().path(), path);
+            assert!(!path.join("_elanus/metadata.json.new").exists());
             fs::remove_dir_all(dir.path().join("x")).unwrap();
         }
     }
@@ -317,14 +331,14 @@ mod tests {
 
     #[test]
     fn a_first_start_that_was_killed_is_finished() {
-        for left in [&[][..], &["lock"], &["lock", "owner.json.new"]] {
+        for left in [&[][..], &["lock"], &["lock", "metadata.json.new"]] {
             let dir = tempfile::tempdir().unwrap();
             fs::create_dir(dir.path().join("_elanus")).unwrap();
             for name in left {
                 write(dir.path().join("_elanus").join(name), b"{\"form");
             }
-            let id = LocalRoot::open(dir.path()).unwrap().cluster_id();
-            assert_eq!(LocalRoot::open(dir.path()).unwrap().cluster_id(), id);
+            drop(LocalRoot::open(dir.path()).unwrap());
+            assert!(dir.path().join("_elanus/metadata.json").exists());
         }
     }
 
@@ -345,27 +359,33 @@ mod tests {
     #[test]
     fn lr_1_a_directory_whose_marker_was_removed_is_refused_and_untouched() {
         let dir = tempfile::tempdir().unwrap();
-        let root = LocalRoot::open(dir.path()).unwrap();
-        write(dir.path().join(root.namespace().as_str()).join("x"), b"data");
-        drop(root);
-        fs::remove_file(dir.path().join("_elanus/owner.json")).unwrap();
+        drop(LocalRoot::open(dir.path()).unwrap());
+        write(dir.path().join("meta.db"), b"data");
+        fs::remove_file(dir.path().join("_elanus/metadata.json")).unwrap();
         assert!(matches!(refused_untouched(dir.path()), RootError::Foreign { .. }));
+    }
+
+    #[test]
+    fn a_directory_of_objects_may_hold_metadata_alone_later() {
+        let dir = tempfile::tempdir().unwrap();
+        write(dir.path().join("_elanus/owner.json"), b"{}");
+        write(dir.path().join("cluster/x"), b"data");
+        LocalRoot::open(dir.path()).unwrap();
+        assert!(dir.path().join("_elanus/metadata.json").exists());
     }
 
     #[test]
     fn lr_1_a_newer_format_is_refused_and_untouched() {
         let dir = tempfile::tempdir().unwrap();
-        write(dir.path().join("_elanus/owner.json"), br#"{"format_version": 2, "cluster": {"other": "fields"}}"#);
+        write(dir.path().join("_elanus/metadata.json"), br#"{"format_version": 2, "cluster": {"other": "fields"}}"#);
         assert!(matches!(refused_untouched(dir.path()), RootError::Newer { found: 2, .. }));
     }
 
     #[test]
     fn lr_1_a_damaged_marker_is_refused_and_untouched() {
-        for text in
-            ["", "{", r#"{"format_version": 1}"#, r#"{"format_version": 1, "cluster_id": "x", "created_by": ""}"#]
-        {
+        for text in ["", "{", r#"{"format_version": 1}"#, r#"{"created_by": ""}"#] {
             let dir = tempfile::tempdir().unwrap();
-            write(dir.path().join("_elanus/owner.json"), text.as_bytes());
+            write(dir.path().join("_elanus/metadata.json"), text.as_bytes());
             assert!(matches!(refused_untouched(dir.path()), RootError::Damaged { .. }), "{text}");
         }
     }
@@ -418,8 +438,7 @@ mod tests {
     #[test]
     fn lr_4_only_staging_files_of_the_own_namespace_are_swept() {
         let dir = tempfile::tempdir().unwrap();
-        let own = LocalRoot::open(dir.path()).unwrap().namespace();
-        let own = own.as_str();
+        let own = "0190-cluster";
         let keep = [
             "other/a#1".to_owned(),
             format!("{own}/a"),
@@ -432,7 +451,7 @@ mod tests {
             write(dir.path().join(name), b"x");
         }
         fs::create_dir(dir.path().join(own).join("dir#1")).unwrap();
-        LocalRoot::open(dir.path()).unwrap();
+        LocalRoot::lock(dir.path()).unwrap().sweep_staging(own).unwrap();
         assert!(keep.iter().all(|name| dir.path().join(name).exists()));
         assert!(sweep.iter().all(|name| !dir.path().join(name).exists()));
         assert!(dir.path().join(own).join("dir#1").exists());

@@ -26,22 +26,22 @@ use std::{fmt, sync::Arc};
 
 type Store = Arc<dyn ObjectStore>;
 
-/// One promise.
-pub struct Promise {
-    /// `os_N_` and what is promised.
+/// One promise of a store of the kind `S`.
+pub struct Promise<S = Store> {
+    /// `os_N_` or the like, and what is promised.
     pub name: &'static str,
-    run: fn(Store) -> BoxFuture<'static, ()>,
+    pub(crate) run: fn(S) -> BoxFuture<'static, ()>,
 }
 
-impl Promise {
+impl<S: fmt::Debug> Promise<S> {
     /// Panics when `store`, which is empty, does not keep the promise.
-    pub async fn check(&self, store: Store) {
+    pub async fn check(&self, store: S) {
         tracing::info!(promise = self.name, ?store, "checking");
         (self.run)(store).await;
     }
 }
 
-impl fmt::Debug for Promise {
+impl<S> fmt::Debug for Promise<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name)
     }
@@ -50,9 +50,11 @@ impl fmt::Debug for Promise {
 macro_rules! promises {
     ($($name:ident,)*) => {
         /// All promises, in the order of their numbers.
-        pub const PROMISES: &[Promise] = &[$(Promise { name: stringify!($name), run: |store| $name(store).boxed() },)*];
+        pub const PROMISES: &[$crate::suite::Promise<Store>] =
+            &[$($crate::suite::Promise { name: stringify!($name), run: |store| $name(store).boxed() },)*];
     };
 }
+pub(crate) use promises;
 
 promises! {
     os_1_what_was_put_is_read_back,

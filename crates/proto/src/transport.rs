@@ -15,8 +15,9 @@ use std::{
     error::Error,
     fmt,
     task::{Context, Poll},
+    time::Duration,
 };
-use tonic::body::Body;
+use tonic::{body::Body, transport::Endpoint};
 use tower::{Service, ServiceExt as _, util::BoxCloneSyncService};
 
 /// Longest message that any service takes or sends, in bytes. Clients insert tens of megabytes in one call.
@@ -41,6 +42,32 @@ impl Channel {
         S::Future: Send + 'static,
     {
         Self(BoxCloneSyncService::new(server.map_err(|never| match never {})))
+    }
+}
+
+/// A peer that does not answer an HTTP/2 ping within [`KEEPALIVE_TIMEOUT`] is gone: calls on the connection fail, and the
+/// next one connects again. Without it a call to a host that vanished would wait for the kernel, for minutes.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
+const CONNECT_MAX: Duration = Duration::from_secs(5);
+
+impl Channel {
+    /// Calls go to a server on the network, at `host:port`. The connection is made by the first call, and made again
+    /// after it broke.
+    ///
+    /// # Errors
+    /// When this is no address.
+    pub fn to(address: &str) -> Result<Self, ChannelError> {
+        if address.is_empty() {
+            return Err("no address is known".into());
+        }
+        let endpoint = Endpoint::from_shared(format!("http://{address}"))?
+            .connect_timeout(CONNECT_MAX)
+            .tcp_nodelay(true)
+            .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
+            .keep_alive_timeout(KEEPALIVE_TIMEOUT)
+            .keep_alive_while_idle(true);
+        Ok(endpoint.connect_lazy().into())
     }
 }
 

@@ -57,6 +57,7 @@ pass_on! {
     allow_orphans -> allow_orphans(a::AllowOrphansRequest) -> a::AllowOrphansResponse;
     reconcile -> reconcile(a::ReconcileRequest) -> a::ReconcileReport;
     rollback_collection -> rollback_collection(dc::SnapshotRef) -> dc::Rollback;
+    detach_collection -> detach_collection(dc::CollectionRef) -> dc::RestoreJob;
     list_trash -> list_trash(dc::ListCollectionsRequest) -> dc::ListTrashResponse;
     purge_trash -> purge_trash(dc::CollectionRef) -> dc::TrashedCollection;
     list_collections -> list_collections(dc::ListCollectionsRequest) -> dc::ListCollectionsResponse;

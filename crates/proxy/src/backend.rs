@@ -167,6 +167,27 @@ impl Collection {
         names.iter().map(|name| self.partition(name)).collect()
     }
 
+    /// 1100 for partitions that are named although a partition key says where rows are.
+    pub(crate) fn requires_no_partition_names(&self, named: bool) -> Result<(), Failure> {
+        if !named || self.schema.partition_key.is_none() {
+            return Ok(());
+        }
+        Err(Failure::invalid("not support manually specifying the partition names if partition key mode is used"))
+    }
+
+    /// 1100 for a change of partitions that a partition key made.
+    pub(crate) fn requires_own_partitions(&self, what: &str) -> Result<(), Failure> {
+        if self.schema.partition_key.is_none() {
+            return Ok(());
+        }
+        Err(Failure::invalid(format!("disable {what} partition if partition key mode is used")))
+    }
+
+    /// The name of a shard's channel.
+    pub(crate) fn channel(&self, shard: i32) -> String {
+        format!("elanus_{}v{shard}", self.info.id)
+    }
+
     pub(crate) fn index_of(&self, field: &FieldSchema) -> Option<&dc::Index> {
         self.info.indexes.iter().find(|index| index.field_id == field.id.0)
     }

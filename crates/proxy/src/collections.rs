@@ -56,7 +56,9 @@ pub(crate) async fn describe_collection(
         collection_name: request.collection_name,
         collection_id: request.collection_id,
     };
-    let Collection { info, schema } = proxy.find(reference).await?;
+    let collection = proxy.find(reference).await?;
+    let virtual_channel_names = (0..collection.info.shards_num).map(|shard| collection.channel(shard)).collect();
+    let Collection { info, schema } = collection;
     let mut message = convert::schema_to_proto(&info.name, &schema);
     // Clients add the dynamic column themselves when the schema says that there is one.
     message.fields.retain(|field| !field.is_dynamic);
@@ -64,7 +66,7 @@ pub(crate) async fn describe_collection(
         status: None,
         schema: Some(message),
         collection_id: info.id,
-        virtual_channel_names: (0..info.shards_num).map(|shard| format!("elanus_{}v{shard}", info.id)).collect(),
+        virtual_channel_names,
         physical_channel_names: (0..info.shards_num).map(|shard| format!("elanus_{shard}")).collect(),
         created_timestamp: info.created_ts,
         created_utc_timestamp: utc_ms(info.created_ts),
@@ -75,6 +77,7 @@ pub(crate) async fn describe_collection(
         db_name: info.db_name,
         num_partitions: i64::try_from(info.partitions.len()).unwrap_or(i64::MAX),
         db_id: info.db_id,
+        aliases: info.aliases,
         update_timestamp: info.updated_ts,
         update_timestamp_str: info.updated_ts.to_string(),
         ..m::DescribeCollectionResponse::default()

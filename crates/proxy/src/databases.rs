@@ -1,58 +1,70 @@
-//! The one database that there is, and aliases, of which there are none.
+//! Databases. Names of collections and aliases belong to one; which one a call means, says [`Call::db`].
 
-use crate::{Proxy, backend::Call};
-use elanus_proto::milvus as m;
-use elanus_types::{Code, Failure, schema::DEFAULT_DATABASE};
+use crate::{
+    Proxy,
+    backend::{Call, answer},
+    names, properties,
+};
+use elanus_proto::{convert, datacoord as dc, milvus as m};
+use elanus_types::{Failure, Timestamp};
 
-/// Id of the default database, as in Milvus.
-const DEFAULT_ID: i64 = 1;
+fn created_ts(database: &dc::Database) -> u64 {
+    Timestamp::from_ms(database.created_ms).0.cast_unsigned()
+}
+
+pub(crate) async fn create_database(proxy: &Proxy, _: &Call, request: m::CreateDatabaseRequest) -> Result<(), Failure> {
+    names::database(&request.db_name)?;
+    let properties = properties::of_database(&request.properties)?;
+    let create = dc::AlterDatabaseRequest { db_name: request.db_name, properties, removed_properties: Vec::new() };
+    answer(proxy.datacoord().create_database(create)).await.map(drop)
+}
+
+/// The name must be given: a database is never dropped because a client is bound to it.
+pub(crate) async fn drop_database(proxy: &Proxy, _: &Call, request: m::DropDatabaseRequest) -> Result<(), Failure> {
+    names::database(&request.db_name)?;
+    answer(proxy.datacoord().drop_database(dc::DatabaseRef { db_name: request.db_name })).await.map(drop)
+}
+
+pub(crate) async fn alter_database(
+    proxy: &Proxy,
+    call: &Call,
+    request: m::AlterDatabaseRequest,
+) -> Result<(), Failure> {
+    properties::one_kind_of_change(&request.properties, &request.delete_keys)?;
+    let alter = dc::AlterDatabaseRequest {
+        db_name: call.db(&request.db_name),
+        properties: properties::of_database(&request.properties)?,
+        removed_properties: request.delete_keys,
+    };
+    answer(proxy.datacoord().alter_database(alter)).await.map(drop)
+}
 
 pub(crate) async fn list_databases(
-    _: &Proxy,
+    proxy: &Proxy,
     _: &Call,
     _: m::ListDatabasesRequest,
 ) -> Result<m::ListDatabasesResponse, Failure> {
-    Ok(m::ListDatabasesResponse {
-        db_names: vec![DEFAULT_DATABASE.to_owned()],
-        created_timestamp: vec![0],
-        db_ids: vec![DEFAULT_ID],
-        ..m::ListDatabasesResponse::default()
-    })
+    let mut listed = m::ListDatabasesResponse::default();
+    for database in answer(proxy.datacoord().list_databases(dc::Empty {})).await?.databases {
+        listed.created_timestamp.push(created_ts(&database));
+        listed.db_ids.push(database.id);
+        listed.db_names.push(database.name);
+    }
+    Ok(listed)
 }
 
 pub(crate) async fn describe_database(
-    _: &Proxy,
+    proxy: &Proxy,
     call: &Call,
     request: m::DescribeDatabaseRequest,
 ) -> Result<m::DescribeDatabaseResponse, Failure> {
-    let db_name = call.db(&request.db_name);
-    if db_name != DEFAULT_DATABASE {
-        return Err(Failure::new(Code::DatabaseNotFound, format!("database not found[database={db_name}]")));
-    }
-    Ok(m::DescribeDatabaseResponse { db_name, db_id: DEFAULT_ID, ..m::DescribeDatabaseResponse::default() })
-}
-
-pub(crate) async fn list_aliases(
-    proxy: &Proxy,
-    call: &Call,
-    request: m::ListAliasesRequest,
-) -> Result<m::ListAliasesResponse, Failure> {
-    let db_name = call.db(&request.db_name);
-    if !request.collection_name.is_empty() {
-        proxy.collection(call, &db_name, &request.collection_name).await?;
-    }
-    Ok(m::ListAliasesResponse {
-        db_name,
-        collection_name: request.collection_name,
-        ..m::ListAliasesResponse::default()
+    let of = dc::DatabaseRef { db_name: call.db(&request.db_name) };
+    let database = answer(proxy.datacoord().describe_database(of)).await?;
+    Ok(m::DescribeDatabaseResponse {
+        created_timestamp: created_ts(&database),
+        db_name: database.name,
+        db_id: database.id,
+        properties: convert::map_to_pairs(&database.properties),
+        ..m::DescribeDatabaseResponse::default()
     })
-}
-
-pub(crate) async fn describe_alias(
-    _: &Proxy,
-    call: &Call,
-    request: m::DescribeAliasRequest,
-) -> Result<m::DescribeAliasResponse, Failure> {
-    let (db, alias) = (call.db(&request.db_name), request.alias);
-    Err(Failure::new(Code::AliasNotFound, format!("alias not found[database={db}][alias={alias}]")))
 }

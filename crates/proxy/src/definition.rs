@@ -1,6 +1,6 @@
 //! What a user asks a new collection to be, checked and completed: field ids are given here, and the dynamic column is added.
 
-use crate::{ProxyConfig, names};
+use crate::{ProxyConfig, names, partitions::keyed, properties};
 use elanus_proto::{convert, datacoord as dc, milvus as m, schema as proto};
 use elanus_types::{
     Failure, FieldId,
@@ -9,13 +9,16 @@ use elanus_types::{
 use prost::Message as _;
 use std::collections::{BTreeMap, BTreeSet};
 
+/// Partitions of a collection with a partition key, where the user names no number.
+const KEYED_PARTITIONS: usize = 16;
+
 /// The request to the coordinator for what the user asks.
 pub(crate) fn define(
     request: &m::CreateCollectionRequest,
     db_name: String,
     limits: &ProxyConfig,
 ) -> Result<dc::CreateCollectionRequest, Failure> {
-    let message = proto::CollectionSchema::decode(request.schema.clone())
+    let mut message = proto::CollectionSchema::decode(request.schema.clone())
         .map_err(|error| Failure::invalid(format!("the collection schema cannot be read: {error}")))?;
     let shards_num = shards(request.shards_num, limits)?;
     if message.fields.len() > limits.fields_max {
@@ -23,10 +26,17 @@ pub(crate) fn define(
     }
     names::collection(&request.collection_name)?;
     check_field_names(&message.fields)?;
-    let schema = complete(convert::schema_from_proto(&message)?);
+    // Ids in the order that the user gave; whatever ids the request had are not the user's to choose.
+    for (field, id) in message.fields.iter_mut().zip(FieldId::FIRST_USER.0..) {
+        field.field_id = id;
+    }
+    let mut schema = complete(convert::schema_from_proto(&message)?);
     check_vectors(&schema, limits)?;
-    if request.num_partitions > 0 {
-        return Err(Failure::invalid("num_partitions should only be specified with partition key field enabled"));
+    let partition_names = partitions(&schema, request.num_partitions, limits)?;
+    let properties::Change { properties, consistency_level, description } =
+        properties::of_collection(&request.properties, &schema)?;
+    if let Some(text) = description {
+        schema.description = text;
     }
     if ConsistencyLevel::from_number(request.consistency_level).is_none() {
         return Err(Failure::invalid(format!("unknown consistency level {}", request.consistency_level)));
@@ -36,8 +46,9 @@ pub(crate) fn define(
         collection_name: request.collection_name.clone(),
         schema: Some(convert::schema_to_proto(&request.collection_name, &schema)),
         shards_num,
-        consistency_level: request.consistency_level,
-        properties: convert::pairs_to_map(&request.properties),
+        consistency_level: consistency_level.unwrap_or(request.consistency_level),
+        properties,
+        partition_names,
     })
 }
 
@@ -48,6 +59,29 @@ fn shards(asked: i32, limits: &ProxyConfig) -> Result<i32, Failure> {
         1.. => Err(Failure::invalid(format!("maximum shards's number should be limited to {}", limits.shards_max))),
         _ => Err(Failure::invalid(format!("the number of shards cannot be {asked}"))),
     }
+}
+
+/// The partitions that a partition key needs; none where there is no key.
+fn partitions(schema: &CollectionSchema, asked: i64, limits: &ProxyConfig) -> Result<Vec<String>, Failure> {
+    let max = limits.partitions_max;
+    let refuse = |why: String| Err(Failure::invalid(why));
+    if schema.partition_key.is_none() {
+        return match asked {
+            0 => Ok(Vec::new()),
+            _ => refuse("num_partitions should only be specified with partition key field enabled".to_owned()),
+        };
+    }
+    let count = match usize::try_from(asked) {
+        Ok(0) => KEYED_PARTITIONS,
+        Ok(count) if count > max => {
+            return refuse(format!("partition number ({count}) exceeds max configuration ({max})"));
+        }
+        Ok(count) => count,
+        Err(_) => {
+            return refuse("the specified partitions should be greater than 0 if partition key is used".to_owned());
+        }
+    };
+    Ok((0..count).map(keyed).collect())
 }
 
 fn check_field_names(fields: &[proto::FieldSchema]) -> Result<(), Failure> {
@@ -78,11 +112,11 @@ fn check_vectors(schema: &CollectionSchema, limits: &ProxyConfig) -> Result<(), 
     }
 }
 
-/// Ids in the order that the user gave; whatever ids the request had are not the user's to choose.
+/// With the dynamic column, as the last one, where the user wants one.
 fn complete(mut schema: CollectionSchema) -> CollectionSchema {
     if schema.enable_dynamic_field {
         schema.fields.push(FieldSchema {
-            id: FieldId(0),
+            id: FieldId(FieldId::FIRST_USER.0 + i64::try_from(schema.fields.len()).unwrap_or(i64::MAX >> 1)),
             name: DYNAMIC_FIELD.to_owned(),
             description: "dynamic schema".to_owned(),
             data_type: DataType::Json,
@@ -92,9 +126,6 @@ fn complete(mut schema: CollectionSchema) -> CollectionSchema {
             nullable: false,
             type_params: BTreeMap::new(),
         });
-    }
-    for (field, id) in schema.fields.iter_mut().zip(FieldId::FIRST_USER.0..) {
-        field.id = FieldId(id);
     }
     schema
 }

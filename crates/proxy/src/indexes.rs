@@ -4,7 +4,7 @@
 use crate::{
     Proxy,
     backend::{Call, Collection, answer},
-    names,
+    names, properties,
 };
 use elanus_proto::{
     common::{IndexState, KeyValuePair},
@@ -100,6 +100,20 @@ fn flatten(pairs: &[KeyValuePair]) -> Result<BTreeMap<String, String>, Failure> 
         flat.entry(key).or_insert(text);
     }
     Ok(flat)
+}
+
+/// Nothing is built, so what may change is kept and has no effect.
+pub(crate) async fn alter_index(proxy: &Proxy, call: &Call, request: m::AlterIndexRequest) -> Result<(), Failure> {
+    properties::one_kind_of_change(&request.extra_params, &request.delete_keys)?;
+    let params = properties::of_index(&request.extra_params, &request.delete_keys)?;
+    let collection = proxy.collection(call, &request.db_name, &request.collection_name).await?;
+    let alter = dc::AlterIndexRequest {
+        collection_id: collection.id(),
+        index_name: request.index_name,
+        params,
+        removed_params: request.delete_keys,
+    };
+    answer(proxy.datacoord().alter_index(alter)).await.map(drop)
 }
 
 /// Success also when there is none, as in Milvus.

@@ -6,11 +6,13 @@
 //! status, because clients retry most of those for minutes.
 //!
 //! * `service`: every served call and the function that answers it. A call that is not in the table is gRPC UNIMPLEMENTED.
-//! * one module per topic: `connect`, `databases`, `collections` (with `definition`), `partitions`, `indexes`, `load`,
-//!   `flush`, `write`, `read`, `snapshots`, `admin`.
+//! * one module per topic: `connect`, `databases`, `aliases`, `collections` (with `definition`), `alter` (with
+//!   `properties`), `segments`, `partitions`, `indexes`, `load`, `flush`, `write`, `read`, `snapshots`, `admin`.
 //! * `backend`: the other services, and a collection as the coordinator describes it.
 
 mod admin;
+mod aliases;
+mod alter;
 mod backend;
 mod collections;
 mod config;
@@ -22,7 +24,9 @@ mod indexes;
 mod load;
 mod names;
 mod partitions;
+mod properties;
 mod read;
+mod segments;
 mod service;
 mod snapshots;
 mod write;

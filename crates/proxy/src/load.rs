@@ -37,6 +37,7 @@ pub(crate) async fn load_partitions(
 ) -> Result<(), Failure> {
     let collection = proxy.collection(call, &request.db_name, &request.collection_name).await?;
     require_names(&request.partition_names)?;
+    collection.requires_own_partitions("load")?;
     check_indexes(&collection)?;
     mark(proxy, &collection, &request.partition_names, true).await
 }
@@ -48,6 +49,7 @@ pub(crate) async fn release_partitions(
 ) -> Result<(), Failure> {
     let collection = proxy.collection(call, &request.db_name, &request.collection_name).await?;
     require_names(&request.partition_names)?;
+    collection.requires_own_partitions("release")?;
     mark(proxy, &collection, &request.partition_names, false).await
 }
 

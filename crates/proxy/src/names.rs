@@ -1,6 +1,6 @@
 //! Which names users may give. The fragments of the texts are part of the contract: clients search them.
 
-use elanus_types::Failure;
+use elanus_types::{Code, Failure};
 
 /// Longest name, in bytes.
 const LEN_MAX: usize = 255;
@@ -31,36 +31,63 @@ fn judge(name: &str, extra: &[u8]) -> Result<(), Fault> {
     }
 }
 
+/// What is wrong with the name of what a user calls `what`, in the words of Milvus.
+fn complaint(what: &str, name: &str, extra: &[u8]) -> Option<String> {
+    match judge(name, extra) {
+        Ok(()) => None,
+        Err(Fault::Empty) => Some(format!("{what} should not be empty")),
+        Err(Fault::Long) => Some(format!("the length of a {what} must be less than {LEN_MAX} characters")),
+        Err(Fault::First) => Some(format!("the first character of a {what} must be an underscore or letter")),
+        Err(Fault::Other) => Some(format!("{what} can only contain numbers, letters and underscores")),
+    }
+}
+
+/// A name as errors show it, however long it is.
+fn shown(name: &str) -> String {
+    name.chars().take(LEN_MAX + 1).collect()
+}
+
 fn check(what: &str, name: &str, extra: &[u8]) -> Result<(), Failure> {
-    let why = match judge(name, extra) {
-        Ok(()) => return Ok(()),
-        Err(Fault::Empty) => format!("{what} name should not be empty"),
-        Err(Fault::Long) => format!("the length of a {what} name must be less than {LEN_MAX} characters"),
-        Err(Fault::First) => format!("the first character of a {what} name must be an underscore or letter"),
-        Err(Fault::Other) => format!("{what} name can only contain numbers, letters and underscores"),
-    };
-    let shown = name.chars().take(LEN_MAX + 1).collect::<String>();
-    Err(Failure::invalid(format!("Invalid {what} name: {shown}. {why}")))
+    match complaint(what, name, extra) {
+        None => Ok(()),
+        Some(why) => Err(Failure::invalid(format!("Invalid {what}: {}. {why}", shown(name)))),
+    }
+}
+
+/// A database in any call that makes, drops or moves to one. 802, as in Milvus.
+pub(crate) fn database(name: &str) -> Result<(), Failure> {
+    match complaint("database name", name, b"") {
+        None => Ok(()),
+        Some(why) => {
+            let text = format!("invalid database name[database={}]", shown(name));
+            Err(Failure::new(Code::DatabaseName, text).context(why))
+        }
+    }
+}
+
+/// An alias in any call about aliases.
+pub(crate) fn alias(name: &str) -> Result<(), Failure> {
+    check("collection alias", name, b"$")
 }
 
 /// A collection that is to be made.
 pub(crate) fn collection(name: &str) -> Result<(), Failure> {
-    check("collection", name, b"$")
+    check("collection name", name, b"$")
 }
 
 /// A partition that is to be made.
 pub(crate) fn partition(name: &str) -> Result<(), Failure> {
-    check("partition", name, b"$-")
+    check("partition name", name, b"$-")
 }
 
 /// An index that is to be made.
 pub(crate) fn index(name: &str) -> Result<(), Failure> {
-    check("index", name, b"$")
+    check("index name", name, b"$")
 }
 
 /// A field that is to be made.
 pub(crate) fn field(name: &str) -> Result<(), Failure> {
-    check("field", name, b"")?;
+    check("field name", name, b"")?;
     if FILTER_WORDS.iter().any(|word| word.eq_ignore_ascii_case(name.trim())) {
         return Err(Failure::invalid(format!("Invalid field name: {name}. it is a word of the filter language")));
     }
@@ -104,6 +131,11 @@ mod tests {
         }
         assert!(collection("1x").unwrap_err().message.starts_with("Invalid collection name: 1x. the first character"));
         assert_eq!((partition("a-b"), collection("a$")), (Ok(()), Ok(())));
+        let failure = database("a$").unwrap_err();
+        let text =
+            "database name can only contain numbers, letters and underscores: invalid database name[database=a$]";
+        assert_eq!((failure.code.number(), failure.message.as_str()), (802, text));
+        assert!(alias("1x").unwrap_err().message.starts_with("Invalid collection alias: 1x. the first character of a"));
         assert!(collection("a-b").is_err() && field("$meta").is_err() && field("In").is_err() && index("a b").is_err());
     }
 }

@@ -9,6 +9,11 @@ use crate::{
 use elanus_proto::{datacoord as dc, milvus as m};
 use elanus_types::{Code, Failure, schema::DEFAULT_PARTITION};
 
+/// Name of a partition that a partition key made, by its position.
+pub(crate) fn keyed(position: usize) -> String {
+    format!("{DEFAULT_PARTITION}_{position}")
+}
+
 /// Success also when it exists, as in Milvus.
 pub(crate) async fn create_partition(
     proxy: &Proxy,
@@ -17,6 +22,7 @@ pub(crate) async fn create_partition(
 ) -> Result<(), Failure> {
     names::partition(&request.partition_name)?;
     let collection = proxy.collection(call, &request.db_name, &request.collection_name).await?;
+    collection.requires_own_partitions("create")?;
     if collection.partition(&request.partition_name).is_ok() {
         return Ok(());
     }
@@ -44,6 +50,7 @@ pub(crate) async fn drop_partition(
     }
     names::partition(&name)?;
     let collection = proxy.collection(call, &request.db_name, &request.collection_name).await?;
+    collection.requires_own_partitions("drop")?;
     let partition = match collection.partition(&name) {
         Ok(partition) => partition,
         Err(_) => return Ok(()),

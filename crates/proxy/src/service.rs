@@ -3,7 +3,8 @@
 //! A failure becomes the status of the answer, so that it reaches the user at once: a gRPC status would be retried.
 
 use crate::{
-    Proxy, backend::Call, collections, connect, databases, flush, indexes, load, partitions, read, snapshots, write,
+    Proxy, aliases, alter, backend::Call, collections, connect, databases, flush, indexes, load, partitions, read,
+    segments, snapshots, write,
 };
 use elanus_proto::{
     common::Status as MilvusStatus,
@@ -46,7 +47,7 @@ with_status! {
     DescribeCollectionResponse DescribeDatabaseResponse DescribeIndexResponse DescribeSnapshotResponse FlushResponse
     GetCollectionStatisticsResponse GetFlushStateResponse GetIndexBuildProgressResponse GetIndexStateResponse
     GetIndexStatisticsResponse GetLoadStateResponse GetLoadingProgressResponse GetPartitionStatisticsResponse
-    GetRestoreSnapshotStateResponse GetVersionResponse ListAliasesResponse ListDatabasesResponse
+    GetPersistentSegmentInfoResponse GetQuerySegmentInfoResponse GetRestoreSnapshotStateResponse GetVersionResponse ListAliasesResponse ListDatabasesResponse
     ListRestoreSnapshotJobsResponse ListSnapshotsResponse MutationResult PinSnapshotDataResponse QueryResults
     RestoreSnapshotResponse SearchResults ShowCollectionsResponse ShowPartitionsResponse
 }
@@ -54,7 +55,7 @@ with_status! {
 /// Users cause most failures and read them; those that they did not cause are for whoever runs the service.
 fn log(call: &'static str, failure: &Failure) {
     match failure.code {
-        Code::Internal | Code::Unexpected => tracing::error!(call, code = failure.code.number(), "{failure}"),
+        Code::Internal => tracing::error!(call, code = failure.code.number(), "{failure}"),
         Code::NotReady => tracing::warn!(call, code = failure.code.number(), "{failure}"),
         _ => tracing::debug!(call, code = failure.code.number(), "{failure}"),
     }
@@ -94,8 +95,25 @@ serve! {
     databases {
         list_databases(ListDatabasesRequest) -> m::ListDatabasesResponse;
         describe_database(DescribeDatabaseRequest) -> m::DescribeDatabaseResponse;
+        create_database(CreateDatabaseRequest) -> MilvusStatus;
+        drop_database(DropDatabaseRequest) -> MilvusStatus;
+        alter_database(AlterDatabaseRequest) -> MilvusStatus;
+    }
+    aliases {
+        create_alias(CreateAliasRequest) -> MilvusStatus;
+        alter_alias(AlterAliasRequest) -> MilvusStatus;
+        drop_alias(DropAliasRequest) -> MilvusStatus;
         list_aliases(ListAliasesRequest) -> m::ListAliasesResponse;
         describe_alias(DescribeAliasRequest) -> m::DescribeAliasResponse;
+    }
+    alter {
+        rename_collection(RenameCollectionRequest) -> MilvusStatus;
+        alter_collection(AlterCollectionRequest) -> MilvusStatus;
+        alter_collection_field(AlterCollectionFieldRequest) -> MilvusStatus;
+    }
+    segments {
+        get_persistent_segment_info(GetPersistentSegmentInfoRequest) -> m::GetPersistentSegmentInfoResponse;
+        get_query_segment_info(GetQuerySegmentInfoRequest) -> m::GetQuerySegmentInfoResponse;
     }
     collections {
         create_collection(CreateCollectionRequest) -> MilvusStatus;
@@ -127,6 +145,7 @@ serve! {
         get_index_build_progress(GetIndexBuildProgressRequest) -> m::GetIndexBuildProgressResponse;
         get_index_statistics(GetIndexStatisticsRequest) -> m::GetIndexStatisticsResponse;
         drop_index(DropIndexRequest) -> MilvusStatus;
+        alter_index(AlterIndexRequest) -> MilvusStatus;
     }
     write {
         insert(InsertRequest) -> m::MutationResult;

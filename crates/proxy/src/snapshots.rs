@@ -169,7 +169,8 @@ pub(crate) async fn list_restore_snapshot_jobs(
         collection_name: request.collection_name,
     };
     let jobs = answer(proxy.datacoord().list_restore_jobs(list)).await?.jobs;
-    let jobs = jobs.into_iter().map(job_info).collect::<Result<_, _>>()?;
+    // A detach restores no snapshot: users of the Milvus API are not told of it.
+    let jobs = jobs.into_iter().filter(|job| job.kind != "detach").map(job_info).collect::<Result<_, _>>()?;
     Ok(m::ListRestoreSnapshotJobsResponse { jobs, ..Default::default() })
 }
 

@@ -112,7 +112,8 @@ macro_rules! failed {
 
 failed! {
     MutationResult QueryResults SearchResults DescribeCollectionResponse DescribeIndexResponse ListSnapshotsResponse
-    RestoreSnapshotResponse PinSnapshotDataResponse GetLoadingProgressResponse DescribeAliasResponse DescribeDatabaseResponse
+    RestoreSnapshotResponse PinSnapshotDataResponse GetLoadingProgressResponse DescribeAliasResponse
+    GetQuerySegmentInfoResponse
 }
 
 fn names<T: Default>(set: impl FnOnce(&mut T)) -> T {
@@ -131,9 +132,30 @@ async fn a_wrong_request_is_refused_in_the_answer_with_code_and_reason() {
         describe_collection(names(|r: &mut m::DescribeCollectionRequest| r.collection_name = "x".into()))
             => 100, "can't find collection[database=default][collection=x]";
         describe_collection(m::DescribeCollectionRequest::default()) => 1100, "collection name should not be empty";
-        describe_alias(names(|r: &mut m::DescribeAliasRequest| r.alias = "a".into())) => 1600, "alias not found";
-        describe_database(names(|r: &mut m::DescribeDatabaseRequest| r.db_name = "x".into()))
-            => 800, "database not found[database=x]";
+        create_alias(names(|r: &mut m::CreateAliasRequest| (r.alias, r.collection_name) = ("1a".into(), "things".into())))
+            => 1100, "Invalid collection alias: 1a. the first character of a collection alias must be";
+        describe_alias(m::DescribeAliasRequest::default()) => 1100, "collection alias should not be empty";
+        create_database(names(|r: &mut m::CreateDatabaseRequest| r.db_name = "a-b".into()))
+            => 802, "invalid database name[database=a-b]";
+        drop_database(m::DropDatabaseRequest::default()) => 802, "database name should not be empty";
+        alter_database(m::AlterDatabaseRequest::default()) => 1100, "no properties or delete keys provided";
+        rename_collection(names(|r: &mut m::RenameCollectionRequest| (r.old_name, r.new_name) = ("things".into(), "b c".into())))
+            => 1100, "Invalid collection name: b c.";
+        rename_collection(names(|r: &mut m::RenameCollectionRequest| {
+            (r.old_name, r.new_name, r.new_db_name) = ("things".into(), "b".into(), "1".into());
+        })) => 802, "invalid database name[database=1]";
+        alter_collection(names(|r: &mut m::AlterCollectionRequest| r.collection_name = "things".into()))
+            => 1100, "no properties or delete keys provided";
+        alter_collection_field(names(|r: &mut m::AlterCollectionFieldRequest| {
+            (r.collection_name, r.field_name) = ("things".into(), "pk".into());
+            r.properties = pairs(&[("max_length", "5")]);
+        })) => 1100, "field pk: can not modify the maxlength for non-string types";
+        alter_collection_field(names(|r: &mut m::AlterCollectionFieldRequest| {
+            (r.collection_name, r.field_name) = ("things".into(), "note".into());
+            r.properties = pairs(&[("max_length", "65536")]);
+        })) => 1100, "the maximum length specified for the field(note) should be in (0, 65535], but got 65536";
+        get_query_segment_info(names(|r: &mut m::GetQuerySegmentInfoRequest| r.collection_name = "idle".into()))
+            => 101, "collection not loaded[collection=idle]";
         insert(insert("x", rows(), 2)) => 100, "can't find collection";
         insert(names(|r: &mut m::InsertRequest| { *r = insert("things", rows(), 2); r.partition_name = "p".into() }))
             => 200, "partition not found[partition=p]";

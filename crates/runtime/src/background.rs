@@ -179,13 +179,24 @@ impl Background {
     /// # Panics
     /// Outside a tokio runtime, and when a task of this name runs already.
     pub fn spawn(&self, task: impl BackgroundTask) {
+        self.spawn_until(std::future::pending(), task);
+    }
+
+    /// As [`Background::spawn`]; the task ends, also in the middle of a round, when `end` does.
+    ///
+    /// # Panics
+    /// As [`Background::spawn`].
+    pub fn spawn_until(&self, end: impl Future<Output = ()> + Send + 'static, task: impl BackgroundTask) {
         let slot = Arc::new(Slot::new(&task));
         let mut slots = lock(&self.0.slots);
         assert!(slots.iter().all(|other| other.name != slot.name), "two background tasks are called {}", slot.name);
         slots.push(Arc::clone(&slot));
         let inner = Arc::clone(&self.0);
         self.0.running.spawn(async move {
-            drive(&task, &slot, &inner).await;
+            tokio::select! {
+                () = drive(&task, &slot, &inner) => {}
+                () = end => tracing::info!(task = task.name(), "background task ended"),
+            }
             slot.progress.send_modify(|progress| progress.ended = true);
         });
     }

@@ -164,7 +164,12 @@ mod tests {
             nullable: false,
             type_params: Default::default(),
         };
-        let schema = CollectionSchema { description: String::new(), fields: vec![key], enable_dynamic_field: false };
+        let schema = CollectionSchema {
+            description: String::new(),
+            fields: vec![key],
+            enable_dynamic_field: false,
+            ..CollectionSchema::default()
+        };
         let definition = CollectionDefinition {
             schema,
             shards_num: 1,

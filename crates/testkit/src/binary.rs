@@ -19,7 +19,10 @@ pub struct NoBinary {
 }
 
 /// The program that was built with this test: cargo puts tests into `deps` beside it, and other programs next to it.
-pub(crate) fn path() -> Result<PathBuf> {
+///
+/// # Errors
+/// [`NoBinary`] when it was not built.
+pub fn path() -> Result<PathBuf> {
     let own = std::env::current_exe().context("this process does not know where it came from")?;
     let folder = own.parent().context("this process came from nowhere")?;
     let folder = if folder.ends_with("deps") { folder.parent().unwrap_or(folder) } else { folder };

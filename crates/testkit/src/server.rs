@@ -26,6 +26,8 @@ pub struct Server {
     /// Holds the log, and the data unless the test keeps them elsewhere.
     home: TempDir,
     data: PathBuf,
+    /// Further flags of every start.
+    flags: Vec<String>,
     listen: SocketAddr,
     management: SocketAddr,
 }
@@ -47,7 +49,17 @@ impl Server {
     pub async fn start() -> Result<Self> {
         let home = home()?;
         let data = home.path().join("data");
-        Self::launch(home, data).await
+        Self::launch(home, data, &[]).await
+    }
+
+    /// As [`Server::start`], with these flags besides.
+    ///
+    /// # Errors
+    /// As [`Server::start`].
+    pub async fn start_with(flags: &[&str]) -> Result<Self> {
+        let home = home()?;
+        let data = home.path().join("data");
+        Self::launch(home, data, flags).await
     }
 
     /// Starts a server on this data directory.
@@ -55,12 +67,21 @@ impl Server {
     /// # Errors
     /// When the program was not built, or ends instead.
     pub async fn start_in(data: &Path) -> Result<Self> {
-        Self::launch(home()?, data.to_owned()).await
+        Self::start_in_with(data, &[]).await
     }
 
-    async fn launch(home: TempDir, data: PathBuf) -> Result<Self> {
+    /// Starts a server on this data directory, with further flags.
+    ///
+    /// # Errors
+    /// When the program was not built, or ends instead.
+    pub async fn start_in_with(data: &Path, flags: &[&str]) -> Result<Self> {
+        Self::launch(home()?, data.to_owned(), flags).await
+    }
+
+    async fn launch(home: TempDir, data: PathBuf, flags: &[&str]) -> Result<Self> {
         let nowhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let mut server = Self { child: None, home, data, listen: nowhere, management: nowhere };
+        let flags = flags.iter().map(|&flag| flag.to_owned()).collect();
+        let mut server = Self { child: None, home, data, flags, listen: nowhere, management: nowhere };
         for _ in 1..PORT_ATTEMPTS_MAX {
             server.move_to_free_ports()?;
             match server.restart().await {
@@ -101,6 +122,7 @@ impl Server {
             .args(["--data".as_ref(), self.data.as_os_str()])
             .args(["--listen", &self.listen.to_string()])
             .args(["--management", &self.management.to_string()])
+            .args(&self.flags)
             .env("RUST_BACKTRACE", "1")
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
@@ -134,6 +156,11 @@ impl Server {
         let status = self.child.as_mut()?.try_wait().ok().flatten()?;
         self.child = None;
         Some(status)
+    }
+
+    /// The exit code, once the process has ended by itself (`Some(None)`: by a signal); `None` while it runs.
+    pub fn ended_with(&mut self) -> Option<Option<i32>> {
+        self.ended().map(|status| status.code())
     }
 
     /// Ends the process with SIGKILL: nothing of it runs after that, nothing was finished before.

@@ -18,6 +18,8 @@ pub enum Code {
     CollectionNotFound,
     /// The collection must be loaded before it is read.
     CollectionNotLoaded,
+    /// The database has as many collections as it may have.
+    CollectionLimit,
     /// The schema changed under the client.
     SchemaMismatch,
     /// No such partition.
@@ -30,6 +32,10 @@ pub enum Code {
     IndexDuplicate,
     /// No such database.
     DatabaseNotFound,
+    /// There are as many databases as there may be.
+    DatabaseLimit,
+    /// A name that no database can have.
+    DatabaseName,
     /// A value in the request is wrong.
     ParameterInvalid,
     /// A value that the request needs is absent.
@@ -40,13 +46,15 @@ pub enum Code {
     AliasNotFound,
     /// The name belongs to an alias or, for an alias, to a collection.
     NameConflict,
+    /// The alias is one of another collection.
+    AliasDuplicate,
     /// A job failed or is not known.
     JobFailed,
     /// No such snapshot.
     SnapshotNotFound,
     /// The snapshot has live pins.
     SnapshotPinned,
-    /// Nothing more precise fits.
+    /// A refusal for which Milvus has no number: mostly a name that is taken, or a thing that is in use.
     Unexpected,
 }
 
@@ -61,17 +69,21 @@ impl Code {
             Self::Unimplemented => 10,
             Self::CollectionNotFound => 100,
             Self::CollectionNotLoaded => 101,
+            Self::CollectionLimit => 102,
             Self::SchemaMismatch => 109,
             Self::PartitionNotFound => 200,
             Self::PartitionNotLoaded => 201,
             Self::IndexNotFound => 700,
             Self::IndexDuplicate => 702,
             Self::DatabaseNotFound => 800,
+            Self::DatabaseLimit => 801,
+            Self::DatabaseName => 802,
             Self::ParameterInvalid => 1100,
             Self::ParameterMissing => 1101,
             Self::ParameterTooLarge => 1102,
             Self::AliasNotFound => 1600,
             Self::NameConflict => 1601,
+            Self::AliasDuplicate => 1602,
             Self::JobFailed => 2101,
             Self::SnapshotNotFound => 2600,
             Self::SnapshotPinned => 2601,
@@ -117,29 +129,34 @@ impl Code {
                 | Self::PartitionNotFound
                 | Self::IndexNotFound
                 | Self::DatabaseNotFound
+                | Self::DatabaseName
                 | Self::SchemaMismatch
         )
     }
 }
 
-const ALL: [Code; 21] = [
+const ALL: [Code; 25] = [
     Code::NotReady,
     Code::Internal,
     Code::RateLimit,
     Code::Unimplemented,
     Code::CollectionNotFound,
     Code::CollectionNotLoaded,
+    Code::CollectionLimit,
     Code::SchemaMismatch,
     Code::PartitionNotFound,
     Code::PartitionNotLoaded,
     Code::IndexNotFound,
     Code::IndexDuplicate,
     Code::DatabaseNotFound,
+    Code::DatabaseLimit,
+    Code::DatabaseName,
     Code::ParameterInvalid,
     Code::ParameterMissing,
     Code::ParameterTooLarge,
     Code::AliasNotFound,
     Code::NameConflict,
+    Code::AliasDuplicate,
     Code::JobFailed,
     Code::SnapshotNotFound,
     Code::SnapshotPinned,

@@ -5,6 +5,7 @@
 //! * [`key`]: the one type that names an object in the store.
 //! * [`schema`]: collections, fields and indexes as users define them.
 //! * [`restore`]: how a restore makes its target.
+//! * [`root`]: why nothing is deleted below a root path.
 //! * [`failure`]: what a caller is told when something could not be done, with the Milvus code.
 
 pub mod checksum;
@@ -12,6 +13,7 @@ pub mod failure;
 pub mod ids;
 pub mod key;
 pub mod restore;
+pub mod root;
 pub mod schema;
 pub mod time;
 
@@ -20,4 +22,5 @@ pub use failure::{Code, Failure};
 pub use ids::*;
 pub use key::ObjectKey;
 pub use restore::RestoreMode;
+pub use root::RootHold;
 pub use time::{Clock, ManualClock, SystemClock, Timestamp};

@@ -115,7 +115,7 @@ impl FieldSchema {
 }
 
 /// What a row of a collection looks like. A dynamic field is among `fields`, as its last one.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct CollectionSchema {
     /// Free text.
     #[serde(default)]
@@ -125,6 +125,12 @@ pub struct CollectionSchema {
     /// Rows may carry keys that no field names.
     #[serde(default)]
     pub enable_dynamic_field: bool,
+    /// The field whose value says to which partition a row belongs; users then name no partitions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partition_key: Option<FieldId>,
+    /// The field by which rows would be brought together. Kept; nothing looks at it yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clustering_key: Option<FieldId>,
 }
 
 impl CollectionSchema {
@@ -147,6 +153,13 @@ impl CollectionSchema {
     #[must_use]
     pub fn dynamic_field(&self) -> Option<&FieldSchema> {
         self.fields.iter().find(|field| field.is_dynamic)
+    }
+
+    /// The partition key field, where the collection has one.
+    #[must_use]
+    pub fn partition_key(&self) -> Option<&FieldSchema> {
+        let id = self.partition_key?;
+        self.fields.iter().find(|field| field.id == id)
     }
 
     /// Vector fields in their order.
@@ -182,6 +195,20 @@ impl ConsistencyLevel {
             Self::Eventually => 3,
             Self::Customized => 4,
         }
+    }
+
+    /// The level that a setting names: its name, in whatever case, or its number.
+    #[must_use]
+    pub fn from_text(text: &str) -> Option<Self> {
+        let levels = [
+            (Self::Strong, "strong"),
+            (Self::Session, "session"),
+            (Self::Bounded, "bounded"),
+            (Self::Eventually, "eventually"),
+            (Self::Customized, "customized"),
+        ];
+        let named = levels.into_iter().find(|(_, name)| text.eq_ignore_ascii_case(name)).map(|(level, _)| level);
+        named.or_else(|| Self::from_number(text.parse().ok()?))
     }
 
     /// The level with this number.

@@ -1,10 +1,11 @@
-//! The checker: clones, or plans jobs into tasks, publishes what is copied and verified, fails what cannot succeed, cleans up.
+//! The checker: clones, or plans jobs into tasks, publishes what is copied and verified, fails what cannot succeed, cleans
+//! up. A detach is checked like a restore that copies.
 
 use crate::Parts;
 use crate::background::{RESTORE_SCHEDULE, SWEEP};
 use crate::restore::revoke::Settled;
 use elanus_meta::MetaError;
-use elanus_meta::model::{CleanUp, JobRecord, TaskBounds};
+use elanus_meta::model::{CleanUp, JobKind, JobRecord, JobState, TaskBounds};
 use elanus_runtime::background::Report;
 use elanus_types::{Failure, RestoreMode};
 
@@ -20,7 +21,7 @@ pub(crate) async fn check(parts: &Parts) -> Result<Report, Failure> {
             Ok(true) => report.handled += 1,
             Ok(false) => {}
             Err(failure) => {
-                tracing::warn!(job = %job.id, state = job.state, %failure, "a restore job could not be moved on");
+                tracing::warn!(job = %job.id, state = job.state.label(), %failure, "a restore job could not be moved on");
                 report.failed += 1;
                 report.text = failure.message;
             }
@@ -32,22 +33,30 @@ pub(crate) async fn check(parts: &Parts) -> Result<Report, Failure> {
 
 /// One step of one job; true when it moved.
 async fn advance(parts: &Parts, job: &JobRecord) -> Result<bool, Failure> {
-    let step = match job.state {
-        "pending" | "copying" if parts.now_ms() >= job.deadline_ms => {
-            let reason = "the deadline passed; restore again, with a longer deadline if the collection is large";
-            return fail(parts, job, reason).await.map(|()| true);
+    let step = match &job.state {
+        JobState::Pending | JobState::Copying if parts.now_ms() >= job.deadline_ms => {
+            return fail(parts, job, too_late(job.kind)).await.map(|()| true);
         }
-        "pending" if job.options.mode == RestoreMode::Clone => parts.coordinator.clone_job(job.id).await.map(|()| true),
-        "pending" => plan(parts, job).await,
-        "copying" => count(parts, job).await,
-        "publishing" => parts.coordinator.publish_job(job.id).await.map(|()| true),
-        "failing" => return clean_up(parts, job).await,
-        _ => Ok(false),
+        JobState::Pending if job.options.mode == RestoreMode::Clone => {
+            parts.coordinator.clone_job(job.id).await.map(|()| true)
+        }
+        JobState::Pending => plan(parts, job).await,
+        JobState::Copying => count(parts, job).await,
+        JobState::Publishing => parts.coordinator.publish_job(job.id).await.map(|()| true),
+        JobState::Failing { .. } => return clean_up(parts, job).await,
+        JobState::Completed | JobState::Failed { .. } => Ok(false),
     };
     match step {
         // What the metadata refuses now it will refuse again.
         Err(MetaError::Refused(failure)) => fail(parts, job, &failure.message).await.map(|()| true),
         other => Ok(other?),
+    }
+}
+
+fn too_late(kind: JobKind) -> &'static str {
+    match kind {
+        JobKind::Restore => "the deadline passed; restore again, with a longer deadline if the collection is large",
+        JobKind::Detach => "the deadline passed; nothing was exchanged, detach again when there is less load",
     }
 }
 
@@ -63,7 +72,12 @@ async fn count(parts: &Parts, job: &JobRecord) -> Result<bool, MetaError> {
     let tasks = parts.meta().task_counts(job.id).await?;
     if tasks.failed > 0 {
         let reasons = parts.meta().failed_task_reasons(job.id, REASONS_MAX).await?;
-        return Err(Failure::internal(format!("{} copy tasks failed: {}", tasks.failed, reasons.join("; "))).into());
+        let again = match job.kind {
+            JobKind::Restore => "",
+            JobKind::Detach => "; where files left the collection meanwhile, detach again",
+        };
+        let text = format!("{} copy tasks failed: {}{again}", tasks.failed, reasons.join("; "));
+        return Err(Failure::internal(text).into());
     }
     if tasks.pending + tasks.in_progress > 0 {
         return Ok(false);

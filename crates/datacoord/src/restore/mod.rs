@@ -6,7 +6,8 @@
 mod check;
 mod revoke;
 mod schedule;
+mod turns;
 
 pub(crate) use check::{check, remove_finished};
 pub(crate) use revoke::Revocations;
-pub(crate) use schedule::{expire, schedule};
+pub(crate) use schedule::{Schedule, expire, schedule};

@@ -1,9 +1,11 @@
 //! Workers that lost their tasks are told so, until they say that they have stopped or their lease must have ended.
 
+use super::schedule::{ANSWER_MAX, TELL_AT_ONCE};
 use crate::Parts;
-use elanus_meta::model::Revoked;
+use elanus_meta::model::{Revoked, WorkerRecord};
 use elanus_proto::datanode::DropTaskRequest;
-use elanus_types::JobId;
+use elanus_types::{Failure, JobId};
+use futures::{StreamExt as _, stream};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -39,13 +41,17 @@ impl Revocations {
     /// Tells all workers of a job that they must stop.
     pub(crate) async fn settle(&self, parts: &Parts, job: JobId) -> Settled {
         let waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&job).unwrap_or_default();
+        if waiting.is_empty() {
+            return Settled::LeasesTell;
+        }
+        let revoked: Vec<_> = waiting.iter().map(|one| one.revoked.clone()).collect();
+        let told = tell_all(parts, &revoked).await.unwrap_or_else(|_| vec![false; revoked.len()]);
         let mut left = Vec::new();
-        let mut all_told = !waiting.is_empty();
-        for mut one in waiting {
-            if tell(parts, &one.revoked).await {
+        let all_told = told.iter().all(|told| *told);
+        for (mut one, told) in waiting.into_iter().zip(told) {
+            if told {
                 continue;
             }
-            all_told = false;
             let stopped_by_ms = *one.stopped_by_ms.get_or_insert(parts.now_ms() + parts.config.copy_lease_ms);
             if parts.now_ms() < stopped_by_ms {
                 left.push(one);
@@ -59,14 +65,27 @@ impl Revocations {
     }
 }
 
-/// True when the worker answers that it has stopped.
-pub(super) async fn tell(parts: &Parts, revoked: &Revoked) -> bool {
-    let request = DropTaskRequest { task_id: revoked.task.0, generation: revoked.generation.0 };
-    match parts.datanode.clone().drop_task(request).await {
-        Ok(_) => true,
-        Err(error) => {
-            tracing::warn!(task = %revoked.task, worker = %revoked.worker, %error, "a worker cannot be told to stop");
-            false
-        }
+/// Tells workers that they must stop; for each whether it answers that it has.
+pub(super) async fn tell_all(parts: &Parts, revoked: &[Revoked]) -> Result<Vec<bool>, Failure> {
+    if revoked.is_empty() {
+        return Ok(Vec::new());
     }
+    let workers = parts.meta().workers().await?;
+    let calls: Vec<_> = revoked.iter().map(|one| tell(parts, &workers, one)).collect();
+    Ok(stream::iter(calls).buffered(TELL_AT_ONCE).collect().await)
+}
+
+async fn tell(parts: &Parts, workers: &[WorkerRecord], revoked: &Revoked) -> bool {
+    let (task, node) = (revoked.task, &revoked.worker);
+    // One that is not registered any more has ended, or stops when its lease does.
+    let Some(worker) = workers.iter().find(|worker| worker.node == *node) else { return false };
+    let Ok(mut client) = parts.workers.reach(worker) else { return false };
+    let request =
+        DropTaskRequest { task_id: task.0, generation: revoked.generation.0, node_id: revoked.worker.to_string() };
+    match tokio::time::timeout(ANSWER_MAX, client.drop_task(request)).await {
+        Ok(Ok(_)) => return true,
+        Ok(Err(error)) => tracing::warn!(%task, worker = %node, %error, "a worker cannot be told to stop"),
+        Err(_) => tracing::warn!(%task, worker = %node, "a worker that is told to stop does not answer"),
+    }
+    false
 }

@@ -2,10 +2,11 @@
 
 use super::convert;
 use crate::Parts;
+use elanus_meta::SegmentRecord;
 use elanus_meta::model::{CollectionKey, CollectionRecord, NewCollection};
 use elanus_proto::convert::schema_from_proto;
 use elanus_proto::datacoord as pb;
-use elanus_types::schema::{CollectionDefinition, ConsistencyLevel, DEFAULT_DATABASE};
+use elanus_types::schema::{CollectionDefinition, ConsistencyLevel, DEFAULT_DATABASE, PartitionInfo};
 use elanus_types::{Code, CollectionId, Failure, FieldId, PartitionId, Timestamp};
 
 /// Ids that one call may take.
@@ -36,6 +37,7 @@ pub(super) async fn create_collection(
     let schema = request.schema.ok_or_else(|| Failure::missing("a collection needs a schema"))?;
     let consistency_level = ConsistencyLevel::from_number(request.consistency_level)
         .ok_or_else(|| Failure::invalid(format!("{} is no consistency level", request.consistency_level)))?;
+    let names = request.partition_names.into_iter();
     let new = NewCollection {
         database: database(request.db_name),
         name: request.collection_name,
@@ -44,7 +46,8 @@ pub(super) async fn create_collection(
             shards_num: request.shards_num.max(1),
             consistency_level,
             properties: request.properties,
-            partitions: Vec::new(),
+            // Ids are given later.
+            partitions: names.map(|name| PartitionInfo { id: PartitionId(0), name }).collect(),
             indexes: Vec::new(),
         },
     };
@@ -64,7 +67,13 @@ pub(super) async fn list_collections(
 }
 
 pub(super) async fn drop_collection(parts: &Parts, of: pb::CollectionRef) -> Result<(), Failure> {
+    let name = of.collection_name.clone();
+    let by_name = of.collection_id == 0;
     let collection = resolve(parts, Some(of)).await?;
+    if by_name && name != collection.name {
+        let text = format!("cannot drop the collection via alias = {name}, drop {} instead", collection.name);
+        return Err(Failure::new(Code::Unexpected, text));
+    }
     let dropped = match parts.config.trash_retention_ms {
         0 => parts.coordinator.drop_collection(collection.id).await,
         retention_ms => {
@@ -120,6 +129,20 @@ pub(super) async fn get_statistics(parts: &Parts, request: pb::StatisticsRequest
         segments: convert::int(sums.segments),
         delete_records: convert::int(sums.delete_records),
     })
+}
+
+pub(super) async fn list_segments(parts: &Parts, of: pb::CollectionRef) -> Result<pb::ListSegmentsResponse, Failure> {
+    let collection = resolve(parts, Some(of)).await?;
+    let segments = parts.meta().segments(collection.id).await?;
+    let segment = |one: SegmentRecord| pb::SegmentInfo {
+        id: one.id.0,
+        partition_id: one.partition.0,
+        shard: one.shard.0,
+        growing: one.growing,
+        rows: convert::int(one.rows),
+        bytes: convert::int(one.bytes),
+    };
+    Ok(pb::ListSegmentsResponse { segments: segments.into_iter().map(segment).collect() })
 }
 
 pub(super) async fn allocate_ids(

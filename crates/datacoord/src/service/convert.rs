@@ -18,7 +18,7 @@ pub(super) fn int(n: u64) -> i64 {
 }
 
 pub(super) fn collection(record: CollectionRecord) -> pb::Collection {
-    let CollectionRecord { id, database_id, database, name, definition, partitions, .. } = record;
+    let CollectionRecord { id, database_id, database, name, definition, partitions, aliases, .. } = record;
     pb::Collection {
         id: id.0,
         db_id: database_id.0,
@@ -33,6 +33,7 @@ pub(super) fn collection(record: CollectionRecord) -> pb::Collection {
         created_ts: ts(record.created_ts),
         updated_ts: ts(record.updated_ts),
         loaded: record.loaded,
+        aliases,
     }
 }
 
@@ -88,7 +89,7 @@ pub(super) fn job(record: JobRecord, now_ms: i64) -> pb::RestoreJob {
         target_db_name: record.target_database,
         target_collection_name: record.target_name,
         target_collection_id: record.target.0,
-        state: record.state.to_owned(),
+        state: record.state.label().to_owned(),
         progress: i32::from(record.percent),
         reason: record.reason.unwrap_or_default(),
         files_total: int(record.files_total),
@@ -100,6 +101,7 @@ pub(super) fn job(record: JobRecord, now_ms: i64) -> pb::RestoreJob {
         mode: record.options.mode.label().to_owned(),
         partition_names: record.options.partitions,
         without_indexes: !record.options.with_indexes,
+        kind: record.kind.label().to_owned(),
         elapsed_ms: (record.ended_ms.unwrap_or(now_ms) - record.started_ms).max(0),
     }
 }

@@ -1,7 +1,9 @@
 //! The calls: each checks what it was given, writes one fact or reads, and answers.
 
+mod alter;
 mod catalog;
 mod convert;
+mod databases;
 mod restore;
 pub(crate) mod scans;
 mod snapshots;
@@ -31,15 +33,30 @@ impl Calls for DataCoord {
     async fn describe_collection(&self, r: Request<pb::CollectionRef>) -> Result<Response<pb::Collection>, Status> { answer(catalog::describe_collection(&self.parts, r.into_inner()).await) }
     async fn list_collections(&self, r: Request<pb::ListCollectionsRequest>) -> Result<Response<pb::ListCollectionsResponse>, Status> { answer(catalog::list_collections(&self.parts, r.into_inner()).await) }
     async fn drop_collection(&self, r: Request<pb::CollectionRef>) -> Result<Response<pb::Empty>, Status> { done(catalog::drop_collection(&self.parts, r.into_inner()).await) }
+    async fn alter_collection(&self, r: Request<pb::AlterCollectionRequest>) -> Result<Response<pb::Collection>, Status> { answer(alter::alter_collection(&self.parts, r.into_inner()).await) }
+    async fn rename_collection(&self, r: Request<pb::RenameCollectionRequest>) -> Result<Response<pb::Collection>, Status> { answer(alter::rename_collection(&self.parts, r.into_inner()).await) }
     async fn create_partition(&self, r: Request<pb::PartitionRef>) -> Result<Response<pb::Partition>, Status> { answer(catalog::create_partition(&self.parts, r.into_inner()).await) }
     async fn drop_partition(&self, r: Request<pb::PartitionRef>) -> Result<Response<pb::Empty>, Status> { done(catalog::drop_partition(&self.parts, r.into_inner()).await) }
     async fn create_index(&self, r: Request<pb::CreateIndexRequest>) -> Result<Response<pb::Index>, Status> { answer(catalog::create_index(&self.parts, r.into_inner()).await) }
     async fn drop_index(&self, r: Request<pb::DropIndexRequest>) -> Result<Response<pb::Empty>, Status> { done(catalog::drop_index(&self.parts, r.into_inner()).await) }
+    async fn alter_index(&self, r: Request<pb::AlterIndexRequest>) -> Result<Response<pb::Index>, Status> { answer(alter::alter_index(&self.parts, r.into_inner()).await) }
     async fn set_loaded(&self, r: Request<pb::SetLoadedRequest>) -> Result<Response<pb::Empty>, Status> { done(catalog::set_loaded(&self.parts, r.into_inner()).await) }
     async fn flush(&self, r: Request<pb::CollectionRef>) -> Result<Response<pb::FlushResponse>, Status> { answer(catalog::flush(&self.parts, r.into_inner()).await) }
     async fn get_statistics(&self, r: Request<pb::StatisticsRequest>) -> Result<Response<pb::Statistics>, Status> { answer(catalog::get_statistics(&self.parts, r.into_inner()).await) }
     async fn allocate_ids(&self, r: Request<pb::AllocateIdsRequest>) -> Result<Response<pb::AllocateIdsResponse>, Status> { answer(catalog::allocate_ids(&self.parts, r.into_inner()).await) }
     async fn allocate_timestamp(&self, _: Request<pb::Empty>) -> Result<Response<pb::AllocateTimestampResponse>, Status> { answer(Ok(catalog::allocate_timestamp(&self.parts))) }
+
+    async fn create_database(&self, r: Request<pb::AlterDatabaseRequest>) -> Result<Response<pb::Database>, Status> { answer(databases::create(&self.parts, r.into_inner()).await) }
+    async fn drop_database(&self, r: Request<pb::DatabaseRef>) -> Result<Response<pb::Empty>, Status> { done(databases::drop(&self.parts, r.into_inner()).await) }
+    async fn alter_database(&self, r: Request<pb::AlterDatabaseRequest>) -> Result<Response<pb::Database>, Status> { answer(databases::alter(&self.parts, r.into_inner()).await) }
+    async fn describe_database(&self, r: Request<pb::DatabaseRef>) -> Result<Response<pb::Database>, Status> { answer(databases::describe(&self.parts, r.into_inner()).await) }
+    async fn list_databases(&self, _: Request<pb::Empty>) -> Result<Response<pb::ListDatabasesResponse>, Status> { answer(databases::list(&self.parts).await) }
+    async fn create_alias(&self, r: Request<pb::AliasRequest>) -> Result<Response<pb::Empty>, Status> { done(databases::create_alias(&self.parts, r.into_inner()).await) }
+    async fn alter_alias(&self, r: Request<pb::AliasRequest>) -> Result<Response<pb::Empty>, Status> { done(databases::alter_alias(&self.parts, r.into_inner()).await) }
+    async fn drop_alias(&self, r: Request<pb::AliasRequest>) -> Result<Response<pb::Empty>, Status> { done(databases::drop_alias(&self.parts, r.into_inner()).await) }
+    async fn describe_alias(&self, r: Request<pb::AliasRequest>) -> Result<Response<pb::AliasRequest>, Status> { answer(databases::describe_alias(&self.parts, r.into_inner()).await) }
+    async fn list_aliases(&self, r: Request<pb::DatabaseRef>) -> Result<Response<pb::ListAliasesResponse>, Status> { answer(databases::list_aliases(&self.parts, r.into_inner()).await) }
+    async fn list_segments(&self, r: Request<pb::CollectionRef>) -> Result<Response<pb::ListSegmentsResponse>, Status> { answer(catalog::list_segments(&self.parts, r.into_inner()).await) }
 
     async fn create_snapshot(&self, r: Request<pb::CreateSnapshotRequest>) -> Result<Response<pb::Snapshot>, Status> { answer(snapshots::create(&self.parts, r.into_inner()).await) }
     async fn drop_snapshot(&self, r: Request<pb::SnapshotRef>) -> Result<Response<pb::Empty>, Status> { done(snapshots::drop(&self.parts, r.into_inner()).await) }
@@ -57,6 +74,7 @@ impl Calls for DataCoord {
     async fn purge_trash(&self, r: Request<pb::CollectionRef>) -> Result<Response<pb::TrashedCollection>, Status> { answer(trash::purge(&self.parts, r.into_inner()).await) }
 
     async fn restore_snapshot(&self, r: Request<pb::RestoreSnapshotRequest>) -> Result<Response<pb::RestoreJob>, Status> { answer(restore::submit(&self.parts, r.into_inner()).await) }
+    async fn detach_collection(&self, r: Request<pb::CollectionRef>) -> Result<Response<pb::RestoreJob>, Status> { answer(restore::detach(&self.parts, r.into_inner()).await) }
     async fn get_restore_job(&self, r: Request<pb::JobRef>) -> Result<Response<pb::RestoreJob>, Status> { answer(restore::get(&self.parts, r.into_inner()).await) }
     async fn list_restore_jobs(&self, r: Request<pb::ListRestoreJobsRequest>) -> Result<Response<pb::ListRestoreJobsResponse>, Status> { answer(restore::list(&self.parts, r.into_inner()).await) }
     async fn cancel_restore_job(&self, r: Request<pb::JobRef>) -> Result<Response<pb::RestoreJob>, Status> { answer(restore::cancel(&self.parts, r.into_inner()).await) }

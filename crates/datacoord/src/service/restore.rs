@@ -32,6 +32,16 @@ pub(super) async fn submit(parts: &Parts, request: pb::RestoreSnapshotRequest) -
     Ok(convert::job(job, parts.now_ms()))
 }
 
+/// A job that gives a collection copies of the files that it shares with others.
+pub(super) async fn detach(parts: &Parts, of: pb::CollectionRef) -> Result<pb::RestoreJob, Failure> {
+    let collection = resolve(parts, Some(of)).await?;
+    let deadline_ms = parts.now_ms() + parts.config.restore_deadline_ms;
+    let (Created::New(job) | Created::Joined(job)) =
+        parts.coordinator.submit_detach(collection.id, deadline_ms).await?;
+    parts.background.activate(RESTORE_CHECK);
+    Ok(convert::job(job, parts.now_ms()))
+}
+
 pub(super) async fn get(parts: &Parts, of: pb::JobRef) -> Result<pb::RestoreJob, Failure> {
     let job = parts.meta().job(JobId(of.job_id)).await?;
     job.map(|job| convert::job(job, parts.now_ms())).ok_or_else(|| not_found(&of))
@@ -86,6 +96,7 @@ pub(super) async fn report(parts: &Parts, report: pb::TaskReport) -> Result<pb::
             lease_until_ms: parts.now_ms() + parts.config.copy_lease_ms,
         },
         Verdict::Finished(_) => TaskMessage::Finished,
+        Verdict::GivenBack(_) => TaskMessage::GivenBack,
         Verdict::Failed(failed) => {
             let files: Vec<FileError> =
                 failed.errors.into_iter().map(|pb::FileError { key, reason }| FileError { key, reason }).collect();

@@ -5,7 +5,7 @@ pub(crate) mod effects;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch};
 use effects::{Commits, Effects, Requests, Writes};
-use elanus_datacoord::{DataCoord, DataCoordConfig};
+use elanus_datacoord::{DataCoord, DataCoordConfig, OwnWorker};
 use elanus_datanode::{DataNode, DataNodeConfig};
 use elanus_events::LocalBus;
 use elanus_meta::Meta;
@@ -22,7 +22,9 @@ use elanus_runtime::background::Background;
 use elanus_runtime::late::LateChannel;
 use elanus_segment::to_ipc;
 use elanus_types::schema::CollectionSchema;
-use elanus_types::{Clock as _, Failure, ManualClock, NodeId, RestoreMode};
+use elanus_types::{Clock as _, Failure, ManualClock, NodeId, ObjectKey, RestoreMode};
+use std::collections::BTreeSet;
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -38,17 +40,37 @@ pub(crate) struct World {
     pub(crate) clock: Arc<ManualClock>,
     /// Of the processes that start from now on.
     pub(crate) config: DataCoordConfig,
+    pub(crate) node_config: DataNodeConfig,
     starts: u32,
 }
 
 /// One process: coordinator and worker.
 pub(crate) struct Process {
-    pub(crate) meta: Meta,
-    pub(crate) coord: DataCoordClient<Channel>,
-    worker: DataNodeClient<Channel>,
+    calls: Calls,
     pub(crate) background: Background,
     datanode: DataNode,
     late: LateChannel,
+}
+
+/// What the world asks of a coordinator and of a worker.
+pub(crate) struct Calls {
+    pub(crate) meta: Meta,
+    pub(crate) coord: DataCoordClient<Channel>,
+    pub(crate) worker: DataNodeClient<Channel>,
+}
+
+impl Deref for Process {
+    type Target = Calls;
+
+    fn deref(&self) -> &Calls {
+        &self.calls
+    }
+}
+
+impl DerefMut for Process {
+    fn deref_mut(&mut self) -> &mut Calls {
+        &mut self.calls
+    }
 }
 
 pub(crate) type Answer<T> = Result<T, Failure>;
@@ -61,6 +83,7 @@ impl World {
             store: Arc::new(MemoryStore::new(clock.clone())),
             requests: Arc::default(),
             clock,
+            node_config: DataNodeConfig::default(),
             config: DataCoordConfig { copy_task_files_max: 2, ..DataCoordConfig::default() },
             starts: 0,
         }
@@ -90,20 +113,22 @@ impl World {
         let background = Background::new(self.clock.clone());
         let late = LateChannel::new();
         let to_coord = datacoord_client(late.channel());
-        let datanode = DataNode::new(meta.clone(), objects.clone(), to_coord, node.clone(), DataNodeConfig::default());
+        let datanode = DataNode::new(meta.clone(), objects.clone(), to_coord, node.clone(), self.node_config);
+        datanode.register(&background, "");
         let worker = datanode_client(Channel::in_process(datanode_server(datanode.clone())));
         let coord = DataCoord::start(
             coordinator,
             objects,
             Arc::new(LocalBus::new()),
-            worker.clone(),
+            Arc::new(OwnWorker::new(node.clone(), worker.clone())),
             node,
             self.config,
             &background,
         );
         let channel = Channel::in_process(datacoord_server(coord));
         late.set(channel.clone());
-        Ok(Process { meta, coord: datacoord_client(channel), worker, background, datanode, late })
+        let calls = Calls { meta, coord: datacoord_client(channel), worker };
+        Ok(Process { calls, background, datanode, late })
     }
 }
 
@@ -113,7 +138,7 @@ impl Process {
         self.late.clear();
         self.background.shutdown().await;
         self.datanode.shutdown().await;
-        self.meta.close().await;
+        self.calls.meta.close().await;
     }
 
     /// Until no background task finds work and no job is open. The clock moves: what was put off becomes due.
@@ -130,7 +155,9 @@ impl Process {
         }
         panic!("jobs do not end: {:?}", self.meta.open_jobs().await);
     }
+}
 
+impl Calls {
     pub(crate) async fn create_collection(&mut self, name: &str) -> Answer<()> {
         let request = pb::CreateCollectionRequest {
             collection_name: name.to_owned(),
@@ -188,11 +215,31 @@ impl Process {
         self.coord.restore_snapshot(request).await.map(tonic::Response::into_inner).map_err(failure_from_grpc)
     }
 
-    /// The only job of this target.
+    pub(crate) async fn drop_snapshot(&mut self, name: &str, snapshot: &str) -> Answer<()> {
+        let of = pb::SnapshotRef { collection: Some(by_name(name)), snapshot_name: snapshot.to_owned() };
+        self.coord.drop_snapshot(of).await.map(drop).map_err(failure_from_grpc)
+    }
+
+    pub(crate) async fn detach(&mut self, name: &str) -> Answer<pb::RestoreJob> {
+        self.coord.detach_collection(by_name(name)).await.map(tonic::Response::into_inner).map_err(failure_from_grpc)
+    }
+
+    /// The last job of this target.
     pub(crate) async fn job(&mut self, target: &str) -> Option<pb::RestoreJob> {
+        self.jobs_of(target).await.pop()
+    }
+
+    pub(crate) async fn jobs_of(&mut self, target: &str) -> Vec<pb::RestoreJob> {
         let request =
             pb::ListRestoreJobsRequest { collection_name: target.to_owned(), ..pb::ListRestoreJobsRequest::default() };
-        self.coord.list_restore_jobs(request).await.unwrap().into_inner().jobs.pop()
+        self.coord.list_restore_jobs(request).await.unwrap().into_inner().jobs
+    }
+
+    /// Keys of the objects that a collection has now.
+    pub(crate) async fn keys(&self, name: &str) -> BTreeSet<ObjectKey> {
+        let collection = self.collection(name).await.expect("the collection is there");
+        let view = self.meta.view(collection.id, None).await.unwrap();
+        view.files.into_iter().flat_map(|file| file.objects).map(|object| object.key).collect()
     }
 
     pub(crate) async fn collection(&self, name: &str) -> Option<CollectionRecord> {
@@ -238,6 +285,7 @@ fn schema() -> CollectionSchema {
             type_params: Default::default(),
         }],
         enable_dynamic_field: false,
+        ..CollectionSchema::default()
     }
 }
 

@@ -1,6 +1,8 @@
-//! Copies the files of one claim, several at a time, each verified.
+//! Copies the files of one claim, as many at a time as the node's gate lets pass, each verified.
 
-use super::report::{Progress, Verdict};
+use super::gate::Gate;
+use super::limit::Outcome;
+use super::report::{Lease, Progress, Verdict};
 use super::{Claim, CopyWorker};
 use elanus_meta::model::CopyFile;
 use elanus_objects::{Error, Expected, Found, ObjectStore, Retry};
@@ -8,25 +10,33 @@ use elanus_types::Failure;
 use futures::{StreamExt as _, stream};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio_util::sync::CancellationToken;
 
 /// Tries of one file before the claim is given back.
-const TRIES_MAX: u32 = 5;
-const BACKOFF_FIRST: Duration = Duration::from_millis(50);
+const TRIES_MAX: u32 = 10;
+const BACKOFF_FIRST: Duration = Duration::from_millis(100);
+const BACKOFF_MAX: Duration = Duration::from_secs(10);
 /// Errors that a report names; the rest is counted.
 const ERRORS_MAX: usize = 20;
+
+/// Where copies go, and what may stop them.
+pub(super) struct Way<'w> {
+    pub(super) objects: &'w dyn ObjectStore,
+    pub(super) gate: &'w Gate,
+    pub(super) lease: &'w Lease,
+}
 
 /// Copies everything, or says why not. `None` when it was told to stop.
 pub(super) async fn copy_all(
     worker: &CopyWorker,
     claim: &Claim,
     progress: &Arc<Progress>,
-    stop: &CancellationToken,
+    lease: &Lease,
 ) -> Option<Verdict> {
+    let way = &Way { objects: &*worker.objects, gate: &worker.gate, lease };
     let mut copies = stream::iter(0..claim.files.len())
-        .map(|n| async move { (n, copy_one(&*worker.objects, &claim.files[n], stop).await) })
-        .buffer_unordered(worker.files_at_once);
-    let (mut errors, mut permanent) = (Vec::new(), false);
+        .map(|n| async move { (n, copy_one(way, &claim.files[n]).await) })
+        .buffer_unordered(worker.files_at_once_max);
+    let (mut errors, mut permanent, mut stopped) = (Vec::new(), false, false);
     while let Some((n, result)) = copies.next().await {
         let file = &claim.files[n];
         match result {
@@ -36,36 +46,57 @@ pub(super) async fn copy_all(
                 permanent |= error.retry() == Retry::Never;
                 errors.push((file.source.key.clone(), Failure::from(error).message));
             }
-            None => return None,
+            // The others are waited for, not dropped: a call that is dropped may still write (CW-4).
+            None => stopped = true,
         }
+    }
+    if stopped {
+        return None;
     }
     if errors.is_empty() {
         return Some(Verdict::Finished);
     }
+    tracing::info!(task = %claim.task, failed = errors.len(), at_once = worker.gate.limit(), "files were not copied");
     errors.sort();
     errors.truncate(ERRORS_MAX);
     Some(Verdict::Failed { permanent, errors })
 }
 
 /// One file: copy, then compare what arrived. `None` when it was told to stop.
-async fn copy_one(objects: &dyn ObjectStore, file: &CopyFile, stop: &CancellationToken) -> Option<Result<(), Error>> {
-    let mut wait = BACKOFF_FIRST;
+async fn copy_one(way: &Way<'_>, file: &CopyFile) -> Option<Result<(), Error>> {
     for attempt in 1.. {
-        if stop.is_cancelled() {
+        let pass = tokio::select! {
+            pass = way.gate.enter() => pass?,
+            () = way.lease.lost() => return None,
+        };
+        if !way.lease.holds() {
             return None; // between two effects, never inside one: an abandoned call could still write (CW-3)
         }
-        match copy_and_verify(objects, file).await {
+        let result = copy_and_verify(way.objects, file).await;
+        pass.ended(match &result {
+            Ok(()) => Outcome::Succeeded,
+            Err(error) if error.retry() == Retry::After => Outcome::Overloaded,
+            Err(_) => Outcome::Neither,
+        });
+        match result {
             Err(error) if error.retry() == Retry::After && attempt < TRIES_MAX => {
                 tracing::debug!(key = %file.source.key, attempt, %error, "a copy is tried again");
                 tokio::select! {
-                    () = tokio::time::sleep(wait) => wait *= 2,
-                    () = stop.cancelled() => return None,
+                    () = tokio::time::sleep(pause(attempt, rand::random())) => {}
+                    () = way.lease.lost() => return None,
                 }
             }
             other => return Some(other),
         }
     }
     None
+}
+
+/// How long to wait after the `attempt`-th attempt: any time up to a bound that doubles ("full jitter"), so that files
+/// that were refused together do not come back together. `chance` is from 0 to 1.
+fn pause(attempt: u32, chance: f64) -> Duration {
+    let doubled = 2_u32.checked_pow(attempt.saturating_sub(1)).and_then(|factor| BACKOFF_FIRST.checked_mul(factor));
+    doubled.unwrap_or(BACKOFF_MAX).min(BACKOFF_MAX).mul_f64(chance.clamp(0.0, 1.0))
 }
 
 async fn copy_and_verify(objects: &dyn ObjectStore, file: &CopyFile) -> Result<(), Error> {
@@ -80,46 +111,4 @@ async fn copy_and_verify(objects: &dyn ObjectStore, file: &CopyFile) -> Result<(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use bytes::Bytes;
-    use elanus_meta::model::StoredObject;
-    use elanus_objects::{Fault, FaultyStore, MemoryStore, Plan, checksum_of};
-    use elanus_types::{Checksum, ManualClock, ObjectKey};
-
-    fn key(text: &str) -> ObjectKey {
-        ObjectKey::parse(text).unwrap()
-    }
-
-    async fn store(plan: Plan) -> FaultyStore {
-        let inner = Arc::new(MemoryStore::new(Arc::new(ManualClock::at_ms(1))));
-        inner.put(&key("c/a"), Bytes::from_static(b"rows")).await.unwrap();
-        FaultyStore::new(inner, plan)
-    }
-
-    fn file(checksum: Checksum) -> CopyFile {
-        CopyFile { source: StoredObject { key: key("c/a"), size: 4, checksum }, target: key("c/b") }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_transient_error_is_tried_again_and_a_damaged_source_is_not() {
-        let stop = CancellationToken::new();
-        let flaky = store(Plan::none().at_effect(1, Fault::ErrorBefore).at_effect(2, Fault::ErrorAfter)).await;
-        copy_one(&flaky, &file(checksum_of(b"rows")), &stop).await.unwrap().unwrap();
-        assert_eq!(flaky.get(&key("c/b")).await.unwrap(), Bytes::from_static(b"rows"));
-
-        let sound = store(Plan::none()).await;
-        let damaged = copy_one(&sound, &file(Checksum(1)), &stop).await.unwrap().unwrap_err();
-        assert!(matches!(damaged, Error::Corrupt { .. }), "{damaged}");
-        assert_eq!(sound.effects(), 1, "a damaged source is not tried again");
-    }
-
-    #[tokio::test]
-    async fn cw_3_a_stopped_claim_writes_nothing() {
-        let stop = CancellationToken::new();
-        stop.cancel();
-        let store = store(Plan::none()).await;
-        assert!(copy_one(&store, &file(checksum_of(b"rows")), &stop).await.is_none());
-        assert_eq!(store.effects(), 0);
-    }
-}
+mod tests;

@@ -4,10 +4,18 @@
 //! CW-2  `Finished` is sent only when every file is at its target with the expected size and checksum.
 //! CW-3  A worker that is told `fenced`, or cannot renew its lease until it ends, stops writing.
 //! CW-4  When `drop_task` returns, nothing of the task runs.
+//! CW-5  Nothing is written before the coordinator has confirmed the claim, nor by this clock after its lease: an order
+//!       that was on its way for too long has no effect.
+//! CW-6  A worker that ends gives its claims back when nothing of them runs any more.
 
 mod files;
+mod gate;
+mod limit;
 mod report;
 
+pub(crate) use gate::Gate;
+
+use crate::DataNodeConfig;
 use elanus_meta::model::{CopyFile, StoredObject};
 use elanus_objects::ObjectStore;
 use elanus_proto::datacoord::data_coord_client::DataCoordClient;
@@ -70,10 +78,13 @@ pub(crate) struct CopyWorker {
     pub(crate) datacoord: DataCoordClient<Channel>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) node: NodeId,
-    pub(crate) slots: usize,
-    pub(crate) files_at_once: usize,
-    pub(crate) tasks: TaskTracker,
+    slots: usize,
+    files_at_once_max: usize,
+    /// Of all tasks together.
+    gate: Gate,
+    tasks: TaskTracker,
     running: Arc<Mutex<HashMap<TaskId, Running>>>,
+    closing: CancellationToken,
 }
 
 impl CopyWorker {
@@ -82,15 +93,31 @@ impl CopyWorker {
         datacoord: DataCoordClient<Channel>,
         clock: Arc<dyn Clock>,
         node: NodeId,
-        (slots, files_at_once): (usize, usize),
+        config: DataNodeConfig,
         tasks: TaskTracker,
     ) -> Self {
-        Self { objects, datacoord, clock, node, slots, files_at_once, tasks, running: Arc::default() }
+        let bounds = limit::Bounds { min: 1, first: config.copies_at_once_first, max: config.copies_at_once_max };
+        Self {
+            objects,
+            datacoord,
+            clock,
+            node,
+            slots: config.copy_slots,
+            files_at_once_max: config.copies_at_once_max.max(1),
+            gate: Gate::new(bounds),
+            tasks,
+            running: Arc::default(),
+            closing: CancellationToken::new(),
+        }
     }
 
-    /// Begins a claim. False when every slot is taken, or when the claim is older than one that runs here.
+    /// Begins a claim. False when every slot is taken, when the claim is older than one that runs here, and when the
+    /// worker is about to end.
     pub(crate) async fn assign(&self, claim: Claim) -> bool {
         loop {
+            if self.closing.is_cancelled() {
+                return false;
+            }
             let older = {
                 let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
                 match running.get(&claim.task) {
@@ -122,8 +149,9 @@ impl CopyWorker {
         }
     }
 
-    /// Stops everything; the coordinator gives the tasks to others when their leases end.
+    /// Stops everything, and gives it back for others to do (CW-6).
     pub(crate) fn stop_all(&self) {
+        self.closing.cancel();
         for running in self.running.lock().unwrap_or_else(PoisonError::into_inner).values() {
             running.stop.cancel();
         }
@@ -134,9 +162,16 @@ impl CopyWorker {
         let _ended = ended.drop_guard();
         let _slot = Slot { worker: self.clone(), task: claim.task, generation: claim.generation };
         let progress = Arc::new(report::Progress::default());
-        let copying = files::copy_all(&self, &claim, &progress, &stop);
-        if let Some(verdict) = report::while_beating(&self, &claim, &progress, &stop, copying).await {
-            report::deliver(&self, &claim, verdict, &stop).await;
+        let lease = report::Lease::new(&self, &claim, stop.clone());
+        // CW-5
+        if !report::confirm(&self, &claim, &lease).await {
+            return;
+        }
+        let copying = files::copy_all(&self, &claim, &progress, &lease);
+        match report::while_beating(&self, &claim, &progress, &lease, copying).await {
+            Some(verdict) => report::deliver(&self, &claim, verdict, &lease).await,
+            None if self.closing.is_cancelled() => report::give_back(&self, &claim).await, // CW-6
+            None => {}
         }
     }
 }

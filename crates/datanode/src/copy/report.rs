@@ -1,14 +1,16 @@
-//! What a claim tells the coordinator: heartbeats while it runs, one verdict at its end.
+//! What a claim tells the coordinator: that it begins, heartbeats while it runs, one verdict at its end.
 
 use super::{Claim, CopyWorker};
 use elanus_proto::datacoord::{FileError, TaskReport, task_report};
-use elanus_types::ObjectKey;
+use elanus_types::{Clock, ObjectKey};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 const RETRY_EVERY: Duration = Duration::from_millis(200);
+/// How long a worker that ends tries to give a claim back; then the claim's lease runs out instead.
+const GIVE_BACK_MAX: Duration = Duration::from_secs(2);
 
 /// Files and bytes that are copied and verified.
 #[derive(Debug, Default)]
@@ -24,6 +26,52 @@ impl Progress {
     }
 }
 
+/// For how long a claim is this worker's, as far as it knows.
+pub(super) struct Lease {
+    clock: Arc<dyn Clock>,
+    lease_ms: i64,
+    until_ms: AtomicI64,
+    stop: CancellationToken,
+}
+
+impl Lease {
+    pub(super) fn new(worker: &CopyWorker, claim: &Claim, stop: CancellationToken) -> Self {
+        Self::from_now(worker.clock.clone(), claim.lease_ms, stop)
+    }
+
+    pub(super) fn from_now(clock: Arc<dyn Clock>, lease_ms: i64, stop: CancellationToken) -> Self {
+        let until_ms = AtomicI64::new(clock.now_ms() + lease_ms);
+        Self { clock, lease_ms, until_ms, stop }
+    }
+
+    /// True while the worker may write.
+    pub(super) fn holds(&self) -> bool {
+        if self.clock.now_ms() >= self.until_ms.load(Ordering::Relaxed) {
+            self.stop.cancel(); // CW-3
+        }
+        !self.stop.is_cancelled()
+    }
+
+    #[cfg(test)]
+    pub(super) fn stop(&self) {
+        self.stop.cancel();
+    }
+
+    /// Returns when the worker must stop.
+    pub(super) async fn lost(&self) {
+        self.stop.cancelled().await;
+    }
+
+    /// What a heartbeat that was sent at `asked_ms` says.
+    fn heard(&self, asked_ms: i64, fenced: bool) {
+        if fenced {
+            self.stop.cancel(); // CW-3
+        } else {
+            self.until_ms.fetch_max(asked_ms + self.lease_ms, Ordering::Relaxed);
+        }
+    }
+}
+
 /// How a claim ended.
 #[derive(Clone, Debug)]
 pub(super) enum Verdict {
@@ -31,17 +79,36 @@ pub(super) enum Verdict {
     Failed { permanent: bool, errors: Vec<(ObjectKey, String)> },
 }
 
+/// Asks until the coordinator says that the claim is this worker's; false when it is not, or was lost meanwhile.
+pub(super) async fn confirm(worker: &CopyWorker, claim: &Claim, lease: &Lease) -> bool {
+    while lease.holds() {
+        let asked_ms = worker.clock.now_ms();
+        let beat = task_report::Heartbeat { files_done: 0, bytes_done: 0 };
+        match send(worker, claim, task_report::Verdict::Heartbeat(beat)).await {
+            Ok(fenced) => {
+                lease.heard(asked_ms, fenced);
+                return lease.holds();
+            }
+            Err(error) => tracing::warn!(task = %claim.task, %error, "a claim is not confirmed yet"),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(RETRY_EVERY) => {}
+            () = lease.lost() => {}
+        }
+    }
+    false
+}
+
 /// Runs the copying while heartbeats renew the lease. `None` when the claim was lost or stopped.
 pub(super) async fn while_beating(
     worker: &CopyWorker,
     claim: &Claim,
     progress: &Arc<Progress>,
-    stop: &CancellationToken,
+    lease: &Lease,
     copying: impl Future<Output = Option<Verdict>>,
 ) -> Option<Verdict> {
     tokio::pin!(copying);
     let every = Duration::from_millis(u64::try_from(claim.lease_ms / 3).unwrap_or(1).max(1));
-    let mut lease_until_ms = worker.clock.now_ms() + claim.lease_ms;
     loop {
         tokio::select! {
             verdict = &mut copying => return verdict,
@@ -58,18 +125,26 @@ pub(super) async fn while_beating(
             answer = send(worker, claim, task_report::Verdict::Heartbeat(beat)) => answer,
         };
         match answer {
-            Ok(false) => lease_until_ms = asked_ms + claim.lease_ms,
-            Ok(true) => stop.cancel(),
+            Ok(fenced) => lease.heard(asked_ms, fenced),
             Err(error) => tracing::warn!(task = %claim.task, %error, "a heartbeat did not arrive"),
         }
-        if worker.clock.now_ms() >= lease_until_ms {
-            stop.cancel(); // CW-3
-        }
+        // Stops the copying when it is over (CW-3).
+        let _ = lease.holds();
     }
 }
 
-/// Tells the verdict until it is heard, the claim is lost, or its lease has ended.
-pub(super) async fn deliver(worker: &CopyWorker, claim: &Claim, verdict: Verdict, stop: &CancellationToken) {
+/// Tells that nothing of the claim runs any more, as well as it can.
+pub(super) async fn give_back(worker: &CopyWorker, claim: &Claim) {
+    let told = send(worker, claim, task_report::Verdict::GivenBack(task_report::GivenBack {}));
+    match tokio::time::timeout(GIVE_BACK_MAX, told).await {
+        Ok(Ok(_heard)) => {}
+        Ok(Err(error)) => tracing::warn!(task = %claim.task, %error, "a claim was not given back: its lease runs out"),
+        Err(_) => tracing::warn!(task = %claim.task, "a claim was not given back in time: its lease runs out"),
+    }
+}
+
+/// Tells the verdict until it is heard, the claim is lost, or its lease has ended; once at least.
+pub(super) async fn deliver(worker: &CopyWorker, claim: &Claim, verdict: Verdict, lease: &Lease) {
     let verdict = match verdict {
         Verdict::Finished => task_report::Verdict::Finished(task_report::Finished {}),
         Verdict::Failed { permanent, errors } => task_report::Verdict::Failed(task_report::Failed {
@@ -77,15 +152,17 @@ pub(super) async fn deliver(worker: &CopyWorker, claim: &Claim, verdict: Verdict
             errors: errors.into_iter().map(|(key, reason)| FileError { key: key.to_string(), reason }).collect(),
         }),
     };
-    let give_up_ms = worker.clock.now_ms() + claim.lease_ms;
-    while !stop.is_cancelled() && worker.clock.now_ms() < give_up_ms {
+    loop {
         match send(worker, claim, verdict.clone()).await {
             Ok(_heard) => return,
             Err(error) => tracing::warn!(task = %claim.task, %error, "a verdict did not arrive"),
         }
         tokio::select! {
             () = tokio::time::sleep(RETRY_EVERY) => {}
-            () = stop.cancelled() => {}
+            () = lease.lost() => {}
+        }
+        if !lease.holds() {
+            return;
         }
     }
 }

@@ -1,8 +1,9 @@
 //! `elanus ctl collection`.
 
 use super::{
-    Stop, confirm,
+    Stop, confirm, job,
     output::{Rendered, facts, ms_of, rfc3339, seconds, size, table},
+    wait,
 };
 use clap::Subcommand;
 use elanus_client::{Client, Collection, Rollback, Statistics};
@@ -27,6 +28,22 @@ pub(super) enum Command {
         #[arg(long)]
         yes: bool,
     },
+    /// Give a collection files of its own, where it shares them with others, as a clone does
+    ///
+    /// A job copies them in the background; then they take the places of the shared ones at once. Readers see no change.
+    /// Snapshots that were taken before keep the shared files until they are dropped.
+    Detach {
+        collection: String,
+        /// Watch the job until it ended
+        #[arg(long)]
+        wait: bool,
+    },
+}
+
+async fn detach(client: &Client, collection: &str, wait: bool) -> Result<Rendered, Stop> {
+    let submitted = client.collections().detach(collection).await?;
+    let job = if wait { wait::until_ended(client, submitted.job_id).await? } else { submitted };
+    Ok(job::one(&job))
 }
 
 pub(super) async fn execute(client: &Client, command: Command) -> Result<Rendered, Stop> {
@@ -36,6 +53,7 @@ pub(super) async fn execute(client: &Client, command: Command) -> Result<Rendere
             let detail = client.collections().describe(&collection).await?;
             one(&detail.collection.unwrap_or_default(), &detail.statistics.unwrap_or_default())
         }
+        Command::Detach { collection, wait } => detach(client, &collection, wait).await?,
         Command::Rollback { collection, snapshot, yes } => {
             let what = format!("{collection} goes back to snapshot {snapshot}; later writes leave the collection");
             confirm::confirm(yes, &what, &collection)?;
@@ -102,10 +120,12 @@ fn list(collections: &[Collection]) -> Rendered {
 fn one(c: &Collection, statistics: &Statistics) -> Rendered {
     let head = facts(&[
         ("name", format!("{}.{} (id {})", c.db_name, c.name, c.id)),
+        ("aliases", c.aliases.join(", ")),
         ("created", seconds(ms_of(c.created_ts))),
         ("loaded", yes(c.loaded)),
         ("consistency", consistency(c)),
         ("shards", c.shards_num.to_string()),
+        ("properties", c.properties.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(", ")),
         ("partitions", c.partitions.iter().map(|p| p.name.as_str()).collect::<Vec<_>>().join(", ")),
         ("indexes", c.indexes.iter().map(|i| i.name.as_str()).collect::<Vec<_>>().join(", ")),
         ("rows", format!("{} (deletes on record: {})", statistics.row_count, statistics.delete_records)),
@@ -122,6 +142,8 @@ fn one(c: &Collection, statistics: &Statistics) -> Rendered {
             (field.auto_id, "auto id"),
             (field.nullable, "nullable"),
             (field.is_dynamic, "dynamic"),
+            (field.is_partition_key, "partition key"),
+            (field.is_clustering_key, "clustering key"),
         ];
         let traits: Vec<_> = traits.iter().filter_map(|(yes, name)| yes.then_some(*name)).collect();
         vec![field.name.clone(), field.field_id.to_string(), data_type(field), params.join(" "), traits.join(", ")]
@@ -150,6 +172,8 @@ fn to_json(c: &Collection) -> Value {
             "auto_id": field.auto_id,
             "nullable": field.nullable,
             "dynamic": field.is_dynamic,
+            "partition_key": field.is_partition_key,
+            "clustering_key": field.is_clustering_key,
         })
     };
     let partitions = c.partitions.iter().map(|p| {
@@ -161,6 +185,7 @@ fn to_json(c: &Collection) -> Value {
     json!({
         "id": c.id,
         "name": c.name,
+        "aliases": c.aliases,
         "db_id": c.db_id,
         "db_name": c.db_name,
         "loaded": c.loaded,
@@ -208,6 +233,7 @@ mod tests {
             partitions: vec![Partition { id: 4, name: "_default".to_owned(), ..Default::default() }],
             created_ts: 1_700_000_000_000 << 18,
             loaded: true,
+            aliases: vec!["books".to_owned(), "papers".to_owned()],
             ..Default::default()
         }
     }
@@ -226,10 +252,12 @@ docs  3   yes          2           1        0  2023-11-14T22:13:20Z";
         let rendered = one(&collection(), &statistics);
         let expected = "\
 name         default.docs (id 3)
+aliases      books, papers
 created      2023-11-14T22:13:20Z
 loaded       yes
 consistency  Bounded
 shards       1
+properties
 partitions   _default
 indexes
 rows         10 (deletes on record: 3)

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Restore jobs, newest last; ended ones for some hours
+    /// Restore and detach jobs, newest last; ended ones for some hours
     #[command(visible_alias = "ls")]
     List {
         /// Only those whose target is in this database
@@ -68,7 +68,14 @@ pub(super) async fn execute(client: &Client, command: Command) -> Result<Rendere
     })
 }
 
+fn is_detach(job: &RestoreJob) -> bool {
+    job.kind == "detach"
+}
+
 fn source(job: &RestoreJob) -> String {
+    if is_detach(job) {
+        return "-".to_owned();
+    }
     format!("{}.{}@{}", job.source_db_name, job.source_collection_name, job.snapshot_name)
 }
 
@@ -83,6 +90,11 @@ fn part(done: String, total: i64, all: &str) -> String {
 
 fn copied(job: &RestoreJob) -> String {
     part(size(job.bytes_done), job.bytes_total, &size(job.bytes_total))
+}
+
+/// What is done, in a word.
+fn mode(job: &RestoreJob) -> &str {
+    if is_detach(job) { &job.kind } else { &job.mode }
 }
 
 fn is_clone(job: &RestoreJob) -> bool {
@@ -119,7 +131,7 @@ fn list(jobs: &[RestoreJob]) -> Rendered {
         vec![
             job.job_id.to_string(),
             job.state.clone(),
-            job.mode.clone(),
+            mode(job).to_owned(),
             progress,
             source(job),
             target(job),
@@ -143,7 +155,7 @@ pub(super) fn one(job: &RestoreJob) -> Rendered {
         ("state", format!("{}, {} %", job.state, job.progress)),
         ("snapshot", source(job)),
         ("target", format!("{} (id {})", target(job), job.target_collection_id)),
-        ("mode", job.mode.clone()),
+        ("mode", mode(job).to_owned()),
         ("partitions", if job.partition_names.is_empty() { "all".to_owned() } else { job.partition_names.join(", ") }),
         ("indexes", if job.without_indexes { "no" } else { "yes" }.to_owned()),
         ("started", seconds(job.started_ms)),
@@ -166,6 +178,7 @@ pub(super) fn one(job: &RestoreJob) -> Rendered {
 fn to_json(job: &RestoreJob) -> Value {
     json!({
         "job_id": job.job_id,
+        "kind": job.kind,
         "state": job.state,
         "progress": job.progress,
         "reason": job.reason,
@@ -267,6 +280,7 @@ pub(super) fn sample() -> RestoreJob {
         partition_names: Vec::new(),
         without_indexes: false,
         elapsed_ms: 2_000,
+        kind: "restore".to_owned(),
     }
 }
 
@@ -300,7 +314,7 @@ copied      1.00 MiB of 4.00 MiB
 rate        512.00 KiB/s
 left        6s";
         assert_eq!(rendered.text, expected);
-        let expected = r#"{"job_id":42,"state":"copying","progress":25,"reason":"","snapshot_name":"before-v2","source_db_name":"default","source_collection_name":"docs","target_db_name":"default","target_collection_name":"docs_v1","target_collection_id":8,"mode":"copy","partition_names":[],"with_indexes":true,"files_total":4,"files_done":1,"bytes_total":4194304,"bytes_done":1048576,"started_ms":1700000000000,"started_at":"2023-11-14T22:13:20.000Z","ended_ms":null,"ended_at":null,"elapsed_ms":2000,"bytes_per_s":524288,"left_ms":6000}"#;
+        let expected = r#"{"job_id":42,"kind":"restore","state":"copying","progress":25,"reason":"","snapshot_name":"before-v2","source_db_name":"default","source_collection_name":"docs","target_db_name":"default","target_collection_name":"docs_v1","target_collection_id":8,"mode":"copy","partition_names":[],"with_indexes":true,"files_total":4,"files_done":1,"bytes_total":4194304,"bytes_done":1048576,"started_ms":1700000000000,"started_at":"2023-11-14T22:13:20.000Z","ended_ms":null,"ended_at":null,"elapsed_ms":2000,"bytes_per_s":524288,"left_ms":6000}"#;
         assert_eq!(rendered.json.to_string(), expected);
     }
     #[test]
@@ -324,6 +338,18 @@ left        6s";
         assert_eq!((rate(&fresh), left_ms(&fresh)), (None, None));
         let slow = RestoreJob { bytes_done: 1, elapsed_ms: 9_999, ..sample() };
         assert_eq!((rate(&slow), left_ms(&slow)), (Some(0), None));
+    }
+
+    #[test]
+    fn a_detach_has_no_snapshot() {
+        let detach = RestoreJob {
+            kind: "detach".to_owned(),
+            snapshot_name: String::new(),
+            source_collection_name: "docs_v1".to_owned(),
+            ..sample()
+        };
+        let text = one(&detach).text;
+        assert!(text.contains("snapshot    -\ntarget      default.docs_v1 (id 8)\nmode        detach\n"), "{text}");
     }
 
     #[test]

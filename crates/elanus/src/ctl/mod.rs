@@ -2,10 +2,12 @@
 
 mod collection;
 mod confirm;
+mod database;
 mod gc_scan;
 mod inspect;
 mod job;
 mod rebuild;
+mod root;
 mod rows;
 mod scrub;
 mod snapshot;
@@ -30,6 +32,7 @@ Examples:
   elanus ctl scrub --level checksum
   elanus ctl gc scan
   elanus ctl rebuild --objects file:///var/lib/elanus --meta sqlite:///var/lib/elanus/meta.db
+  elanus ctl root show --data /var/lib/elanus
   elanus ctl snapshot inspect data/CLUSTER/snapshots/3/metadata/7.json --verify checksum
 
 Exit codes:
@@ -42,7 +45,7 @@ Exit codes:
   7  the server is away; a command that changes something may have been done or not
   130  interrupted";
 
-/// Snapshots, restore jobs and checks of a running server.
+/// Snapshots, restore jobs and checks of a running server; the root path without one.
 #[derive(Debug, Args)]
 #[command(after_long_help = HELP)]
 pub(crate) struct CtlArgs {
@@ -58,7 +61,15 @@ struct Options {
     #[arg(long, value_name = "URL", env = "ELANUS_ADDR", default_value = "http://127.0.0.1:19530", global = true)]
     addr: String,
     /// Database of the collections that are named
-    #[arg(long, value_name = "NAME", env = "ELANUS_DB", default_value = "default", global = true)]
+    #[arg(
+        long,
+        short = 'd',
+        visible_alias = "database",
+        value_name = "NAME",
+        env = "ELANUS_DB",
+        default_value = "default",
+        global = true
+    )]
     db: String,
     /// What results look like; JSON is stable and exact
     #[arg(long, value_name = "FORMAT", env = "ELANUS_OUTPUT", default_value = "table", global = true)]
@@ -79,6 +90,9 @@ enum Command {
     /// Look at collections, roll them back
     #[command(subcommand, visible_alias = "collections")]
     Collection(collection::Command),
+    /// List, create and drop databases
+    #[command(subcommand, visible_alias = "databases")]
+    Database(database::Command),
     /// Bring dropped collections back, or end their way back
     #[command(subcommand)]
     Trash(trash::Command),
@@ -86,6 +100,8 @@ enum Command {
     #[command(subcommand)]
     Gc(Gc),
     Scrub(scrub::ScrubArgs),
+    /// Whose root path it is: show, take, repair; needs no server
+    Root(root::RootArgs),
     Rebuild(rebuild::RebuildArgs),
 }
 
@@ -135,28 +151,30 @@ pub(crate) async fn run(args: CtlArgs) -> ExitCode {
 
 async fn execute(args: CtlArgs) -> Result<Rendered, Stop> {
     // Without a server.
-    match &args.command {
-        Command::Snapshot(snapshot::Command::Inspect(args)) => return inspect::execute(args).await,
-        Command::Rebuild(args) => return rebuild::execute(args).await,
-        _ => {}
-    }
+    let command = match args.command {
+        Command::Snapshot(snapshot::Command::Inspect(args)) => return inspect::execute(&args).await,
+        Command::Rebuild(args) => return rebuild::execute(&args).await,
+        Command::Root(args) => return root::execute(args).await,
+        command => command,
+    };
     let Options { addr, db, timeout, .. } = args.options;
     let mut builder = Client::builder(&addr).database(db);
-    let bounded = !matches!(args.command, Command::Scrub(_) | Command::Gc(Gc::Reconcile(_)));
+    let bounded = !matches!(command, Command::Scrub(_) | Command::Gc(Gc::Reconcile(_)));
     if let Some(timeout) = timeout.or(bounded.then_some(TIMEOUT)) {
         builder = builder.timeout(timeout);
     }
     let client = builder.connect().await?;
-    match args.command {
+    match command {
         Command::Snapshot(command) => snapshot::execute(&client, command).await,
         Command::Job(command) => job::execute(&client, command).await,
         Command::Collection(command) => collection::execute(&client, command).await,
+        Command::Database(command) => database::execute(&client, command).await,
         Command::Trash(command) => trash::execute(&client, command).await,
         Command::Gc(Gc::Scan(args)) => gc_scan::scan(&client, &args).await,
         Command::Gc(Gc::Orphans(args)) => gc_scan::orphans(&client, &args).await,
         Command::Gc(Gc::Reconcile(args)) => gc_scan::reconcile(&client, &args).await,
         Command::Scrub(args) => scrub::execute(&client, &args).await,
-        Command::Rebuild(args) => rebuild::execute(&args).await,
+        Command::Rebuild(_) | Command::Root(_) => unreachable!("answered above"),
     }
 }
 
@@ -203,7 +221,7 @@ mod tests {
         let lines: Vec<_> =
             lines.map(|line| line.split(" |").next().unwrap().replace("'before the import'", "x")).collect();
         let lines: Vec<_> = lines.into_iter().map(|line| line.replace("'id < 10'", "x")).collect();
-        assert_eq!(lines.len(), 12);
+        assert_eq!(lines.len(), 13);
         for line in lines {
             assert!(parse(&line).is_ok(), "{line}");
         }
@@ -215,6 +233,8 @@ mod tests {
             "--db other --output json snapshot list docs",
             "snapshot list docs --db other --output json",
             "snapshot --db other list --output json docs",
+            "snapshot list -d other docs --output json",
+            "--database other snapshot list docs --output json",
         ] {
             let args = parse(line).unwrap();
             assert_eq!((args.options.db.as_str(), args.options.output), ("other", Format::Json), "{line}");
@@ -242,6 +262,10 @@ mod tests {
             "rebuild --meta sqlite:///m --objects file:///d --yes",
             "gc reconcile --accept-missing",
             "gc orphans --accept-scan x",
+            "root",
+            "root takeover",
+            "root takeover --expect-cluster x --expect-epoch 1 --reason y",
+            "root adopt --cluster 7",
             "--output xml job list",
             "--timeout soon job list",
         ] {

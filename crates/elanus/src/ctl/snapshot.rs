@@ -87,7 +87,7 @@ pub(super) enum Command {
         /// Name of the new collection
         target: String,
         /// Database of the new collection [default: the one of --db]
-        #[arg(long, value_name = "NAME")]
+        #[arg(long, visible_alias = "target-database", value_name = "NAME")]
         target_db: Option<String>,
         /// How it gets its files [default: what the server is set to]
         #[arg(long, value_name = "MODE", value_parser = crate::restore_mode())]

@@ -1,4 +1,4 @@
-//! Watching a restore job: a progress bar on a terminal, a line now and then elsewhere. Both on stderr.
+//! Watching a job: a progress bar on a terminal, a line now and then elsewhere. Both on stderr.
 
 use super::{Stop, job::moved};
 use elanus_client::{Client, RestoreJob};
@@ -23,7 +23,7 @@ pub(super) async fn until_ended(client: &Client, job_id: i64) -> Result<RestoreJ
     };
     watch.end();
     let Some(ended) = ended else {
-        eprintln!("restore job {job_id} goes on in the server");
+        eprintln!("job {job_id} goes on in the server");
         eprintln!("  follow it:  elanus ctl job describe {job_id} --wait");
         eprintln!("  cancel it:  elanus ctl job cancel {job_id}");
         return Err(Stop::Interrupted);
@@ -77,7 +77,7 @@ fn show(bar: &ProgressBar, job: &RestoreJob) {
         bar.set_length(u64::try_from(job.bytes_total).unwrap_or_default());
         bar.set_position(u64::try_from(job.bytes_done).unwrap_or_default());
     }
-    bar.set_message(format!("restore job {}: {}", job.job_id, doing(&job.state)));
+    bar.set_message(format!("{} job {}: {}", job.kind, job.job_id, doing(&job.state)));
     bar.set_style(style(if counted { BAR } else { SPINNER }));
 }
 
@@ -105,8 +105,8 @@ impl Lines {
             return None;
         }
         self.last = Some((job.state.clone(), job.progress, now));
-        let RestoreJob { job_id, progress, .. } = job;
-        Some(format!("restore job {job_id}: {}, {progress} %, {}", doing(&job.state), moved(job)))
+        let RestoreJob { kind, job_id, progress, .. } = job;
+        Some(format!("{kind} job {job_id}: {}, {progress} %, {}", doing(&job.state), moved(job)))
     }
 }
 

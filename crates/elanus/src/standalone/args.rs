@@ -1,10 +1,11 @@
 //! Flags of `elanus standalone`, and the plan that they make. Looks at nothing outside the command line.
 
 use super::StartError;
-use anyhow::{Context as _, anyhow};
+use crate::root::Places;
+use anyhow::anyhow;
 use clap::{Args, ValueEnum};
+use elanus_datanode::DataNodeConfig;
 use elanus_events::EventBus;
-use elanus_objects::OpenError;
 use elanus_proto::transport::MESSAGE_BYTES_MAX;
 use elanus_runtime::telemetry::{self, Filter};
 use elanus_types::RestoreMode;
@@ -74,6 +75,12 @@ pub(crate) struct StandaloneArgs {
     /// How a restore gets its files when it is not said: clone shares those of the snapshot, copy makes new ones
     #[arg(long, value_name = "MODE", env = "ELANUS_RESTORE_MODE", default_value = "clone", value_parser = crate::restore_mode())]
     restore_mode: RestoreMode,
+    /// Copy tasks of restores at the same time; 0: copies wait
+    #[arg(long, value_name = "N", env = "ELANUS_COPY_SLOTS", default_value_t = DataNodeConfig::default().copy_slots)]
+    copy_slots: usize,
+    /// Files that are copied at the same time, at most; how many the object store bears is found out by trying
+    #[arg(long, value_name = "N", env = "ELANUS_COPIES_AT_ONCE_MAX", default_value_t = DataNodeConfig::default().copies_at_once_max)]
+    copies_at_once_max: usize,
     /// What is logged: a level, or directives such as info,elanus_meta=debug
     #[arg(long, value_name = "LEVEL", env = "ELANUS_LOG", default_value = "info")]
     pub(super) log: Filter,
@@ -100,17 +107,14 @@ impl From<LogFormat> for telemetry::Format {
 /// Which parts the process is made of.
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
-    /// `sqlite:///…` or `postgres://…`, with a password: never shown.
-    pub(super) meta_url: String,
-    pub(super) objects_dir: PathBuf,
-    /// The data directory, where it holds the metadata of objects that are elsewhere.
-    pub(super) meta_dir: Option<PathBuf>,
+    pub(super) places: Places,
     pub(super) bus: Arc<dyn EventBus>,
     pub(super) message_bytes_max: usize,
     pub(super) trash_retention: Duration,
     pub(super) gc_scan_interval: Duration,
     pub(super) gc_missing_tolerance: Duration,
     pub(super) restore_mode: RestoreMode,
+    pub(super) datanode: DataNodeConfig,
 }
 
 impl StandaloneArgs {
@@ -127,57 +131,23 @@ impl StandaloneArgs {
     /// Refuses what this build cannot be made of, before anything is touched.
     pub(super) fn plan(&self) -> Result<Plan, StartError> {
         let bus = elanus_events::open(&self.events).map_err(|error| StartError::Usage(anyhow!("--events: {error}")))?;
-        let data = std::path::absolute(&self.data).context("--data").map_err(StartError::Usage)?;
-        let objects_dir = match &self.objects {
-            Some(url) => objects_dir(url).map_err(|error| StartError::Usage(anyhow!("--objects: {error}")))?,
-            None => data.clone(),
-        };
-        let meta_url = match &self.meta {
-            Some(url) => checked_meta_url(url),
-            None => sqlite_url(&data.join("meta.db")),
-        };
-        let meta_dir = self.meta.is_none().then_some(data).filter(|dir| *dir != objects_dir);
+        let places =
+            Places::of(&self.data, self.meta.as_deref(), self.objects.as_deref()).map_err(StartError::Usage)?;
         Ok(Plan {
-            meta_url: meta_url.map_err(|error| StartError::Usage(error.context("--meta")))?,
-            objects_dir,
-            meta_dir,
+            places,
             bus,
             message_bytes_max: self.message_bytes_max,
             trash_retention: self.trash_retention,
             gc_scan_interval: self.gc_scan_interval,
             gc_missing_tolerance: self.gc_missing_tolerance,
             restore_mode: self.restore_mode,
+            datanode: DataNodeConfig {
+                copy_slots: self.copy_slots,
+                copies_at_once_max: self.copies_at_once_max,
+                ..DataNodeConfig::default()
+            },
         })
     }
-}
-
-/// The directory of a store that need not exist yet: its guard creates it.
-fn objects_dir(url: &str) -> Result<PathBuf, OpenError> {
-    match elanus_objects::open(url) {
-        Err(OpenError::Directory { path, .. }) => Ok(path),
-        Err(error) => Err(error),
-        Ok(_) => {
-            let path = url::Url::parse(url).ok().and_then(|url| url.to_file_path().ok());
-            path.ok_or_else(|| OpenError::Invalid { why: "it is not a path".to_owned() })
-        }
-    }
-}
-
-/// Never repeats the URL: it may have a password in it.
-fn checked_meta_url(url: &str) -> anyhow::Result<String> {
-    match url.split_once("://") {
-        Some(("sqlite", path)) if path.starts_with('/') => Ok(url.to_owned()),
-        Some(("sqlite", _)) => Err(anyhow!("a sqlite URL needs an absolute path: sqlite:///path")),
-        Some(("postgres" | "postgresql", _)) => Ok(url.to_owned()),
-        Some(_) | None => {
-            Err(anyhow!("this is no metadata URL; use sqlite:///path or postgres://user:password@host/database"))
-        }
-    }
-}
-
-fn sqlite_url(path: &Path) -> anyhow::Result<String> {
-    let text = path.to_str().with_context(|| format!("{} is not UTF-8", path.display()))?;
-    Ok(format!("sqlite://{text}"))
 }
 
 /// `24h`, `7days`, `0`.
@@ -232,26 +202,23 @@ mod tests {
     #[test]
     fn everything_is_in_the_data_directory_unless_it_is_said() {
         let default = plan(&["--data", "/d"]).unwrap();
+        let places = |flags: &[&str]| plan(flags).unwrap().places;
         assert_eq!(
-            (default.meta_url.as_str(), default.objects_dir.as_path()),
+            (default.places.meta_url.as_str(), default.places.objects_dir.as_path()),
             ("sqlite:///d/meta.db", Path::new("/d"))
         );
-        assert_eq!((default.meta_dir, default.message_bytes_max), (None, 512 << 20));
+        assert_eq!((default.places.meta_dir, default.message_bytes_max), (None, 512 << 20));
         assert_eq!(default.restore_mode, RestoreMode::Clone);
         assert_eq!(plan(&["--restore-mode", "copy"]).unwrap().restore_mode, RestoreMode::Copy);
         assert!(plan(&["--restore-mode", "move"]).unwrap_err().contains("possible values: clone, copy"));
 
-        let elsewhere = plan(&["--data", "/d", "--objects", "file:///no/such%20dir"]).unwrap();
+        let elsewhere = places(&["--data", "/d", "--objects", "file:///no/such%20dir"]);
         assert_eq!(elsewhere.objects_dir, Path::new("/no/such dir"));
         assert_eq!(elsewhere.meta_dir.as_deref(), Some(Path::new("/d")));
 
-        let both = plan(&["--meta", "sqlite:///m/x.db", "--objects", "file:///o"]).unwrap();
+        let both = places(&["--meta", "sqlite:///m/x.db", "--objects", "file:///o"]);
         assert_eq!((both.meta_url.as_str(), both.meta_dir), ("sqlite:///m/x.db", None));
-        assert_eq!(
-            plan(&["--data", "/d", "--objects", "file:///d"]).unwrap().meta_dir,
-            None,
-            "one guard for one directory"
-        );
+        assert_eq!(places(&["--data", "/d", "--objects", "file:///d"]).meta_dir, None, "one guard for one directory");
     }
 
     #[test]

@@ -11,7 +11,7 @@ pub(crate) use args::StandaloneArgs;
 use crate::config::Layers;
 use anyhow::anyhow;
 use elanus_meta::MetaError;
-use elanus_objects::RootError;
+use elanus_objects::{RootError, ownership};
 use elanus_runtime::{
     grpc::{self, BindError, GrpcConfig},
     management, shutdown, telemetry,
@@ -80,6 +80,15 @@ impl From<RootError> for StartError {
     }
 }
 
+impl From<ownership::StartError> for StartError {
+    fn from(error: ownership::StartError) -> Self {
+        match error {
+            ownership::StartError::Refused { .. } => Self::Refused(error.into()),
+            _ => Self::Failed(error.into()),
+        }
+    }
+}
+
 impl From<MetaError> for StartError {
     fn from(error: MetaError) -> Self {
         match error {
@@ -123,9 +132,26 @@ async fn serve(args: &StandaloneArgs) -> Result<(), StartError> {
     announce(listen, manage, services.data(), started.elapsed());
 
     // The API ends before it was asked to only when it failed.
+    let ownership = services.ownership().clone();
+    let mut taken_over = None;
     let failed = tokio::select! {
         ended = &mut api => Some(ended),
         () = stop.cancelled() => None,
+        () = services.fenced() => {
+            taken_over = Some(anyhow!(
+                "another elanus took over this metadata, so this one has stopped: nothing that was acknowledged is lost. \
+                 Two programs must not run on one metadata store; find the other one before you start this one again"
+            ));
+            None
+        }
+        by = ownership.fenced() => {
+            let location = ownership.status().location;
+            taken_over = Some(anyhow!(
+                "stopped, because the root path {location} is now owned by {by}; nothing was deleted or written since this \
+                 was noticed. See `elanus ctl root show`"
+            ));
+            None
+        }
     };
     management.set_ready(false);
     stop.cancel();
@@ -136,6 +162,9 @@ async fn serve(args: &StandaloneArgs) -> Result<(), StartError> {
     services.stop().await;
     stop_management.cancel();
     finish("management", probes).await;
+    if let Some(error) = taken_over {
+        return Err(StartError::Failed(error));
+    }
     match ended {
         Ok(Ok(())) => {
             tracing::info!("stopped");

@@ -1,11 +1,12 @@
 //! Which service gets which parts, and the order in which they start and end.
 
 use super::{StartError, args::Plan};
+use crate::root::{self, Places, Renewal, RootInMeta};
 use anyhow::Context as _;
-use elanus_datacoord::{DataCoord, DataCoordConfig};
-use elanus_datanode::{DataNode, DataNodeConfig};
+use elanus_datacoord::{DataCoord, DataCoordConfig, OwnWorker};
+use elanus_datanode::DataNode;
 use elanus_meta::Meta;
-use elanus_objects::{LocalRoot, LocalStore, ObjectStore};
+use elanus_objects::{LocalRoot, LocalStore, ObjectStore, OwnedStore, Ownership, ownership::start};
 use elanus_proto::transport::{
     Channel, admin_server, datacoord_client, datacoord_server, datanode_client, datanode_server, milvus_server,
     querynode_client, querynode_server,
@@ -16,6 +17,7 @@ use elanus_runtime::{Background, LateChannel, management::Management, relay::Rel
 use elanus_types::{Clock, NodeId};
 use std::{path::Path, sync::Arc, time::Duration};
 use tonic::service::Routes;
+use uuid::Uuid;
 
 /// How long acknowledged work may take to be answered at the end; what is not answered was not promised.
 const WRITES_MAX: Duration = Duration::from_secs(5);
@@ -24,10 +26,12 @@ const WRITES_MAX: Duration = Duration::from_secs(5);
 pub(super) struct Services {
     meta: Meta,
     datanode: DataNode,
-    datacoord: LateChannel,
+    to_datacoord: LateChannel,
+    datacoord: DataCoord,
     proxy: Proxy,
     background: Background,
     message_bytes_max: usize,
+    ownership: Ownership,
     /// Given back last: until then no other process may work on the directory.
     root: LocalRoot,
     _meta_root: Option<LocalRoot>,
@@ -39,16 +43,24 @@ fn ms(time: Duration) -> i64 {
 
 impl Services {
     pub(super) async fn start(plan: &Plan, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
-        let meta_root = plan.meta_dir.as_deref().map(LocalRoot::open).transpose()?;
-        let root = LocalRoot::open(&plan.objects_dir)?;
-        let cluster_id = root.cluster_id().to_string();
-        let meta = Meta::open(&plan.meta_url, &cluster_id, Arc::clone(&clock)).await?;
+        let Places { meta_url, objects_dir, meta_dir } = &plan.places;
+        let site = plan.places.site(&clock);
+        // OW-1: whoever is refused has made nothing yet.
+        let known = Meta::look(meta_url).await?.map(root::view).transpose()?;
+        start::check(&site, known.as_ref()).await?;
+        let meta_root = meta_dir.as_deref().map(LocalRoot::open).transpose()?;
+        let root = LocalRoot::lock(objects_dir)?;
+        let cluster_id = known.map_or_else(Uuid::new_v4, |view| view.cluster_id).to_string();
+        let meta = Meta::open(meta_url, &cluster_id, Arc::clone(&clock)).await?;
+        let node = NodeId(format!("standalone-{}", Uuid::now_v7()));
+        let in_meta = Arc::new(RootInMeta::new(meta.clone(), node.clone()));
+        let ownership = start::start(&site, in_meta.clone(), &node).await?;
+        let coordinator = in_meta.coordinator().context("the start took no epoch").map_err(StartError::Failed)?;
+        root.sweep_staging(&cluster_id)?;
         let objects =
             LocalStore::open(root.path()).context("could not open the object store").map_err(StartError::Failed)?;
-        let objects: Arc<dyn ObjectStore> = Arc::new(objects);
+        let objects: Arc<dyn ObjectStore> = Arc::new(OwnedStore::new(Arc::new(objects), ownership.clone()));
 
-        let node = NodeId(format!("standalone-{}", uuid::Uuid::now_v7()));
-        let coordinator = meta.take_over(&node).await?;
         // The guard proves that no other process of this cluster lives: what they had begun need not run out first.
         let given_up = coordinator.expire_other_owners(std::slice::from_ref(&node)).await?;
         if given_up > 0 {
@@ -57,20 +69,23 @@ impl Services {
 
         let _ = elanus_runtime::metrics::collector();
         let background = Background::new(Arc::clone(&clock));
+        background.spawn(Renewal(ownership.clone()));
         let late = LateChannel::new();
         let datanode = DataNode::new(
             meta.clone(),
             Arc::clone(&objects),
             datacoord_client(late.channel()),
             node.clone(),
-            DataNodeConfig::default(),
+            plan.datanode,
         );
+        datanode.register(&background, "");
         let to_datanode = Channel::in_process(datanode_server(datanode.clone()));
+        let worker = OwnWorker::new(node.clone(), datanode_client(to_datanode.clone()));
         let datacoord = DataCoord::start(
             coordinator,
             Arc::clone(&objects),
             Arc::clone(&plan.bus),
-            datanode_client(to_datanode.clone()),
+            Arc::new(worker),
             node,
             DataCoordConfig {
                 restore_mode: plan.restore_mode,
@@ -81,7 +96,7 @@ impl Services {
             },
             &background,
         );
-        late.set(Channel::in_process(datacoord_server(datacoord)));
+        late.set(Channel::in_process(datacoord_server(datacoord.clone())));
         background.spawn(Relay::new(meta.clone(), Arc::clone(&plan.bus)));
         let querynode = QueryNode::new(meta.clone(), objects, QueryConfig::default());
         let proxy = Proxy::new(
@@ -94,10 +109,12 @@ impl Services {
         Ok(Self {
             meta,
             datanode,
-            datacoord: late,
+            to_datacoord: late,
+            datacoord,
             proxy,
             background,
             message_bytes_max: plan.message_bytes_max,
+            ownership,
             root,
             _meta_root: meta_root,
         })
@@ -115,6 +132,7 @@ impl Services {
         let meta = self.meta.clone();
         let data = self.root.path().to_owned();
         let freezes = self.meta.clone();
+        let (ownership, owner) = (self.ownership.clone(), self.ownership.clone());
         Management::new(self.background.clone(), version)
             .check("metadata", move || {
                 let meta = meta.clone();
@@ -134,6 +152,23 @@ impl Services {
                     freezes.first().map_or(Ok(()), |freeze| Err(format!("frozen by {}: {}", freeze.source, freeze.why)))
                 })
             })
+            .watch("ownership", move || {
+                let frozen = owner.status().frozen;
+                Box::pin(async move { frozen.map_or(Ok(()), |why| Err(format!("deletes are off: {why}"))) })
+            })
+            .check("root path", move || {
+                let writes = ownership.may_write();
+                Box::pin(async move { writes.map_err(|frozen| frozen.to_string()) })
+            })
+    }
+
+    pub(super) fn ownership(&self) -> &Ownership {
+        &self.ownership
+    }
+
+    /// Returns when another process coordinates the cluster instead.
+    pub(super) async fn fenced(&self) {
+        self.datacoord.fenced().await;
     }
 
     pub(super) fn data(&self) -> &Path {
@@ -147,7 +182,7 @@ impl Services {
         }
         self.background.shutdown().await;
         // The coordinator and the worker hold each other.
-        self.datacoord.clear();
+        self.to_datacoord.clear();
         self.meta.close().await;
     }
 }

@@ -47,7 +47,7 @@ fn schema() -> CollectionSchema {
         type_params: [("dim".to_owned(), "2".to_owned())].into(),
     };
     let fields = FIELDS.into_iter().enumerate().map(field).collect();
-    CollectionSchema { description: String::new(), fields, enable_dynamic_field: true }
+    CollectionSchema { description: String::new(), fields, enable_dynamic_field: true, ..CollectionSchema::default() }
 }
 
 /// Rows as users write them: fields by name, absent or null for no value, anything else in the dynamic field. `"NaN"` is NaN.

@@ -157,11 +157,11 @@ fn locking(sql: &'static str) -> &'static str {
     translated
 }
 
-/// Opens a SQLite file, creating it when absent.
-pub(crate) async fn open_sqlite(path: &Path) -> Result<Pools> {
+/// `mode=rwc` creates, `mode=ro` only reads.
+fn sqlite_url(path: &Path, mode: &str) -> Result<String> {
     sqlx::any::install_default_drivers();
     let path = path.to_str().ok_or_else(|| MetaError::BadUrl("the metadata path is not UTF-8".into()))?;
-    // `mode=rwc` creates; whatever could be read as part of the URL instead of the path is percent-encoded.
+    // Whatever could be read as part of the URL instead of the path is percent-encoded.
     let encoded: String = path
         .bytes()
         .map(|b| match b {
@@ -169,7 +169,36 @@ pub(crate) async fn open_sqlite(path: &Path) -> Result<Pools> {
             other => format!("%{other:02X}"),
         })
         .collect();
-    let url = format!("sqlite://{encoded}?mode=rwc");
+    Ok(format!("sqlite://{encoded}?mode={mode}"))
+}
+
+/// One connection to an existing SQLite file that changes nothing in it. A file that nobody has open is read as it is: even
+/// a reader would leave a log beside it.
+pub(crate) async fn read_sqlite(path: &Path) -> Result<AnyConnection> {
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    let mode = if Path::new(&log).exists() { "ro" } else { "ro&immutable=true" };
+    AnyConnection::connect(&sqlite_url(path, mode)?).await.map_err(MetaError::Unavailable)
+}
+
+/// One connection to a PostgreSQL database. No error repeats the URL: there may be a password in it.
+pub(crate) async fn read_postgres(url: &str) -> Result<AnyConnection> {
+    sqlx::any::install_default_drivers();
+    let connected = tokio::time::timeout(CONNECT_TIMEOUT, AnyConnection::connect(url)).await;
+    connected.unwrap_or_else(|_| Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()))).map_err(not_connected)
+}
+
+/// True when a statement names a table that the store does not have.
+pub(crate) fn table_is_missing(error: &sqlx::Error) -> bool {
+    match sql_state(error) {
+        Some(state) => state == "42P01",
+        None => error.as_database_error().is_some_and(|error| error.message().contains("no such table")),
+    }
+}
+
+/// Opens a SQLite file, creating it when absent.
+pub(crate) async fn open_sqlite(path: &Path) -> Result<Pools> {
+    let url = sqlite_url(path, "rwc")?;
     // The file is local: a connection never goes stale, and a new one would start with a cold cache.
     let pool = |connections| {
         session(AnyPoolOptions::new().max_connections(connections), SQLITE_SESSION)

@@ -1,6 +1,7 @@
 //! Records of restore jobs and their copy tasks.
 
 use super::StoredObject;
+pub use elanus_lifecycle::restore_job::State as JobState;
 use elanus_types::{CollectionId, Generation, JobId, NodeId, ObjectKey, RestoreMode, SnapshotId, TaskId};
 
 /// What to restore where.
@@ -46,14 +47,36 @@ impl RestoreOptions {
     }
 }
 
+/// What a job is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JobKind {
+    /// A snapshot becomes a new collection.
+    Restore,
+    /// A collection gets copies of the files that others have as well. Source and target are this collection.
+    Detach,
+}
+
+impl JobKind {
+    /// As it stands in the metadata, and as people read it.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Restore => "restore",
+            Self::Detach => "detach",
+        }
+    }
+}
+
 /// A restore job.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JobRecord {
     /// Its id.
     pub id: JobId,
-    /// What is restored.
+    /// What it is for.
+    pub kind: JobKind,
+    /// What is restored; of a detach 0.
     pub snapshot: SnapshotId,
-    /// Its name at submission.
+    /// Its name at submission; of a detach empty.
     pub snapshot_name: String,
     /// Collection of the snapshot.
     pub source: CollectionId,
@@ -69,8 +92,8 @@ pub struct JobRecord {
     pub target_database: String,
     /// What of the snapshot, and how. The partitions are in the order of the source.
     pub options: RestoreOptions,
-    /// Label of the state, see `elanus_lifecycle::restore_job`.
-    pub state: &'static str,
+    /// Where it is in its life.
+    pub state: JobState,
     /// Why it is failing or failed.
     pub reason: Option<String>,
     /// Files to copy or to share.
@@ -100,6 +123,19 @@ pub struct TaskBounds {
     pub files_max: usize,
 }
 
+/// A data node that takes work.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkerRecord {
+    /// Which process.
+    pub node: NodeId,
+    /// Where its calls are answered, `host:port`; empty: only inside its own process.
+    pub address: String,
+    /// Copy tasks that it takes at a time.
+    pub slots: usize,
+    /// Until when, without a heartbeat.
+    pub lease_until_ms: i64,
+}
+
 /// A copy task.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TaskRecord {
@@ -107,7 +143,7 @@ pub struct TaskRecord {
     pub id: TaskId,
     /// Its job.
     pub job: JobId,
-    /// Label of the state, see `elanus_lifecycle::copy_task`.
+    /// Label of the state, see `elanus_lifecycle::task`.
     pub state: &'static str,
     /// Claims so far.
     pub attempt: u32,
@@ -155,6 +191,8 @@ pub struct Revoked {
 /// What a worker says about its task.
 #[derive(Clone, Debug)]
 pub enum TaskMessage {
+    /// The worker is about to end: nothing of the claim runs any more, and another may have the task at once.
+    GivenBack,
     /// Still at it.
     Heartbeat {
         /// Objects copied and verified.
@@ -200,7 +238,7 @@ pub struct JobError {
     pub task: TaskId,
     /// Which claim of it.
     pub generation: Generation,
-    /// Label of the task's state now, see `elanus_lifecycle::copy_task`.
+    /// Label of the task's state now, see `elanus_lifecycle::task`.
     pub task_state: String,
     /// The file; `None` when no file in particular was the matter.
     pub key: Option<String>,

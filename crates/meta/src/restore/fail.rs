@@ -56,7 +56,9 @@ impl Coordinator {
             State::Failing { .. } => {}
             State::Failed { .. } => return Ok(CleanUp::Done),
             State::Pending | State::Copying | State::Publishing | State::Completed => {
-                return Err(Failure::invalid(format!("restore job {id} is {}, not failing", job.record.state)).into());
+                return Err(
+                    Failure::invalid(format!("restore job {id} is {}, not failing", job.machine.label())).into()
+                );
             }
         }
         remove_target(&mut tx, &job).await?;

@@ -6,7 +6,7 @@ use crate::Coordinator;
 use crate::db::{Tx, add, args};
 use crate::error::Result;
 use crate::machines::refused;
-use crate::model::TaskBounds;
+use crate::model::{JobKind, TaskBounds};
 use crate::rows::{bigint, count};
 use crate::tasks::{self, NewTask};
 use elanus_lifecycle::restore_job::{Event, State};
@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 /// A membership of the source as of the snapshot.
-struct Member {
+pub(super) struct Member {
     segment: SegmentId,
     file_set: i64,
     target_partition: PartitionId,
@@ -49,7 +49,10 @@ impl Coordinator {
         if *job.machine.state() != State::Pending || job.record.options.mode != RestoreMode::Copy {
             return Ok(());
         }
-        let members = members(&mut read, &job).await?;
+        let members = match job.record.kind {
+            JobKind::Restore => members(&mut read, &job).await?,
+            JobKind::Detach => super::detach::shared(&mut read, &job).await?,
+        };
         drop(read);
         let tasks = bundle(members.iter().map(|member| member.bytes), bounds);
         let plan = Plan { members, tasks };
@@ -106,7 +109,7 @@ async fn members(tx: &mut Tx, job: &JobRow) -> Result<Vec<Member>> {
 }
 
 impl Member {
-    fn read(row: &AnyRow) -> Result<Self> {
+    pub(super) fn read(row: &AnyRow) -> Result<Self> {
         Ok(Self {
             segment: SegmentId(row.try_get("segment_id")?),
             file_set: row.try_get("file_set_id")?,
@@ -122,14 +125,14 @@ impl Member {
     }
 }
 
-/// Segments, tasks, items and totals of a plan.
-async fn store(tx: &mut Tx, job: &JobRow, plan: &Plan) -> Result<()> {
-    let segments: Vec<&[Member]> = plan.members.chunk_by(|a, b| a.segment == b.segment).collect();
-    let ids = segments.len() + plan.tasks.len();
-    let first = tx.allocate_ids(u32::try_from(ids).unwrap_or(u32::MAX)).await?;
+/// The segments that the copies belong to, by those of their originals: the same ones where a collection is detached.
+async fn target_segments(tx: &mut Tx, job: &JobRow, members: &[Member]) -> Result<BTreeMap<SegmentId, i64>> {
+    let segments: Vec<&[Member]> = members.chunk_by(|a, b| a.segment == b.segment).collect();
+    if job.record.kind == JobKind::Detach {
+        return Ok(segments.iter().map(|members| (members[0].segment, members[0].segment.0)).collect());
+    }
+    let first = tx.allocate_ids(u32::try_from(segments.len()).unwrap_or(u32::MAX)).await?;
     let targets: BTreeMap<SegmentId, i64> = segments.iter().map(|members| members[0].segment).zip(first..).collect();
-    let first_task = first + i64::try_from(segments.len()).unwrap_or(i64::MAX);
-
     let state = Segment::flushed().label();
     tx.insert_many(
         "INSERT INTO segments (segment_id, collection_id, partition_id, shard, level, state, rows_num, bytes, created_ts)",
@@ -149,7 +152,13 @@ async fn store(tx: &mut Tx, job: &JobRow, plan: &Plan) -> Result<()> {
         },
     )
     .await?;
+    Ok(targets)
+}
 
+/// Segments, tasks, items and totals of a plan.
+async fn store(tx: &mut Tx, job: &JobRow, plan: &Plan) -> Result<()> {
+    let targets = target_segments(tx, job, &plan.members).await?;
+    let first_task = tx.allocate_ids(u32::try_from(plan.tasks.len()).unwrap_or(u32::MAX)).await?;
     let tasks: Vec<NewTask> = (first_task..)
         .zip(&plan.tasks)
         .map(|(id, run)| {

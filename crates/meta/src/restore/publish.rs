@@ -4,7 +4,7 @@ use super::{JobRow, counts, lock, move_job};
 use crate::db::{Tx, args};
 use crate::error::{MetaError, Result};
 use crate::machines::refused;
-use crate::model::TaskCounts;
+use crate::model::{JobKind, TaskCounts};
 use crate::rows::count;
 use crate::{Coordinator, file_sets, pins};
 use elanus_lifecycle::Step;
@@ -34,7 +34,10 @@ impl Coordinator {
             return Ok(());
         }
         match verify(&mut tx, &job).await? {
-            Verdict::Complete(sets) => publish(&mut tx, &job, sets).await?,
+            Verdict::Complete(sets) => match job.record.kind {
+                JobKind::Restore => publish(&mut tx, &job, sets).await?,
+                JobKind::Detach => super::detach::exchange(&mut tx, &job).await?,
+            },
             Verdict::Differs(message) => {
                 super::fail::fail(&mut tx, &job, &Event::VerifyFailed { message }).await?;
             }
@@ -99,20 +102,32 @@ async fn verify(tx: &mut Tx, job: &JobRow) -> Result<Verdict> {
 
 /// Everything at once: file sets live, memberships, the definition, the collection itself, the pin.
 async fn publish(tx: &mut Tx, job: &JobRow, sets: u64) -> Result<()> {
-    let (id, target) = (job.record.id, job.record.target);
     let ts = publish_ts(tx, job).await?;
-    file_sets::commit_job(tx, id, sets).await?;
+    file_sets::commit_job(tx, job.record.id, sets).await?;
+    add_copies(tx, job, sets, ts).await?;
+    reveal(tx, job, ts).await
+}
+
+/// The copies of a job become members at `ts`, exactly so many.
+pub(super) async fn add_copies(tx: &mut Tx, job: &JobRow, copies: u64, ts: Timestamp) -> Result<()> {
     tx.execute_exactly(
-        sets,
+        copies,
         "a file of the restore job",
         "INSERT INTO memberships (segment_id, file_set_id, collection_id, partition_id, shard, kind, base_ts, \
          rows_num, bytes, added_ts, removed_ts) \
          SELECT i.target_segment_id, i.target_file_set_id, CAST($2 AS BIGINT), i.target_partition_id, i.shard, i.kind, \
          i.base_ts, i.rows_num, i.bytes, CAST($3 AS BIGINT), CAST($4 AS BIGINT) FROM copy_items i WHERE i.job_id = $1",
-        args![id.0, target.0, ts.0, Timestamp::NEVER.0],
+        args![job.record.id.0, job.record.target.0, ts.0, Timestamp::NEVER.0],
     )
-    .await?;
-    reveal(tx, job, ts).await
+    .await
+}
+
+/// The job, whose work is in this transaction, is completed.
+pub(super) async fn complete(tx: &mut Tx, job: &JobRow) -> Result<()> {
+    match move_job(tx, job, &Event::Verified).await? {
+        Step::Move(..) => Ok(()),
+        other => Err(MetaError::Corrupt(format!("a job that is published answers {other:?}"))),
+    }
 }
 
 /// When the hidden target, which is locked now, becomes visible.
@@ -134,10 +149,7 @@ pub(super) async fn publish_ts(tx: &mut Tx, job: &JobRow) -> Result<Timestamp> {
 /// The target with all its members becomes visible at `ts`; the job, which is being published, is completed.
 pub(super) async fn reveal(tx: &mut Tx, job: &JobRow, ts: Timestamp) -> Result<()> {
     let (id, target) = (job.record.id, job.record.target);
-    match move_job(tx, job, &Event::Verified).await? {
-        Step::Move(..) => {}
-        other => return Err(MetaError::Corrupt(format!("a job that is published answers {other:?}"))),
-    }
+    complete(tx, job).await?;
     for sql in [
         "UPDATE segments SET created_ts = $2 WHERE collection_id = $1",
         "UPDATE collection_versions SET added_ts = $2 WHERE collection_id = $1",

@@ -2,18 +2,18 @@
 //! definition as of the snapshot. Rows come later.
 
 use super::{MACHINE, job_not_found, locked};
-use crate::Coordinator;
 use crate::db::{Tx, add, args, name_was_taken};
+use crate::definitions::{NameHolder, database_id, name_conflict, name_holder};
 use crate::error::Result;
 use crate::history::{Told, tell};
 use crate::model::{Created, JobRecord, NewRestore, RestoreOptions};
-use crate::pins;
-use crate::reads::PARTITIONS_AT;
-use crate::rows::{collection_not_found, to_json};
+use crate::reads::{PARTITIONS_AT, version_at};
+use crate::rows::{collection_not_found, from_json, to_json};
+use crate::{Coordinator, databases, pins};
 use elanus_lifecycle::RestoreJob;
 use elanus_lifecycle::pin::{Expiry, Pin};
 use elanus_lifecycle::restore_job::State;
-use elanus_types::schema::DEFAULT_PARTITION;
+use elanus_types::schema::{CollectionSchema, DEFAULT_PARTITION};
 use elanus_types::{Code, CollectionId, Failure, JobId, SnapshotId, Timestamp};
 use sqlx::Row;
 
@@ -34,7 +34,8 @@ impl Coordinator {
     ///
     /// # Errors
     /// 100 when the source is not live; 2600 when it has no committed snapshot of this name; 200 for a partition that the
-    /// snapshot does not have; 800 for an unknown target database; 1100 when the target's name is taken.
+    /// snapshot does not have; 800 for an unknown target database; 1100 when the target's name is taken, 1601 by an alias,
+    /// or when some partitions of a partition key are asked for.
     pub async fn submit_restore(&self, new: NewRestore) -> Result<Created<JobRecord>> {
         loop {
             match self.submit_restore_once(new.clone()).await {
@@ -56,18 +57,15 @@ impl Coordinator {
             .await?
             .ok_or_else(|| collection_not_found(new.source))?;
         let snapshot = pins::committed(&mut tx, new.source, &new.snapshot_name).await?.record;
-        let database = tx
-            .optional("SELECT database_id FROM databases WHERE name = $1", args![new.target_database.clone()])
-            .await?
-            .ok_or_else(|| {
-                let text = format!("database not found[database={}]", new.target_database);
-                Failure::new(Code::DatabaseNotFound, text)
-            })?;
-        let database_id: i64 = database.try_get("database_id")?;
+        let database = database_id(&mut tx, &new.target_database).await?;
         new.options.partitions = known_partitions(&mut tx, &new, snapshot.create_ts).await?;
-        if let Some(job) = holder_of_name(&mut tx, database_id, &new, snapshot.id).await? {
+        if let Some(job) = holder_of_name(&mut tx, database.0, &new, snapshot.id).await? {
             return Ok(Created::Joined(job));
         }
+        if let Some(NameHolder::Alias(_)) = name_holder(&mut tx, database, &new.target_name).await? {
+            return Err(name_conflict(&new.target_database, &new.target_name).context("the target is an alias").into());
+        }
+        databases::require_room(&mut tx, database).await?;
 
         let first = tx.allocate_ids(2).await?;
         let target = Target {
@@ -83,7 +81,7 @@ impl Coordinator {
              VALUES ($1, $2, $3, 'restoring', $4, $4, $4, $5)",
             args![
                 target.collection.0,
-                database_id,
+                database.0,
                 new.target_name.clone(),
                 target.hidden_ts.0,
                 target.job.0
@@ -137,6 +135,12 @@ async fn known_partitions(tx: &mut Tx, new: &NewRestore, create_ts: Timestamp) -
     let wanted = &new.options.partitions;
     if wanted.is_empty() {
         return Ok(Vec::new());
+    }
+    // Rows find their partition by the number of partitions: without some of them they would be looked for elsewhere.
+    let schema: CollectionSchema = from_json(&version_at(tx, new.source, Some(create_ts)).await?.row, "schema_json")?;
+    if schema.partition_key.is_some() {
+        let text = "a collection with a partition key is restored as a whole: name no partitions";
+        return Err(Failure::invalid(text).into());
     }
     let there = partition_names(tx, new.source, create_ts).await?;
     if let Some(unknown) = wanted.iter().find(|name| !there.contains(name)) {

@@ -18,14 +18,14 @@ async fn r_4_a_clone_equals_the_source_as_of_the_snapshot_and_shares_every_file(
     let (books, taken) = filled(&store).await;
     let objects = number(&store.url, "SELECT COUNT(*) FROM objects").await;
     let submitted = submit_new(&store.coordinator, clone_of(books, "twin")).await;
-    assert_eq!((submitted.state, submitted.options.mode), ("pending", RestoreMode::Clone));
+    assert_eq!((submitted.state.label(), submitted.options.mode), ("pending", RestoreMode::Clone));
     store.coordinator.plan_job(submitted.id, BOUNDS).await.unwrap();
-    assert_eq!(job(&store.meta, submitted.id).await.state, "pending", "a clone is not cut into tasks");
+    assert_eq!(job(&store.meta, submitted.id).await.state.label(), "pending", "a clone is not cut into tasks");
     for _ in 0..2 {
         store.coordinator.clone_job(submitted.id).await.unwrap();
     }
     let done = job(&store.meta, submitted.id).await;
-    assert_eq!((done.state, done.percent, done.reason.clone()), ("completed", 100, None));
+    assert_eq!((done.state.label(), done.percent, done.reason.clone()), ("completed", 100, None));
     assert_eq!((done.files_total, done.files_done, done.bytes_total, done.bytes_done), (10, 10, 10_000, 10_000));
 
     let source = content(&store.meta, books, Some(taken.create_ts)).await;
@@ -78,7 +78,7 @@ async fn i_7_a_clone_lives_like_any_other_collection_and_apart_from_its_source(s
         let new = NewRestore { options: RestoreOptions::whole(mode), ..new_restore(first, name) };
         let id = submit_new(coordinator, new).await.id;
         let done = run(coordinator, id).await;
-        assert_eq!(done.state, "completed");
+        assert_eq!(done.state.label(), "completed");
         assert_eq!(content(&store.meta, done.target, None).await, expected, "{name}");
         assert_quiet(&store.url).await;
     }
@@ -123,12 +123,12 @@ async fn r_1_r_2_a_clone_of_what_is_not_live_writes_nothing_and_fails(store: Sto
     let text = "9 of 10 files that the snapshot needs are live".to_owned();
     assert_eq!(refusal(coordinator.clone_job(id).await), (5, text.clone()));
     assert_eq!(number(&store.url, "SELECT COUNT(*) FROM segments").await, segments);
-    assert_eq!(job(&store.meta, id).await.state, "pending");
+    assert_eq!(job(&store.meta, id).await.state.label(), "pending");
     assert_eq!(by_name(&store.meta, "twin").await, None);
     assert_eq!(coordinator.fail_job(id, &text).await.unwrap(), []);
     coordinator.clone_job(id).await.unwrap();
     let failed = run(coordinator, id).await;
-    assert_eq!((failed.state, failed.reason), ("failed", Some(text)));
+    assert_eq!((failed.state.label(), failed.reason), ("failed", Some(text)));
     assert_nothing_left(&store, "twin").await;
 }
 
@@ -137,7 +137,7 @@ async fn r_2_a_clone_that_is_cancelled_in_time_leaves_nothing_and_later_is_refus
     let coordinator = &store.coordinator;
     let id = submit_new(coordinator, clone_of(books, "twin")).await.id;
     coordinator.cancel_job(id).await.unwrap();
-    assert_eq!(run(coordinator, id).await.state, "failed");
+    assert_eq!(run(coordinator, id).await.state.label(), "failed");
     assert_nothing_left(&store, "twin").await;
     let id = submit_new(coordinator, clone_of(books, "twin")).await.id;
     coordinator.clone_job(id).await.unwrap();
@@ -149,7 +149,7 @@ async fn an_empty_snapshot_is_cloned(store: Store) {
     let taken = snapshot(&store.coordinator, books.id, "s").await;
     let id = submit_new(&store.coordinator, clone_of(books.id, "twin")).await.id;
     let done = run(&store.coordinator, id).await;
-    assert_eq!((done.state, done.percent, done.files_total), ("completed", 100, 0));
+    assert_eq!((done.state.label(), done.percent, done.files_total), ("completed", 100, 0));
     let source = content(&store.meta, books.id, Some(taken.create_ts)).await;
     assert_eq!(content(&store.meta, done.target, None).await, source);
 }
@@ -181,7 +181,7 @@ async fn only_the_named_partitions_are_restored_in_either_mode(store: Store) {
             assert_eq!(code(other), 1100, "the name is reserved for another wish");
 
             let done = run(coordinator, submitted.id).await;
-            assert_eq!(done.state, "completed", "{mode} {named:?}");
+            assert_eq!(done.state.label(), "completed", "{mode} {named:?}");
             let target = store.record(done.target).await.unwrap();
             let names: Vec<_> = target.partitions.iter().map(|partition| partition.name.as_str()).collect();
             assert_eq!(names, there, "{mode} {named:?}");
@@ -204,7 +204,7 @@ async fn a_partition_that_the_snapshot_has_not_is_refused_with_those_that_it_has
     }
     assert_eq!(number(&store.url, "SELECT COUNT(*) FROM restore_jobs").await, 0);
     let id = submit(&store.coordinator, books, "x").await.id;
-    assert_eq!(run(&store.coordinator, id).await.state, "completed", "the name is free");
+    assert_eq!(run(&store.coordinator, id).await.state.label(), "completed", "the name is free");
 }
 
 on_every_store!(

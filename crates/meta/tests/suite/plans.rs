@@ -1,9 +1,9 @@
 //! How the stores find what the frequent calls ask for. The plans are kept in `plans/*.txt`, to be read when they change;
 //! none of them looks at a whole table that grows with the data.
 
-use crate::restoring::{BOUNDS, claim_all, filled, new_snapshot, submit};
+use crate::restoring::{BOUNDS, claim_all, clone_of, filled, finish_all, new_snapshot, run, submit, submit_new};
 use crate::store::{LATER_MS, Store, deletes_of, node, rows_of, written};
-use elanus_meta::model::{CollectionKey, TaskMessage};
+use elanus_meta::model::{CollectionKey, Created, TaskMessage};
 use elanus_meta::scans::OrphanRule;
 use elanus_types::{FileSetId, SegmentId, SnapshotId};
 use sqlx::{AnyConnection, AssertSqlSafe, Connection, Row};
@@ -168,7 +168,9 @@ async fn frequent(store: &Store) -> Vec<(&'static str, Vec<String>)> {
     let files = written(&places, planned, 10);
     let ids: Vec<_> = files.iter().map(|file| file.planned.file_set).collect();
     let second = coordinator.create_snapshot(new_snapshot(books, "pending", LATER_MS)).await.unwrap();
-    let elanus_meta::model::Created::New(second) = second else { panic!("{second:?}") };
+    let Created::New(second) = second else { panic!("{second:?}") };
+
+    coordinator.create_alias("default", "tomes", "books").await.unwrap();
 
     let mut calls = vec![];
     macro_rules! call {
@@ -183,6 +185,10 @@ async fn frequent(store: &Store) -> Vec<(&'static str, Vec<String>)> {
     call!("view at a time", meta.view(books, Some(snapshot.create_ts)));
     call!("changes", meta.changes(books, snapshot.create_ts));
     call!("collection by id", meta.collection(&CollectionKey::Id(books)));
+    let named = |name: &str| CollectionKey::Name { database: "default".to_owned(), name: name.to_owned() };
+    call!("collection by name", meta.collection(&named("books")));
+    call!("collection by alias", meta.collection(&named("tomes")));
+    call!("segments", meta.segments(books));
     call!("statistics", meta.statistics(books, &[]));
     call!("begin_write", meta.begin_write(books, &owner, LATER_MS, &places));
     call!("renew", meta.renew(&owner, &ids, LATER_MS + 1));
@@ -222,10 +228,27 @@ async fn frequent(store: &Store) -> Vec<(&'static str, Vec<String>)> {
     call!("seal_idle_segments", coordinator.seal_idle_segments(snapshot.create_ts));
     call!("expire_pins", coordinator.expire_pins());
     call!("open_jobs", meta.open_jobs());
+    let worker = elanus_meta::model::WorkerRecord {
+        node: node("n1"),
+        address: String::new(),
+        slots: 1,
+        lease_until_ms: LATER_MS,
+    };
+    call!("heartbeat_worker", meta.heartbeat_worker(&worker));
+    call!("workers", meta.workers());
+    call!("forget_workers", coordinator.forget_workers());
+    call!("prove", coordinator.prove());
     call!("remove_finished_jobs", coordinator.remove_finished_jobs(0, 10));
     call!("drop_partition", coordinator.drop_partition(books, "new"));
     call!("cancel_job", coordinator.cancel_job(job));
     call!("clean_up_job", coordinator.clean_up_job(job));
+    let twin = submit_new(coordinator, clone_of(books, "twin")).await.id;
+    let twin = run(coordinator, twin).await.target;
+    let Ok(Created::New(detach)) = coordinator.submit_detach(twin, LATER_MS).await else { panic!("no detach") };
+    call!("plan_job, a detach", coordinator.plan_job(detach.id, BOUNDS));
+    claim_all(coordinator, "n1").await.unwrap();
+    finish_all(coordinator).await.unwrap();
+    call!("publish_job, a detach", coordinator.publish_job(detach.id));
     call!("history", meta.history("snapshot", snapshot.id.0));
     calls
 }

@@ -5,7 +5,7 @@ use crate::restoring::{
     BOUNDS, LEASE_MS, assert_quiet, filled, job, new_restore, new_snapshot, number, round, snapshot, submit,
 };
 use crate::store::{CLUSTER, LATER_MS, Store, new_collection, node, rows_of, written};
-use elanus_meta::model::{Created, NewSnapshot, TaskMessage};
+use elanus_meta::model::{Created, NewCollection, NewRestore, NewSnapshot, TaskMessage};
 use elanus_meta::{Coordinator, Meta, MetaError, Result};
 use elanus_types::{CollectionId, FieldId, JobId, PartitionId};
 use std::collections::{BTreeMap, BTreeSet};
@@ -50,8 +50,18 @@ async fn assert_sound(url: &str) {
     for (what, sql) in [
         (
             "names that are held twice",
-            "SELECT COUNT(*) FROM (SELECT name FROM collections WHERE state <> 'dropped' GROUP BY database_id, name \
-             HAVING COUNT(*) > 1) twice",
+            "SELECT COUNT(*) FROM (SELECT name FROM (SELECT database_id, name FROM collections WHERE state <> 'dropped' \
+             UNION ALL SELECT database_id, name FROM aliases) held GROUP BY database_id, name HAVING COUNT(*) > 1) twice",
+        ),
+        (
+            "aliases of collections that are not there, or elsewhere",
+            "SELECT COUNT(*) FROM aliases a LEFT JOIN collections c ON c.collection_id = a.collection_id \
+             AND c.database_id = a.database_id AND c.state = 'live' WHERE c.collection_id IS NULL",
+        ),
+        (
+            "collections in databases that were dropped",
+            "SELECT COUNT(*) FROM collections c JOIN databases d ON d.database_id = c.database_id \
+             WHERE d.dropped_ms IS NOT NULL AND c.state <> 'dropped'",
         ),
         (
             "names of snapshots that are held twice",
@@ -154,6 +164,51 @@ async fn a_name_is_given_once_to_creates_and_restores(store: Store) {
     assert_quiet(&store.url).await;
 }
 
+async fn a_name_is_given_once_to_creates_renames_aliases_and_restores_whatever_is_dropped(store: Store) {
+    let (books, _) = filled(&store).await;
+    let coordinator = &store.coordinator;
+    for _ in 0..10 {
+        let other = store.collection("other").await.id;
+        coordinator.create_database("shop", &BTreeMap::new()).await.unwrap();
+        let deeds = (0..AT_ONCE).map(|k| {
+            let c = coordinator.clone();
+            Box::pin(async move {
+                let new = || NewCollection { database: "shop".to_owned(), ..new_collection("name") };
+                let into = || NewRestore { target_database: "shop".to_owned(), ..new_restore(books, "name") };
+                match k % 8 {
+                    0 => drop(settled(c.create_collection(new()).await)),
+                    1 => drop(settled(c.rename_collection(other, "shop", "name").await)),
+                    2 => drop(settled(c.submit_restore(into()).await)),
+                    3 => drop(settled(c.create_alias("shop", "name", "name").await)),
+                    4 => drop(settled(c.create_alias("default", "alias", "other").await)),
+                    5 => drop(settled(c.drop_collection(other).await)),
+                    6 => drop(settled(c.drop_database("shop").await)),
+                    _ => {
+                        settled(c.create_database("shop", &BTreeMap::new()).await);
+                        settled(c.create_collection(new_collection("alias")).await);
+                    }
+                }
+            }) as Deed
+        });
+        at_once(deeds.collect()).await;
+        assert_sound(&store.url).await;
+        for open in store.meta.open_jobs().await.unwrap() {
+            coordinator.cancel_job(open.id).await.unwrap();
+            over(&store, open.id).await;
+        }
+        settled(coordinator.drop_alias("default", "alias").await);
+        for database in ["default", "shop"] {
+            for left in settled(store.meta.collections(database).await).into_iter().flatten() {
+                if left.id != books {
+                    coordinator.drop_collection(left.id).await.unwrap();
+                }
+            }
+        }
+        settled(coordinator.drop_database("shop").await);
+        assert_sound(&store.url).await;
+    }
+}
+
 /// Lets rounds pass until a job is over.
 async fn over(store: &Store, id: JobId) {
     for _ in 0..40 {
@@ -251,7 +306,7 @@ async fn what_users_do_at_once_leaves_no_pin_without_its_snapshot_and_no_file_wi
         assert_sound(&store.url).await;
         for open in meta.open_jobs().await.unwrap() {
             over(&store, open.id).await;
-            assert_eq!(job(meta, open.id).await.state, "completed");
+            assert_eq!(job(meta, open.id).await.state.label(), "completed");
             coordinator.drop_collection(open.target).await.unwrap();
         }
         assert_sound(&store.url).await;
@@ -315,8 +370,8 @@ async fn r_1_and_r_2_hold_when_workers_cancels_and_publishers_race(store: Store)
         assert_sound(&store.url).await;
         over(&store, id).await;
         let last = job(&store.meta, id).await;
-        ends.insert(last.state);
-        if last.state == "completed" {
+        ends.insert(last.state.label());
+        if last.state.label() == "completed" {
             store.coordinator.drop_collection(last.target).await.unwrap();
         }
         assert_sound(&store.url).await;
@@ -386,6 +441,7 @@ async fn two_processes_never_get_the_same_ids(store: Store) {
 on_every_store!(
     s_3_one_of_sixteen_creates_of_a_snapshot_wins_again_and_again,
     a_name_is_given_once_to_creates_and_restores,
+    a_name_is_given_once_to_creates_renames_aliases_and_restores_whatever_is_dropped,
     what_users_do_at_once_leaves_no_pin_without_its_snapshot_and_no_file_without_its_owner,
     r_1_and_r_2_hold_when_workers_cancels_and_publishers_race,
     a_coordinator_that_is_replaced_while_it_works_does_nothing_afterwards,

@@ -11,7 +11,7 @@ async fn r_4_the_target_equals_the_source_as_of_the_snapshot(store: Store) {
     let (books, snapshot) = filled(&store).await;
     let submitted = submit(&store.coordinator, books, "copy").await;
     let done = run(&store.coordinator, submitted.id).await;
-    assert_eq!((done.state, done.percent, done.reason), ("completed", 100, None));
+    assert_eq!((done.state.label(), done.percent, done.reason), ("completed", 100, None));
     assert_eq!((done.files_done, done.bytes_done), (done.files_total, done.bytes_total));
     assert_eq!(done.target, submitted.target);
 
@@ -58,8 +58,8 @@ async fn r_1_nothing_of_the_target_is_visible_before_it_is_published(store: Stor
     let mut states = vec![];
     loop {
         let job = job(&store.meta, id).await;
-        states.push(job.state);
-        if job.state == "completed" {
+        states.push(job.state.label());
+        if job.state.label() == "completed" {
             break;
         }
         assert_eq!(by_name(&store.meta, "copy").await, None);
@@ -83,9 +83,9 @@ async fn an_empty_snapshot_is_restored(store: Store) {
     let taken = snapshot(&store.coordinator, books.id, "s").await;
     let id = submit(&store.coordinator, books.id, "copy").await.id;
     store.coordinator.plan_job(id, BOUNDS).await.unwrap();
-    assert_eq!(job(&store.meta, id).await.state, "publishing");
+    assert_eq!(job(&store.meta, id).await.state.label(), "publishing");
     let done = run(&store.coordinator, id).await;
-    assert_eq!((done.state, done.percent, done.files_total), ("completed", 100, 0));
+    assert_eq!((done.state.label(), done.percent, done.files_total), ("completed", 100, 0));
     let source = content(&store.meta, books.id, Some(taken.create_ts)).await;
     assert_eq!(content(&store.meta, done.target, None).await, source);
 }
@@ -137,7 +137,7 @@ async fn a_job_goes_on_when_its_source_is_dropped(store: Store) {
     let id = submit(&store.coordinator, books, "copy").await.id;
     store.coordinator.drop_collection(books).await.unwrap();
     let done = run(&store.coordinator, id).await;
-    assert_eq!(done.state, "completed");
+    assert_eq!(done.state.label(), "completed");
     assert_eq!(content(&store.meta, done.target, None).await, source);
 }
 
@@ -163,7 +163,7 @@ async fn a_restore_of_more_files_than_a_statement_holds_is_complete(store: Store
     store.coordinator.plan_job(id, TaskBounds { files_max: 600, bytes_max: u64::MAX }).await.unwrap();
     assert_eq!(store.meta.task_counts(id).await.unwrap().pending, 2);
     let done = run(&store.coordinator, id).await;
-    assert_eq!((done.state, done.files_done), ("completed", 700));
+    assert_eq!((done.state.label(), done.files_done), ("completed", 700));
     let source = content(&store.meta, books.id, Some(snapshot.create_ts)).await;
     assert_eq!(content(&store.meta, done.target, None).await, source);
 }
@@ -178,7 +178,7 @@ async fn nothing_is_published_before_the_last_task_is_done(store: Store) {
     let one = &store.meta.pending_tasks(1).await.unwrap()[0];
     claim_all(coordinator, "n1").await.unwrap();
     coordinator.publish_job(id).await.unwrap();
-    assert_eq!(job(&store.meta, id).await.state, "copying");
+    assert_eq!(job(&store.meta, id).await.state.label(), "copying");
     finish_all(coordinator).await.unwrap();
     let counts = store.meta.task_counts(id).await.unwrap();
     assert_eq!((counts.completed, counts.pending), (4, 0));
@@ -186,13 +186,13 @@ async fn nothing_is_published_before_the_last_task_is_done(store: Store) {
     for _ in 0..2 {
         coordinator.publish_job(id).await.unwrap();
     }
-    assert_eq!(job(&store.meta, id).await.state, "completed");
+    assert_eq!(job(&store.meta, id).await.state.label(), "completed");
     assert_eq!(coordinator.assignment(one.id).await.unwrap().map(|task| task.task), None);
     let text = refusal(coordinator.cancel_job(id).await);
     assert_eq!(text, (1100, "the restore job is being published or is over".to_owned()));
     assert_eq!(coordinator.fail_job(id, "too late").await.unwrap(), []);
     assert_eq!(code(coordinator.clean_up_job(id).await), 1100);
-    assert_eq!(job(&store.meta, id).await.state, "completed");
+    assert_eq!(job(&store.meta, id).await.state.label(), "completed");
 }
 
 async fn jobs_are_listed_by_target_and_removed_when_they_are_old(store: Store) {

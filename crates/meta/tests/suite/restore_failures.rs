@@ -30,7 +30,11 @@ async fn r_2_a_job_that_is_cancelled_at_any_stage_leaves_nothing(store: Store) {
         }
         let in_progress = store.meta.task_counts(id).await.unwrap().in_progress;
         let (cancelled, revoked) = coordinator.cancel_job(id).await.unwrap();
-        assert_eq!((cancelled.state, cancelled.reason.as_deref()), ("failing", Some("cancelled")), "stage {stage}");
+        assert_eq!(
+            (cancelled.state.label(), cancelled.reason.as_deref()),
+            ("failing", Some("cancelled")),
+            "stage {stage}"
+        );
         assert_eq!(revoked.len() as u64, in_progress, "stage {stage}");
         assert_eq!(coordinator.cancel_job(id).await.unwrap().1, [], "again");
         assert!(store.meta.pending_tasks(10).await.unwrap().is_empty());
@@ -48,7 +52,7 @@ async fn r_2_a_job_that_is_cancelled_at_any_stage_leaves_nothing(store: Store) {
         for _ in 0..2 {
             assert_eq!(coordinator.clean_up_job(id).await.unwrap(), CleanUp::Done, "stage {stage}");
         }
-        assert_eq!(job(&store.meta, id).await.state, "failed");
+        assert_eq!(job(&store.meta, id).await.state.label(), "failed");
         assert_nothing_left(&store, "copy").await;
         assert_eq!(store.meta.pins(record.id).await.unwrap(), []);
     }
@@ -86,9 +90,9 @@ async fn r_1_a_copy_that_is_not_what_the_snapshot_says_is_never_published(store:
         damage(&store.url, sql).await;
         coordinator.publish_job(id).await.unwrap();
         let failing = job(&store.meta, id).await;
-        assert_eq!(failing.state, "failing", "case {n}");
+        assert_eq!(failing.state.label(), "failing", "case {n}");
         assert!(failing.reason.as_ref().unwrap().contains("what the snapshot says"), "case {n}: {failing:?}");
-        assert_eq!(run(coordinator, id).await.state, "failed", "case {n}");
+        assert_eq!(run(coordinator, id).await.state.label(), "failed", "case {n}");
         assert_nothing_left(&store, "copy").await;
     }
 }
@@ -195,12 +199,12 @@ async fn a_coordinator_that_was_replaced_is_fenced_in_everything_it_does(store: 
     assert_fenced(old.clone_job(unplanned).await);
 
     assert_eq!(store.meta.snapshot_by_id(record.id).await.unwrap(), Some(record_with_pins(&store, record, 2).await));
-    assert_eq!(job(&store.meta, id).await.state, "copying");
+    assert_eq!(job(&store.meta, id).await.state.label(), "copying");
     assert_eq!(store.meta.task_counts(id).await.unwrap().in_progress, 4);
     store.clock.advance_ms(60_000);
     new.expire_tasks().await.unwrap();
     store.clock.advance_ms(60_000);
-    assert_eq!(run(&new, id).await.state, "completed", "the next coordinator goes on");
+    assert_eq!(run(&new, id).await.state.label(), "completed", "the next coordinator goes on");
 }
 
 async fn record_with_pins(
@@ -217,7 +221,7 @@ async fn live(meta: &Meta, clock: &ManualClock, wish: &NewRestore, worker: &str,
     let coordinator = meta.take_over(&node("coordinator")).await?;
     let known = meta.jobs(None, Some("copy")).await?.pop();
     let id = match known {
-        Some(job) if job.state != "pending" => job.id,
+        Some(job) if job.state.label() != "pending" => job.id,
         _ => match coordinator.submit_restore(wish.clone()).await? {
             Created::New(job) | Created::Joined(job) => job.id,
         },
@@ -261,11 +265,11 @@ async fn dies_and_goes_on(
     let last = job(&meta, id).await;
     let case = format!("{dies:?}, same worker {same_worker}, cancel {cancel}: {last:?}");
     if cancel {
-        assert_eq!(last.state, "failed", "{case}");
+        assert_eq!(last.state.label(), "failed", "{case}");
         assert_eq!(by_name(&meta, "copy").await, None, "{case}");
         assert_eq!(number(url, "SELECT COUNT(*) FROM collections").await, 1, "{case}");
     } else {
-        assert_eq!((last.state, last.percent), ("completed", 100), "{case}");
+        assert_eq!((last.state.label(), last.percent), ("completed", 100), "{case}");
         let copied = content(&meta, by_name(&meta, "copy").await.unwrap(), None).await;
         assert_eq!(copied, content(&meta, wish.source, Some(at)).await, "{case}");
         assert_eq!(number(url, "SELECT COUNT(*) FROM collections").await, 2, "{case}");

@@ -84,7 +84,7 @@ async fn a_worker_that_is_lost_is_replaced_with_new_keys_and_its_own_are_deleted
     assert_eq!(sweep(coordinator).await.unwrap(), 10, "one file set a file of the lost claims");
     finish_all(coordinator).await.unwrap();
     let done = run(coordinator, id).await;
-    assert_eq!(done.state, "completed");
+    assert_eq!(done.state.label(), "completed");
     let source = store.meta.snapshot_by_id(done.snapshot).await.unwrap().unwrap();
     assert_eq!(
         content(&store.meta, done.target, None).await,
@@ -235,7 +235,7 @@ async fn what_a_dead_process_had_is_free_at_the_next_start(store: Store) {
     assert!(!store.is_intent(&unfinished[0]).await);
     let again = claim_all(coordinator, "n2").await.unwrap();
     assert_eq!(again.len(), given.len(), "at once: a lost node is no failed attempt");
-    assert_eq!(run(coordinator, id).await.state, "completed");
+    assert_eq!(run(coordinator, id).await.state.label(), "completed");
 }
 
 on_every_store!(

@@ -177,7 +177,7 @@ pub(crate) async fn sweep(coordinator: &Coordinator) -> Result<usize> {
 pub(crate) async fn round(coordinator: &Coordinator, id: JobId, worker: &str) -> Result<bool> {
     coordinator.expire_tasks().await?;
     let Some(job) = coordinator.meta().job(id).await? else { return Ok(true) };
-    match job.state {
+    match job.state.label() {
         "pending" if job.options.mode == RestoreMode::Clone => coordinator.clone_job(id).await?,
         "pending" => coordinator.plan_job(id, BOUNDS).await?,
         "copying" => {
@@ -209,7 +209,7 @@ pub(crate) async fn run(coordinator: &Coordinator, id: JobId) -> JobRecord {
 }
 
 /// A collection without what a restore gives anew: ids of the collection, of partitions, indexes, segments and files.
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Content {
     definition: CollectionDefinition,
     /// Partition, shard, kind, base timestamp, rows, sizes and checksums of each file, sorted.

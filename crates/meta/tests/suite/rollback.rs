@@ -43,7 +43,7 @@ async fn try_roll_back(store: &Store, collection: CollectionId, name: &str) -> O
     store.coordinator.commit_rollback(collection, snapshot.id, safety.id).await.unwrap()
 }
 
-async fn roll_back(store: &Store, collection: CollectionId, name: &str) -> RollbackRecord {
+pub(crate) async fn roll_back(store: &Store, collection: CollectionId, name: &str) -> RollbackRecord {
     try_roll_back(store, collection, name).await.expect("nothing was committed meanwhile")
 }
 
@@ -229,7 +229,7 @@ async fn a_restore_that_runs_from_the_collection_is_not_disturbed(store: Store) 
         roll_back(&store, id, "s").await;
         while !round(&store.coordinator, submitted.id, "n1").await.unwrap() {}
         let ended = job(&store.meta, submitted.id).await;
-        assert_eq!(ended.state, "completed", "{ended:?}");
+        assert_eq!(ended.state.label(), "completed", "{ended:?}");
         let copied = restoring::content(&store.meta, ended.target, None).await;
         assert_eq!(copied, restoring::content(&store.meta, id, Some(record.create_ts)).await);
         assert_eq!(content(&store.meta, id, None).await, then);

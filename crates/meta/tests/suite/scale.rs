@@ -26,7 +26,7 @@ async fn clone_of_files(files: usize) -> Duration {
     store.coordinator.clone_job(id).await.unwrap();
     let took = start.elapsed();
     let done = job(&store.meta, id).await;
-    assert_eq!((done.state, done.files_done), ("completed", files as u64));
+    assert_eq!((done.state.label(), done.files_done), ("completed", files as u64));
     assert_quiet(&store.url).await;
     took
 }

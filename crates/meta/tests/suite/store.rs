@@ -158,6 +158,7 @@ pub(crate) fn definition() -> CollectionDefinition {
                 field(101, "vector", DataType::FloatVector, false, &[("dim", "8")]),
             ],
             enable_dynamic_field: false,
+            ..CollectionSchema::default()
         },
         shards_num: 2,
         consistency_level: ConsistencyLevel::Bounded,

@@ -86,3 +86,32 @@ async fn two_programs_may_open_one_store_at_once() {
     let new = second.take_over(&node("second")).await.unwrap();
     assert!(new.epoch() > old.epoch());
 }
+
+#[tokio::test]
+async fn a_look_creates_and_changes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let url = |name: &str| format!("sqlite://{}", dir.path().join(name).display());
+    assert_eq!(Meta::look(&url("absent.db")).await.unwrap(), None);
+    assert_eq!(files(dir.path()), []);
+    let foreign = SqliteConnection::connect(&format!("{}?mode=rwc", url("foreign.db"))).await.unwrap();
+    foreign.close().await.unwrap();
+    assert_eq!(Meta::look(&url("foreign.db")).await.unwrap(), None);
+
+    let store = Store::sqlite().await;
+    store.meta.close().await;
+    let before = files(store.dir.path());
+    assert!(Meta::look(&store.url).await.unwrap().is_some());
+    assert!(files(store.dir.path()) == before, "something was written");
+}
+
+#[tokio::test]
+async fn a_look_at_the_store_of_a_newer_program_says_so() {
+    let store = Store::sqlite().await;
+    store.meta.close().await;
+    let mut connection = SqliteConnection::connect(&store.url).await.unwrap();
+    let later = "UPDATE _sqlx_migrations SET version = 99 WHERE version = (SELECT MAX(version) FROM _sqlx_migrations)";
+    sqlx::query(later).execute(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+    let refused = Meta::look(&store.url).await;
+    assert!(matches!(refused, Err(MetaError::Newer { found: 99, .. })), "{refused:?}");
+}

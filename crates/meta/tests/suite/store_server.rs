@@ -136,3 +136,10 @@ async fn a_text_that_the_server_cannot_hold_is_refused() {
     let (code, text) = refusal(store.coordinator.create_collection(new_collection("a\0b")).await);
     assert_eq!(code, 1100, "{text}");
 }
+
+#[tokio::test]
+async fn a_look_at_an_empty_database_finds_and_makes_nothing() {
+    let database = tokio::task::spawn_blocking(|| Server::shared().database()).await.unwrap();
+    assert_eq!(Meta::look(&database.url()).await.unwrap(), None);
+    assert_eq!(content(&database).await, []);
+}

@@ -24,7 +24,7 @@ pub fn schema_to_proto(name: &str, schema: &CollectionSchema) -> proto::Collecti
         name: name.to_owned(),
         description: schema.description.clone(),
         auto_id: schema.primary_key().auto_id,
-        fields: schema.fields.iter().map(field_to_proto).collect(),
+        fields: schema.fields.iter().map(|field| field_to_proto(schema, field)).collect(),
         enable_dynamic_field: schema.enable_dynamic_field,
         ..proto::CollectionSchema::default()
     }
@@ -56,14 +56,63 @@ pub fn schema_from_proto(message: &proto::CollectionSchema) -> Result<Collection
         }
         (Some(_), None) => {}
     }
+    let partition_key = partition_key(message, &fields)?;
+    let clustering_key = clustering_key(message, &fields)?;
     Ok(CollectionSchema {
         description: message.description.clone(),
         fields,
         enable_dynamic_field: message.enable_dynamic_field,
+        partition_key,
+        clustering_key,
     })
 }
 
-fn field_to_proto(field: &FieldSchema) -> proto::FieldSchema {
+/// The field that routes rows to partitions.
+fn partition_key(message: &proto::CollectionSchema, fields: &[FieldSchema]) -> Result<Option<FieldId>, Failure> {
+    let Some(field) = only_one("partition key", message, fields, |field| field.is_partition_key)? else {
+        return Ok(None);
+    };
+    let refuse = |why: &str| Err(Failure::invalid(format!("field {}: {why}", field.name)));
+    if field.is_primary_key {
+        return refuse("the partition key field must not be primary field");
+    }
+    if !matches!(field.data_type, DataType::Int64 | DataType::VarChar) {
+        return refuse("the data type of partition key should be Int64 or VarChar");
+    }
+    if field.nullable {
+        return refuse("partition key field does not support null data");
+    }
+    Ok(Some(field.id))
+}
+
+fn clustering_key(message: &proto::CollectionSchema, fields: &[FieldSchema]) -> Result<Option<FieldId>, Failure> {
+    let field = only_one("clustering key", message, fields, |field| field.is_clustering_key)?;
+    match field {
+        Some(field) if matches!(field.data_type, DataType::Bool | DataType::Json) => {
+            Err(Failure::invalid(format!("field {}: its data type cannot be a clustering key", field.name)))
+        }
+        field => Ok(field.map(|field| field.id)),
+    }
+}
+
+/// The field that has a mark, which one field of a collection may have.
+fn only_one<'f>(
+    what: &str,
+    message: &proto::CollectionSchema,
+    fields: &'f [FieldSchema],
+    has: impl Fn(&proto::FieldSchema) -> bool,
+) -> Result<Option<&'f FieldSchema>, Failure> {
+    let mut marked = message.fields.iter().zip(fields).filter(|(field, _)| has(field)).map(|(_, field)| field);
+    match (marked.next(), marked.next()) {
+        (Some(one), Some(two)) => {
+            let names = format!("{}, {}", one.name, two.name);
+            Err(Failure::invalid(format!("there are more than one {what}, field name = {names}")))
+        }
+        (found, _) => Ok(found),
+    }
+}
+
+fn field_to_proto(schema: &CollectionSchema, field: &FieldSchema) -> proto::FieldSchema {
     proto::FieldSchema {
         field_id: field.id.0,
         name: field.name.clone(),
@@ -74,6 +123,8 @@ fn field_to_proto(field: &FieldSchema) -> proto::FieldSchema {
         auto_id: field.auto_id,
         is_dynamic: field.is_dynamic,
         nullable: field.nullable,
+        is_partition_key: schema.partition_key == Some(field.id),
+        is_clustering_key: schema.clustering_key == Some(field.id),
         ..proto::FieldSchema::default()
     }
 }
@@ -89,8 +140,6 @@ fn field_from_proto(message: &proto::FieldSchema) -> Result<FieldSchema, Failure
     let on = |key: &str| params.get(key).is_some_and(|value| value.eq_ignore_ascii_case("true"));
     for (used, what) in [
         (message.default_value.is_some(), "a default value"),
-        (message.is_partition_key, "a partition key"),
-        (message.is_clustering_key, "a clustering key"),
         (message.is_function_output, "output of a function"),
         (!message.external_field.is_empty(), "an external field"),
         (message.type_schema.is_some(), "a type schema"),
@@ -177,21 +226,33 @@ mod tests {
                 field(103, "$meta", DataType::Json, &[]),
             ],
             enable_dynamic_field: true,
+            ..CollectionSchema::default()
         }
     }
 
     #[test]
     fn a_schema_comes_back_as_it_went() {
         assert_eq!(schema_from_proto(&schema_to_proto("things", &schema())).unwrap(), schema());
+        let mut keyed = schema();
+        keyed.fields[2].nullable = false;
+        (keyed.partition_key, keyed.clustering_key) = (Some(FieldId(102)), Some(FieldId(101)));
+        assert_eq!(schema_from_proto(&schema_to_proto("things", &keyed)).unwrap(), keyed);
     }
 
     #[test]
     fn what_is_not_served_is_refused_by_the_name_of_the_field() {
         type Break = fn(&mut proto::CollectionSchema);
-        let table: [(Break, &str); 14] = [
+        let table: [(Break, &str); 18] = [
             (|s| s.fields[2].data_type = 104, "field note: data type SparseFloatVector is not served"),
             (|s| s.fields[2].data_type = 9999, "field note: data type 9999 is not served"),
-            (|s| s.fields[2].is_partition_key = true, "field note: a partition key"),
+            (|s| s.fields[2].is_partition_key = true, "field note: partition key field does not support null data"),
+            (|s| s.fields[0].is_partition_key = true, "field pk: the partition key field must not be primary field"),
+            (|s| s.fields[1].is_partition_key = true, "field vector: the data type of partition key should be Int64"),
+            (|s| s.fields[3].is_clustering_key = true, "field $meta: its data type cannot be a clustering key"),
+            (
+                |s| (0..2).for_each(|n| s.fields[n].is_clustering_key = true),
+                "more than one clustering key, field name = pk, vector",
+            ),
             (|s| s.fields[2].default_value = Some(proto::ValueField::default()), "field note: a default value"),
             (|s| s.fields[1].nullable = true, "field vector: a nullable vector"),
             (|s| s.fields[1].type_params.clear(), "field vector: type param dim"),

@@ -58,6 +58,7 @@ pub fn failure_to_grpc(failure: Failure) -> tonic::Status {
         | Code::PartitionNotFound
         | Code::IndexNotFound
         | Code::DatabaseNotFound
+        | Code::AliasNotFound
         | Code::SnapshotNotFound => tonic::Code::NotFound,
         code if code.is_input() => tonic::Code::InvalidArgument,
         _ => tonic::Code::Internal,
@@ -105,7 +106,10 @@ mod tests {
 
     #[test]
     fn a_failure_passes_between_services_unchanged() {
-        for number in [1, 5, 8, 10, 100, 101, 109, 200, 201, 700, 702, 800, 1100, 1101, 1102, 1601, 2101, 2600, 2601] {
+        for number in [
+            1, 5, 8, 10, 100, 101, 109, 200, 201, 700, 702, 800, 801, 802, 1100, 1101, 1102, 1600, 1601, 1602, 2101,
+            2600, 2601,
+        ] {
             let failure = Failure::new(Code::from_number(number), "ä ".repeat(2_000));
             assert_eq!(failure_from_grpc(failure_to_grpc(failure.clone())), failure);
         }

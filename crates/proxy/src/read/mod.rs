@@ -20,6 +20,7 @@ use elanus_types::{Code, Failure};
 /// The partitions to read: those that are named, all of which must be loaded, or else all loaded ones. Empty: every
 /// partition, also one that is added while the read runs.
 fn loaded_partitions(collection: &Collection, names: &[String]) -> Result<Vec<i64>, Failure> {
+    collection.requires_no_partition_names(!names.is_empty())?;
     let named = collection.partitions(names)?;
     let all = &collection.info.partitions;
     let loaded: Vec<i64> = all.iter().filter(|partition| partition.loaded).map(|partition| partition.id).collect();

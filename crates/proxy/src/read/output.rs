@@ -94,7 +94,12 @@ mod tests {
             nullable: false,
             type_params: [].into(),
         });
-        CollectionSchema { description: String::new(), fields: fields.collect(), enable_dynamic_field: dynamic }
+        CollectionSchema {
+            description: String::new(),
+            fields: fields.collect(),
+            enable_dynamic_field: dynamic,
+            ..CollectionSchema::default()
+        }
     }
 
     fn plan(dynamic: bool, asked: &[&str]) -> Result<(String, String), Failure> {

@@ -21,6 +21,7 @@ pub(crate) async fn delete(
         return Err(Failure::new(Code::Unimplemented, "namespaces are not served"));
     }
     let collection = proxy.collection(call, &request.db_name, &request.collection_name).await?;
+    collection.requires_no_partition_names(!request.partition_name.is_empty())?;
     let partition_id = match request.partition_name.as_str() {
         "" => PartitionId::ALL.0,
         name => collection.partition(name)?.id,

@@ -2,6 +2,7 @@
 
 use super::{
     check_schema_age, ids,
+    placing::Placing,
     rows::{Keys, Rows},
     write,
 };
@@ -10,7 +11,7 @@ use crate::{
     backend::{Call, answer},
 };
 use elanus_proto::{datacoord as dc, datanode as dn, milvus as m};
-use elanus_segment::{PkColumn, to_ipc};
+use elanus_segment::PkColumn;
 use elanus_types::{Code, Failure};
 
 pub(crate) async fn insert(
@@ -24,7 +25,7 @@ pub(crate) async fn insert(
     }
     let collection = proxy.collection(call, &request.db_name, &request.collection_name).await?;
     check_schema_age(&collection, request.schema_timestamp)?;
-    let partition_id = collection.partition(&request.partition_name)?.id;
+    let placing = Placing::of(&collection, &request.partition_name)?;
     let keys = if collection.schema.primary_key().auto_id { Keys::Generated } else { Keys::Given };
     let json_bytes_max = proxy.config.json_bytes_max;
     let rows = Rows::check(&collection.schema, keys, request.fields_data, request.num_rows, json_bytes_max)?;
@@ -35,7 +36,7 @@ pub(crate) async fn insert(
     let batch = rows.into_batch(first)?;
     let keys = PkColumn::from_batch(&batch, &collection.schema.primary_key().name)
         .map_err(|error| Failure::internal(error.to_string()))?;
-    let rows = vec![dn::RowBatch { partition_id, arrow_ipc: to_ipc(&batch) }];
+    let rows = placing.batches(&batch)?;
     let timestamp =
         write(proxy, dn::WriteRequest { collection_id: collection.id(), rows, deletes: Vec::new() }).await?;
     Ok(m::MutationResult {

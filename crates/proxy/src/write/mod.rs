@@ -3,6 +3,7 @@
 mod columns;
 mod delete;
 mod insert;
+mod placing;
 mod rows;
 mod upsert;
 

@@ -169,7 +169,12 @@ pub(super) mod tests {
             (105, "real", DataType::Double, None),
             (106, "$meta", DataType::Json, None),
         ];
-        CollectionSchema { description: String::new(), fields: fields.map(field).into(), enable_dynamic_field: true }
+        CollectionSchema {
+            description: String::new(),
+            fields: fields.map(field).into(),
+            enable_dynamic_field: true,
+            ..CollectionSchema::default()
+        }
     }
 
     /// The same without `doc` and `real`, which cannot be left out.

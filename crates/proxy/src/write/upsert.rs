@@ -3,13 +3,14 @@
 use super::{
     check_schema_age, delete_keys, ids,
     insert::allocate,
+    placing::Placing,
     rows::{Keys, Rows},
     write,
 };
 use crate::{Proxy, backend::Call};
 use arrow::{array::ArrayRef, array::RecordBatch};
 use elanus_proto::{datanode as dn, milvus as m};
-use elanus_segment::{PkColumn, PkValue, take_rows, to_ipc};
+use elanus_segment::{PkColumn, PkValue, take_rows};
 use elanus_types::{
     Code, Failure,
     schema::{CollectionSchema, DataType},
@@ -31,7 +32,7 @@ pub(crate) async fn upsert(
     }
     let collection = proxy.collection(call, &request.db_name, &request.collection_name).await?;
     check_schema_age(&collection, request.schema_timestamp)?;
-    let partition_id = collection.partition(&request.partition_name)?.id;
+    let placing = Placing::of(&collection, &request.partition_name)?;
     let schema = &collection.schema;
     let rows = Rows::check(schema, Keys::Given, request.fields_data, request.num_rows, proxy.config.json_bytes_max)?;
     let old = rows.given_keys()?;
@@ -45,9 +46,8 @@ pub(crate) async fn upsert(
     if kept.len() < old.len() {
         batch = take_rows(&batch, &kept).map_err(|error| Failure::internal(error.to_string()))?;
     }
-    let rows = vec![dn::RowBatch { partition_id, arrow_ipc: to_ipc(&batch) }];
-    // As in Milvus: a row of the same key in another partition stays.
-    let deletes = vec![dn::DeleteBatch { partition_id, keys: Some(delete_keys(old)) }];
+    let rows = placing.batches(&batch)?;
+    let deletes = vec![dn::DeleteBatch { partition_id: placing.deletes_in(), keys: Some(delete_keys(old)) }];
     let timestamp = write(proxy, dn::WriteRequest { collection_id: collection.id(), rows, deletes }).await?;
     let count = i64::from(request.num_rows);
     Ok(m::MutationResult {

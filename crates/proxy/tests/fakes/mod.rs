@@ -86,7 +86,12 @@ pub(crate) fn schema(auto_id: bool) -> CollectionSchema {
         (102, "note", DataType::VarChar, Some(("max_length", "5"))),
         (103, "$meta", DataType::Json, None),
     ];
-    CollectionSchema { description: "things".to_owned(), fields: fields.map(field).into(), enable_dynamic_field: true }
+    CollectionSchema {
+        description: "things".to_owned(),
+        fields: fields.map(field).into(),
+        enable_dynamic_field: true,
+        ..CollectionSchema::default()
+    }
 }
 
 /// `things` is loaded, `auto` too and gives keys, `idle` is not loaded, `bare` has no index.
@@ -113,6 +118,7 @@ fn describe(name: &str) -> Option<dc::Collection> {
         created_ts: 1,
         updated_ts: UPDATED_TS,
         loaded,
+        aliases: vec!["other".to_owned()],
     })
 }
 
@@ -189,6 +195,20 @@ macro_rules! datacoord {
 datacoord! {
     create_collection(dc::CreateCollectionRequest) -> dc::Collection;
     list_collections(dc::ListCollectionsRequest) -> dc::ListCollectionsResponse;
+    alter_collection(dc::AlterCollectionRequest) -> dc::Collection;
+    rename_collection(dc::RenameCollectionRequest) -> dc::Collection;
+    create_database(dc::AlterDatabaseRequest) -> dc::Database;
+    drop_database(dc::DatabaseRef) -> dc::Empty;
+    alter_database(dc::AlterDatabaseRequest) -> dc::Database;
+    describe_database(dc::DatabaseRef) -> dc::Database;
+    list_databases(dc::Empty) -> dc::ListDatabasesResponse;
+    create_alias(dc::AliasRequest) -> dc::Empty;
+    alter_alias(dc::AliasRequest) -> dc::Empty;
+    drop_alias(dc::AliasRequest) -> dc::Empty;
+    describe_alias(dc::AliasRequest) -> dc::AliasRequest;
+    list_aliases(dc::DatabaseRef) -> dc::ListAliasesResponse;
+    list_segments(dc::CollectionRef) -> dc::ListSegmentsResponse;
+    alter_index(dc::AlterIndexRequest) -> dc::Index;
     create_partition(dc::PartitionRef) -> dc::Partition;
     drop_partition(dc::PartitionRef) -> dc::Empty;
     create_index(dc::CreateIndexRequest) -> dc::Index;
@@ -217,6 +237,7 @@ datacoord! {
     list_orphans(elanus_proto::admin::ListOrphansRequest) -> elanus_proto::admin::ListOrphansResponse;
     allow_orphans(elanus_proto::admin::AllowOrphansRequest) -> elanus_proto::admin::AllowOrphansResponse;
     reconcile(elanus_proto::admin::ReconcileRequest) -> elanus_proto::admin::ReconcileReport;
+    detach_collection(dc::CollectionRef) -> dc::RestoreJob;
 }
 
 #[async_trait]

@@ -214,7 +214,12 @@ fn key_file(keys: &PkColumn, offsets: Vec<i64>) -> Keys {
 }
 
 fn empty(cut: Option<Timestamp>) -> View {
-    let schema = CollectionSchema { description: String::new(), fields: Vec::new(), enable_dynamic_field: false };
+    let schema = CollectionSchema {
+        description: String::new(),
+        fields: Vec::new(),
+        enable_dynamic_field: false,
+        ..CollectionSchema::default()
+    };
     View::empty(CollectionId(1), Arc::new(schema), cut)
 }
 

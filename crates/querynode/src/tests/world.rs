@@ -92,7 +92,7 @@ fn schema() -> CollectionSchema {
         field(102, "name", DataType::VarChar),
         field(103, "v", DataType::FloatVector),
     ];
-    CollectionSchema { description: String::new(), fields, enable_dynamic_field: false }
+    CollectionSchema { description: String::new(), fields, enable_dynamic_field: false, ..CollectionSchema::default() }
 }
 
 impl World {

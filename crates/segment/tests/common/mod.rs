@@ -47,7 +47,7 @@ pub(crate) fn schema(pk_type: DataType) -> CollectionSchema {
         fields.push(field(101 + at, &format!("a{at}"), data_type, false));
         fields.push(field(201 + at, &format!("n{at}"), data_type, true));
     }
-    CollectionSchema { description: String::new(), fields, enable_dynamic_field: false }
+    CollectionSchema { description: String::new(), fields, enable_dynamic_field: false, ..CollectionSchema::default() }
 }
 
 #[derive(Clone, Debug)]

@@ -74,7 +74,12 @@ fn metadata(chain: &Chain) -> SnapshotMetadata {
             state: SnapshotState::Committed,
         },
         definition: CollectionDefinition {
-            schema: CollectionSchema { description: String::new(), fields: vec![field], enable_dynamic_field: false },
+            schema: CollectionSchema {
+                description: String::new(),
+                fields: vec![field],
+                enable_dynamic_field: false,
+                ..CollectionSchema::default()
+            },
             shards_num: 1,
             consistency_level: ConsistencyLevel::Bounded,
             properties: BTreeMap::new(),

@@ -1,0 +1,65 @@
+//! Changes of collections and index definitions. What may be changed to what was checked by the proxy, against a
+//! description; here it is applied to the definition as it is under the lock.
+
+use super::catalog::{database, resolve};
+use super::convert;
+use crate::Parts;
+use elanus_meta::model::CollectionRecord;
+use elanus_proto::datacoord as pb;
+use elanus_types::schema::{CollectionDefinition, ConsistencyLevel};
+use elanus_types::{Code, CollectionId, Failure};
+
+pub(super) async fn alter_collection(
+    parts: &Parts,
+    mut request: pb::AlterCollectionRequest,
+) -> Result<pb::Collection, Failure> {
+    let collection = resolve(parts, request.collection.take()).await?;
+    let altered = parts.coordinator.alter_collection(collection.id, |definition| apply(definition, request)).await?;
+    Ok(convert::collection(altered))
+}
+
+fn apply(definition: &mut CollectionDefinition, request: pb::AlterCollectionRequest) -> Result<(), Failure> {
+    definition.properties.extend(request.properties);
+    definition.properties.retain(|key, _| !request.removed_properties.contains(key));
+    if let Some(level) = request.consistency_level {
+        definition.consistency_level = ConsistencyLevel::from_number(level)
+            .ok_or_else(|| Failure::invalid(format!("{level} is no consistency level")))?;
+    }
+    if let Some(text) = request.description {
+        definition.schema.description = text;
+    }
+    if request.field_name.is_empty() {
+        return Ok(());
+    }
+    let mut fields = definition.schema.fields.iter_mut();
+    let field = fields
+        .find(|field| field.name == request.field_name)
+        .ok_or_else(|| Failure::invalid(format!("field {} does not exist in collection", request.field_name)))?;
+    field.type_params.extend(request.field_params);
+    field.type_params.retain(|key, _| !request.removed_field_params.contains(key));
+    if let Some(text) = request.field_description {
+        field.description = text;
+    }
+    Ok(())
+}
+
+pub(super) async fn rename_collection(
+    parts: &Parts,
+    request: pb::RenameCollectionRequest,
+) -> Result<pb::Collection, Failure> {
+    let old = request.collection.clone().unwrap_or_default();
+    let collection = resolve(parts, request.collection).await?;
+    if old.collection_id == 0 && old.collection_name != collection.name {
+        let text = format!("unsupported use an alias to rename collection, alias:{}", old.collection_name);
+        return Err(Failure::new(Code::Unexpected, text));
+    }
+    let CollectionRecord { id, .. } = collection;
+    let renamed = parts.coordinator.rename_collection(id, &database(request.new_db_name), &request.new_name).await?;
+    Ok(convert::collection(renamed))
+}
+
+pub(super) async fn alter_index(parts: &Parts, request: pb::AlterIndexRequest) -> Result<pb::Index, Failure> {
+    let collection = CollectionId(request.collection_id);
+    let pb::AlterIndexRequest { index_name, params, removed_params, .. } = request;
+    Ok(convert::index(parts.coordinator.alter_index(collection, &index_name, params, &removed_params).await?))
+}
