@@ -10,7 +10,6 @@ use crate::error::{MetaError, Result};
 use crate::history::{self, Told};
 use crate::machines::refused;
 use crate::model::{FileKind, StoredObject};
-use crate::restore::left_meanwhile;
 use crate::rows::{bigint, kind_label};
 use elanus_lifecycle::file_set::{Columns, Effect, Event, FileSet, MACHINE};
 use elanus_lifecycle::{CorruptRow, Step};
@@ -177,8 +176,6 @@ pub(crate) enum Abandon<'t> {
     Task(TaskId),
     /// Those of a restore job.
     Job(JobId),
-    /// Those of a detach whose original left the collection.
-    LeftMeanwhile(JobId),
     /// Those that are registered for a snapshot.
     Snapshot(i64),
     /// Those of a process that is dead for sure, but a job's.
@@ -200,15 +197,6 @@ pub(crate) async fn abandon(tx: &mut Tx, which: Abandon<'_>, not_before_ms: i64)
         Abandon::Job(job) => {
             add(&mut arguments, job.0);
             update_file_sets!("job_id = $10")
-        }
-        Abandon::LeftMeanwhile(job) => {
-            add(&mut arguments, job.0);
-            concat!(
-                update_file_sets!("job_id = $10"),
-                " AND file_set_id IN (SELECT i.target_file_set_id FROM copy_items i WHERE i.job_id = $10 AND ",
-                left_meanwhile!("i"),
-                ")"
-            )
         }
         Abandon::Snapshot(snapshot) => {
             add(&mut arguments, snapshot);

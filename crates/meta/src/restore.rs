@@ -16,8 +16,6 @@ mod publish;
 mod submit;
 mod told;
 
-pub(crate) use detach::left_meanwhile;
-
 use crate::Meta;
 use crate::db::{Tx, args};
 use crate::error::{MetaError, Result};

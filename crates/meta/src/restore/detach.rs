@@ -26,20 +26,6 @@ use elanus_lifecycle::restore_job::Event;
 use elanus_types::{CollectionId, JobId, RestoreMode, Timestamp};
 use sqlx::Row;
 
-/// An item of the job whose original is no member of the collection any more; `$1` is the job.
-macro_rules! left_meanwhile {
-    ($item:literal) => {
-        concat!(
-            "NOT EXISTS (SELECT 1 FROM memberships m WHERE m.segment_id = ",
-            $item,
-            ".source_segment_id AND m.file_set_id = ",
-            $item,
-            ".source_file_set_id AND m.removed_ts = 9223372036854775807)"
-        )
-    };
-}
-pub(crate) use left_meanwhile;
-
 impl Coordinator {
     /// Submits a detach. The same request again, while the first is under way, joins it. A collection that shares nothing
     /// is detached at once.
@@ -107,9 +93,10 @@ async fn under_way(tx: &mut Tx, collection: CollectionId) -> Result<Option<JobRe
 pub(super) async fn shared(tx: &mut Tx, job: &JobRow) -> Result<Vec<Member>> {
     let rows = tx
         .all(
-            "SELECT m.segment_id, m.file_set_id, m.partition_id AS target_id, m.shard, s.level, m.kind, m.base_ts, \
-             m.rows_num, m.bytes, (SELECT COUNT(*) FROM objects o WHERE o.file_set_id = m.file_set_id) AS objects_num \
-             FROM memberships m JOIN segments s ON s.segment_id = m.segment_id \
+            "SELECT m.segment_id, m.file_set_id, m.partition_id AS target_id, m.shard, m.kind, m.base_ts, m.rows_num, \
+             m.bytes, (SELECT s.level FROM segments s WHERE s.segment_id = m.segment_id) AS level, \
+             (SELECT COUNT(*) FROM objects o WHERE o.file_set_id = m.file_set_id) AS objects_num \
+             FROM memberships m \
              WHERE m.collection_id = $1 AND m.removed_ts = 9223372036854775807 \
              AND EXISTS (SELECT 1 FROM memberships x WHERE x.file_set_id = m.file_set_id AND x.collection_id <> $1) \
              ORDER BY m.segment_id, m.file_set_id",
@@ -126,10 +113,14 @@ pub(super) async fn exchange(tx: &mut Tx, job: &JobRow) -> Result<()> {
         let message = "the collection was dropped meanwhile".to_owned();
         return super::fail::fail(tx, job, &Event::VerifyFailed { message }).await.map(drop);
     };
-    let now_ms = tx.now_ms;
-    file_sets::abandon(tx, Abandon::LeftMeanwhile(id), now_ms).await?; // DT-3
-    tx.execute(concat!("DELETE FROM copy_items WHERE job_id = $1 AND ", left_meanwhile!("copy_items")), args![id.0])
-        .await?;
+    // DT-3
+    tx.execute(
+        "DELETE FROM copy_items WHERE job_id = $1 AND NOT EXISTS (SELECT 1 FROM memberships m \
+         WHERE m.segment_id = copy_items.source_segment_id AND m.file_set_id = copy_items.source_file_set_id \
+         AND m.removed_ts = 9223372036854775807)",
+        args![id.0],
+    )
+    .await?;
     let row = tx.one("SELECT COUNT(*) AS items FROM copy_items WHERE job_id = $1", args![id.0]).await?;
     let items = count(&row, "items")?;
     if items > 0 {
@@ -139,6 +130,9 @@ pub(super) async fn exchange(tx: &mut Tx, job: &JobRow) -> Result<()> {
         super::publish::add_copies(tx, job, items, ts).await?;
         clock.announce(tx).await?;
     }
+    // What is an intent still is the copy of something that left.
+    let now_ms = tx.now_ms;
+    file_sets::abandon(tx, Abandon::Job(id), now_ms).await?;
     super::publish::complete(tx, job).await
 }
 
@@ -148,8 +142,8 @@ async fn end_originals(tx: &mut Tx, job: &JobRow, items: u64, ts: Timestamp) -> 
         items,
         "an original of the detach",
         "UPDATE memberships SET removed_ts = $2 WHERE collection_id = $3 AND removed_ts = 9223372036854775807 \
-         AND EXISTS (SELECT 1 FROM copy_items i WHERE i.job_id = $1 AND i.source_segment_id = memberships.segment_id \
-                     AND i.source_file_set_id = memberships.file_set_id)",
+         AND (segment_id, file_set_id) IN \
+         (SELECT i.source_segment_id, i.source_file_set_id FROM copy_items i WHERE i.job_id = $1)",
         args![job.record.id.0, ts.0, job.record.target.0],
     )
     .await
