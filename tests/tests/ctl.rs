@@ -310,6 +310,9 @@ async fn ctrl_c_ends_the_wait_and_not_the_job() {
     let jobs = operator.json("job list --target target").await;
     assert_eq!(jobs[0]["state"], "copying", "{jobs}");
     operator.text(&format!("job cancel {}", jobs[0]["job_id"])).await;
+}
+
+#[tokio::test]
 async fn a_scan_finds_what_nothing_knows_and_what_is_missing() {
     let operator = Operator::start().await;
     let [file] = <[PathBuf; 1]>::try_from(row_files(operator.server.data())).unwrap();

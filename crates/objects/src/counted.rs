@@ -1,6 +1,6 @@
 //! An object store that counts its requests, by what they cost.
 
-use crate::{Expected, ObjectInfo, ObjectStore, Result};
+use crate::{Expected, ObjectInfo, ObjectStore, Result, StaleUpload};
 use async_trait::async_trait;
 use bytes::Bytes;
 use elanus_lifecycle::DeletePermit;
@@ -85,6 +85,21 @@ impl ObjectStore for CountedStore {
     fn list(&self, folder: Option<&ObjectKey>) -> BoxStream<'static, Result<ObjectInfo>> {
         self.requests.other();
         self.inner.list(folder)
+    }
+
+    async fn list_page(&self, folder: &ObjectKey, after: Option<&ObjectKey>, limit: usize) -> Result<Vec<ObjectInfo>> {
+        self.requests.other();
+        self.inner.list_page(folder, after, limit).await
+    }
+
+    async fn stale_uploads(&self, folder: Option<&ObjectKey>, before_ms: i64) -> Result<Vec<StaleUpload>> {
+        self.requests.other();
+        self.inner.stale_uploads(folder, before_ms).await
+    }
+
+    async fn abort_upload(&self, upload: StaleUpload) -> Result<()> {
+        self.requests.other();
+        self.inner.abort_upload(upload).await
     }
 
     async fn delete(&self, permits: Vec<DeletePermit>) -> Result<()> {

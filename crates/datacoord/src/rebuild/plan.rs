@@ -305,7 +305,7 @@ mod tests {
 
     fn stored(id: i64, name: &str, create_ts: i64, partitions: &[i64]) -> Stored {
         let partitions = partitions.iter().map(|id| PartitionInfo { id: PartitionId(*id), name: format!("p{id}") });
-        let schema = CollectionSchema { description: String::new(), fields: vec![], enable_dynamic_field: false };
+        let schema = CollectionSchema::default();
         let metadata = SnapshotMetadata {
             format_version: FORMAT_VERSION,
             snapshot: SnapshotInfo {

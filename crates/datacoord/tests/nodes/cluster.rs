@@ -262,7 +262,13 @@ impl Coord {
     /// claim's file sets were cleaned up. Nothing else is there that the metadata does not want, and nothing is missing.
     pub(crate) async fn of_lost_claims(&mut self) -> usize {
         let objects = self.calls.meta.known_objects(None, 10_000).await.unwrap();
-        let report = self.calls.coord.scrub(ScrubRequest { checksums: true }).await.unwrap().into_inner();
+        let report = self
+            .calls
+            .coord
+            .scrub(ScrubRequest { checksums: true, ..ScrubRequest::default() })
+            .await
+            .unwrap()
+            .into_inner();
         assert!(report.missing.is_empty() && report.damaged.is_empty(), "{report:?}");
         for key in &report.unknown {
             let known = objects.iter().find(|object| object.key.to_string() == *key).unwrap();

@@ -169,7 +169,6 @@ impl ObjectStore for Writes {
     }
 
     async fn list_page(&self, folder: &ObjectKey, after: Option<&ObjectKey>, limit: usize) -> Result<Vec<ObjectInfo>> {
-        self.requests.others.fetch_add(1, Ordering::SeqCst);
         self.inner.list_page(folder, after, limit).await
     }
 

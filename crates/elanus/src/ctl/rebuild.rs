@@ -4,18 +4,20 @@ use super::{
     Stop, confirm,
     output::{Rendered, clean, rfc3339, seconds, table},
 };
+use crate::root::{Places, Reach};
+use crate::s3::S3Args;
 use clap::Args;
 use elanus_client::{ClientError, ErrorKind};
 use elanus_datacoord::rebuild::{self, FoundCollection, Survey};
 use elanus_meta::Meta;
-use elanus_objects::{LocalRoot, ObjectStore};
+use elanus_objects::ownership::{self, Marker, Seen};
+use elanus_objects::{LocalRoot, LocalStore, ObjectStore};
 use elanus_types::key::KeySpace;
-use elanus_types::{Failure, SystemClock};
+use elanus_types::{Clock, Failure, SystemClock};
 use indicatif::ProgressBar;
 use serde_json::{Value, json};
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
-use url::Url;
 
 /// Make new metadata from the snapshots in the bucket, when the metadata store is lost
 ///
@@ -27,9 +29,11 @@ use url::Url;
     after_long_help = "Example:\n  elanus ctl rebuild --objects file:///var/lib/elanus --meta sqlite:///var/lib/elanus/meta.db --apply"
 )]
 pub(super) struct RebuildArgs {
-    /// Object store: file:///absolute/path
+    /// Object store: file:///absolute/path or s3://bucket/root/path
     #[arg(long, value_name = "URL")]
-    objects: Url,
+    objects: String,
+    #[command(flatten)]
+    s3: S3Args,
     /// Metadata store to be filled, a new one: sqlite:///absolute/path or postgres://user:password@host/database
     #[arg(long, value_name = "URL", env = "ELANUS_META", hide_env_values = true)]
     meta: String,
@@ -42,18 +46,29 @@ pub(super) struct RebuildArgs {
 }
 
 pub(super) async fn execute(args: &RebuildArgs) -> Result<Rendered, Stop> {
-    // Held until the end: no server starts meanwhile.
-    let root = root(&args.objects)?;
-    let objects: Arc<dyn ObjectStore> =
-        elanus_objects::open(args.objects.as_str()).map_err(|error| refused(ErrorKind::Invalid, error))?;
-    let cluster = root.cluster_id().to_string();
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let places = Places::of(Path::new("."), Some(&args.meta), Some(&args.objects), &args.s3)
+        .map_err(|error| refused(ErrorKind::Invalid, format!("{error:#}")))?;
+    let reach = places.reach().await.map_err(|error| refused(ErrorKind::Invalid, format!("{error:#}")))?;
+    let marker = owner(&places, &reach, &clock).await?;
+    let cluster = marker.cluster_id.to_string();
+    // Held until the end: no server starts meanwhile on this directory.
+    let (objects, _lock): (Arc<dyn ObjectStore>, _) = match &reach {
+        Reach::Directory(dir) => {
+            let lock = LocalRoot::lock(dir).map_err(|error| refused(ErrorKind::Conflict, error))?;
+            (Arc::new(LocalStore::open(dir).map_err(|error| refused(ErrorKind::Invalid, error))?), Some(lock))
+        }
+        Reach::Bucket(store) => (Arc::new(store.clone()), None),
+    };
     let keys = KeySpace::new(&cluster).map_err(|error| refused(ErrorKind::Other, error))?;
     let bar = ProgressBar::new_spinner();
     let progress = |text: String| {
         bar.set_message(text);
         bar.tick();
     };
-    let survey = rebuild::survey(&*objects, &keys, &progress).await.map_err(failed)?;
+    let mut survey = rebuild::survey(&*objects, &keys, &progress).await.map_err(failed)?;
+    // Ids that no key has were given to rows.
+    survey.greatest_id = survey.greatest_id.max(marker.meta_hwm);
     if !args.apply {
         bar.finish_and_clear();
         return verdict(&survey, None);
@@ -62,29 +77,23 @@ pub(super) async fn execute(args: &RebuildArgs) -> Result<Rendered, Stop> {
         eprintln!("{}", render(&survey, None).text);
         confirm::confirm(args.yes, "this will be written into the empty metadata store", &cluster)
     })?;
-    let meta = Meta::open(&args.meta, &cluster, Arc::new(SystemClock)).await.map_err(|error| failed(error.into()))?;
+    let meta = Meta::open(&places.meta_url, &cluster, clock).await.map_err(|error| failed(error.into()))?;
     let applied = rebuild::apply(&*objects, &meta, &survey, &progress).await;
     meta.close().await;
     bar.finish_and_clear();
     verdict(&survey, Some(applied.map_err(failed)?))
 }
 
-/// The guard of a directory that has an owner: it is not made here.
-fn root(objects: &Url) -> Result<LocalRoot, Stop> {
-    let path: PathBuf = match objects.scheme() {
-        "file" => objects.to_file_path().map_err(|()| refused(ErrorKind::Invalid, "--objects: it is not a path"))?,
-        other => {
-            let text = format!(
-                "--objects: {other}:// object stores are not supported by this build; use file:///absolute/path"
-            );
-            return Err(refused(ErrorKind::Invalid, text));
+/// The cluster that owns the root path. Looks, and changes nothing: an owner is not made here.
+async fn owner(places: &Places, reach: &Reach, clock: &Arc<dyn Clock>) -> Result<Marker, Stop> {
+    match ownership::look(&places.site(reach, clock), true).await.seen {
+        Seen::Marker(marker) => Ok(*marker),
+        _ => {
+            let text =
+                format!("{} has no owner that can be read: look at it with elanus ctl root show", places.location());
+            Err(refused(ErrorKind::NotFound, text))
         }
-    };
-    if !path.join("_elanus/owner.json").is_file() {
-        let text = format!("--objects: {} has no owner: it is no object directory of elanus", path.display());
-        return Err(refused(ErrorKind::NotFound, text));
     }
-    LocalRoot::open(&path).map_err(|error| refused(ErrorKind::Conflict, error))
 }
 
 fn refused(kind: ErrorKind, text: impl ToString) -> Stop {
@@ -131,7 +140,9 @@ fn render(survey: &Survey, written: Option<u64>) -> Rendered {
     }
     let end = match written {
         None => "nothing was written; give --apply to write it".to_owned(),
-        Some(written) => format!("{written} collections were written; start the server, then run elanus ctl scrub"),
+        Some(written) => format!(
+            "{written} collections were written; start the server, run elanus ctl scrub, then elanus ctl root repair --metadata-is-complete: until then nothing is deleted"
+        ),
     };
     text.push_str(&format!("\n{} objects in the bucket; {end}", survey.objects));
     let json = json!({

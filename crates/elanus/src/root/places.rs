@@ -94,7 +94,7 @@ impl Places {
     }
 
     /// How the root path is called, without secrets: `file:///…`, `s3://…`.
-    fn location(&self) -> String {
+    pub(crate) fn location(&self) -> String {
         match &self.objects {
             Location::Local(dir) => {
                 url::Url::from_file_path(dir).map_or_else(|()| dir.display().to_string(), String::from)

@@ -209,7 +209,7 @@ impl Services {
     pub(super) fn management(&self, version: &'static str) -> Management {
         let meta = self.meta.clone();
         let reach = self.reach.clone();
-        let ownership = self.ownership.clone();
+        let (ownership, owner) = (self.ownership.clone(), self.ownership.clone());
         let freezes = self.meta.clone();
         self.garbage_collection(Management::new(self.background.clone(), version))
             .check("metadata", move || {
@@ -219,6 +219,10 @@ impl Services {
             .check("objects", move || {
                 let reach = reach.clone();
                 Box::pin(async move { reach.look().await })
+            })
+            .watch("ownership", move || {
+                let frozen = owner.status().frozen;
+                Box::pin(async move { frozen.map_or(Ok(()), |why| Err(format!("deletes are off: {why}"))) })
             })
             .check("root path", move || {
                 let writes = ownership.may_write();

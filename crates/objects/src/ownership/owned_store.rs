@@ -66,6 +66,10 @@ impl ObjectStore for OwnedStore {
         self.inner.list(folder)
     }
 
+    async fn list_page(&self, folder: &ObjectKey, after: Option<&ObjectKey>, limit: usize) -> Result<Vec<ObjectInfo>> {
+        self.inner.list_page(folder, after, limit).await
+    }
+
     async fn delete(&self, permits: Vec<DeletePermit>) -> Result<()> {
         let confirmed = self.ownership.confirm_for_delete().await;
         confirmed.map_err(|frozen| not_now(format!("delete {} objects", permits.len()), frozen))?;
