@@ -293,10 +293,10 @@ async fn pin(world: &World, rng: &mut StdRng) {
     let Some((name, snapshot)) = choose_snapshot(world, rng, committed) else { return };
     let server = world.server(rng).await;
     let answer = call(rng, server.operator.snapshots().pin(&name, &snapshot).send()).await;
-    if let Told::Done(pin) = world.told(server.id, &format!("pin {name}.{snapshot}"), answer) {
-        if let Some(one) = world.collection(&name).snapshots.get_mut(&snapshot) {
-            one.pins.insert(pin);
-        }
+    if let Told::Done(pin) = world.told(server.id, &format!("pin {name}.{snapshot}"), answer)
+        && let Some(one) = world.collection(&name).snapshots.get_mut(&snapshot)
+    {
+        one.pins.insert(pin);
     }
 }
 

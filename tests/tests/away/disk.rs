@@ -110,8 +110,8 @@ async fn an_object_store_that_became_read_only_is_told_and_recovers() {
     milvus.create_collection("c").await.unwrap();
     milvus.insert("c", &row(1)).await.unwrap();
     milvus.create_snapshot("c", "before").await.unwrap();
-    let folders = std::fs::read_dir(server.data()).unwrap().map(|entry| entry.unwrap().path());
-    let objects = folders.filter(|path| path.join("insert_log").is_dir()).next().expect("the cluster's objects");
+    let mut folders = std::fs::read_dir(server.data()).unwrap().map(|entry| entry.unwrap().path());
+    let objects = folders.find(|path| path.join("insert_log").is_dir()).expect("the cluster's objects");
     let text = objects.to_str().unwrap();
     let Some(bound) = Mount::new(&["--bind", text], &objects) else { return };
     let read_only = Command::new("mount").args(["-o", "remount,bind,ro"]).arg(&objects).status().unwrap();

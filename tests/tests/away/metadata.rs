@@ -120,7 +120,10 @@ async fn d_1_r_3_a_metadata_server_that_is_killed_under_load_comes_back_and_noth
                     Err(error) if is_away(&error) => Err(error.to_string()),
                     // A create whose answer was lost.
                     Err(error) if error.to_string().contains("already exists") => Ok(()),
-                    answer => Ok(answer.unwrap()),
+                    answer => {
+                        answer.unwrap();
+                        Ok(())
+                    }
                 }
             })
             .await;
