@@ -482,6 +482,7 @@ mod tests {
             let (file_set, memberships, _) = world;
             assert_eq!(file_set.refs(), *memberships, "every membership is one reference: {world:?}");
             assert_eq!(matches!(file_set.state(), State::Live { .. }), *memberships > 0, "FS-3: {world:?}");
+            #[expect(clippy::disallowed_methods, reason = "what it takes is tested here")]
             let row = ClaimedRow::read(FileSetId(1), &file_set.columns(), vec![ObjectKey::parse("a/b").unwrap()]);
             assert_eq!(row.unwrap().is_some(), *file_set.state() == State::Deleting, "FS-1");
             mail(world).iter().map(|event| deliver(world, event)).collect()

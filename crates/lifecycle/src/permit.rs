@@ -88,6 +88,7 @@ impl ClaimedRow {
 mod tests {
     use super::*;
 
+    #[expect(clippy::disallowed_methods, reason = "what it takes is tested here")]
     fn row(state: &str) -> Result<Option<ClaimedRow>, CorruptRow> {
         let columns = Columns { state: state.to_owned(), claimed_ever: true, ..Columns::default() };
         ClaimedRow::read(FileSetId(7), &columns, vec![ObjectKey::parse("a/b").unwrap()])
