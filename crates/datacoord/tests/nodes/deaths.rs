@@ -128,8 +128,8 @@ macro_rules! everywhere {
 }
 
 everywhere! {
-    r_3_a_worker_that_dies_at_any_effect_is_replaced_by_another: worker_dies, Work::Restore, at least 2;
-    r_3_a_worker_that_dies_at_any_effect_of_a_detach_is_replaced_by_another: worker_dies, Work::Detach, at least 2;
+    r_3_a_worker_that_dies_at_any_effect_is_replaced_by_another: worker_dies, Work::Restore, at least 1;
+    r_3_a_worker_that_dies_at_any_effect_of_a_detach_is_replaced_by_another: worker_dies, Work::Detach, at least 1;
     r_3_a_coordinator_that_dies_at_any_effect_is_replaced_while_its_workers_live: coordinator_dies, Work::Restore, at least 8;
     r_3_a_coordinator_that_dies_at_any_effect_of_a_detach_is_replaced_while_its_workers_live: coordinator_dies, Work::Detach, at least 8;
 }
