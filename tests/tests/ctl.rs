@@ -384,6 +384,105 @@ async fn r_2_a_restore_of_a_damaged_file_fails_and_leaves_nothing_behind() {
 }
 
 #[tokio::test]
+async fn the_collector_is_seen_braked_and_driven() {
+    let server = Server::start_with(&["--trash-retention", "0", "--gc-drop-tolerance", "0"]).await.unwrap();
+    let operator = Operator::on(server).await;
+    let collection = operator.json("collection describe docs").await["id"].clone();
+    let [file] = <[PathBuf; 1]>::try_from(row_files(operator.server.data())).unwrap();
+    let key = file.strip_prefix(operator.server.data().canonicalize().unwrap()).unwrap_or(&file);
+    let key = key.strip_prefix(operator.server.data()).unwrap_or(key).to_str().unwrap().to_owned();
+
+    let status = operator.text("gc status").await;
+    assert_eq!((fact(&status, "frozen"), fact(&status, "tolerance")), ("no", "0 s"), "{status}");
+    let why = operator.text(&format!("gc why {key}")).await;
+    assert!(why.contains("live collection docs"), "{why}");
+    for (line, code, says) in [
+        ("gc why nothing/here", 2, "does not know nothing/here"),
+        ("gc why ../x", 2, "(code 1100)"),
+        ("gc run x", 2, "there are snapshot.expire"),
+        ("gc apply 4711 --yes", 2, "4711"),
+        ("gc apply 4711 --dry-run", 2, "4711"),
+        ("gc apply 4711", 2, "nobody can be asked"),
+        ("gc undo 4711", 4, "(code 100)"),
+        ("gc pause --ttl 0s", 2, "a pause takes 1 to"),
+        ("gc pause --collection nothing", 4, "(code 100)"),
+        ("gc pause --collection 4711", 4, "(code 100)"),
+        ("gc resume 4711", 2, "no pause with the ticket 4711"),
+        ("gc holds lift 4711 --yes", 2, "there is no hold 4711"),
+        ("gc holds set docs", 2, "--reason"),
+        ("gc holds set docs --snapshot x --reason y", 4, "(code 2600)"),
+        ("gc thaw", 2, "nobody can be asked"),
+        ("gc audit --limit 0", 2, "0 is not in"),
+        ("gc plan --limit x", 2, "invalid"),
+    ] {
+        operator.fails(line, code, says).await;
+    }
+
+    let pause = operator.json("gc pause --collection docs --ttl 2h").await;
+    assert_eq!(pause["collection_id"], collection);
+    assert!(operator.text("gc status").await.contains("paused"));
+    let text = operator.text("gc pause").await;
+    let ticket = fact(&text, "ticket").to_owned();
+    assert_eq!(operator.text(&format!("gc resume {ticket}")).await.trim(), "1 pause ended");
+    let hold = operator.json("gc holds set docs --reason a-court").await[0]["hold_id"].clone();
+    let rows = operator.text("gc holds list").await;
+    assert_eq!(table(&rows)[1].last(), Some(&"a-court"), "{rows}");
+    operator.milvus.drop_collection("docs").await.unwrap();
+    assert_eq!(operator.json("gc resume").await["ended"], 1);
+    operator.text("gc run").await;
+    let status = operator.json("gc status").await;
+    assert_eq!(status["kept"][0]["by"], "held", "{status}");
+    assert!(operator.text(&format!("gc why {key}")).await.contains("kept by a brake: held"));
+
+    assert!(operator.text("gc freeze why-not").await.contains("frozen"));
+    assert_eq!(operator.text(&format!("gc holds lift {hold} --yes")).await.trim(), format!("hold {hold} is lifted"));
+    let frozen = operator.run("gc status").await;
+    assert!(frozen.code == Some(1) && frozen.stdout.contains("why-not"), "{frozen:?}");
+    operator.text("gc run sweep").await;
+    assert!(file.exists(), "frozen");
+    let back = operator.text(&format!("gc undo {collection} --as again")).await;
+    assert!(back.starts_with("again (id "), "{back}");
+    assert_eq!(operator.json("gc thaw --yes").await["thawed"], true);
+    assert_eq!(operator.text("gc thaw --yes").await.trim(), "deletes were not frozen");
+
+    let pause = |query: &str| format!("/management/datacoord/garbage_collection/{query}");
+    let ask = async |query: &str| get(operator.server.management(), &pause(query)).await.unwrap();
+    for (query, status) in [
+        ("pause", 400),
+        ("pause?pause_seconds=soon", 400),
+        ("pause?pause_seconds=0", 500),
+        ("pause?pause_seconds=-1", 500),
+        ("pause?pause_seconds=60&collection_id=x", 400),
+        ("pause?pause_seconds=60&collection_id=4711", 500),
+        ("resume?ticket=x", 400),
+        ("resume?ticket=4711", 500),
+    ] {
+        let (told, body) = ask(query).await;
+        assert!(told == status && body.contains("\"msg\""), "{query}: {told} {body}");
+    }
+    let (status, body) = ask(&format!("pause?pause_seconds=60&collection_id={collection}")).await;
+    let paused: Value = serde_json::from_str(&body).unwrap();
+    assert_eq!((status, &paused["msg"]), (200, &json!("OK")));
+    operator.milvus.drop_collection("again").await.unwrap();
+    operator.text("gc run").await;
+    assert!(file.exists(), "paused");
+    assert_eq!(ask(&format!("resume?ticket={}", paused["ticket"].as_str().unwrap())).await.0, 200);
+    operator.text("gc run").await;
+    assert!(!file.exists());
+    let plan = operator.json("gc plan").await;
+    assert_eq!(plan["objects"], 0);
+    let plan = plan["plan_id"].clone();
+    assert!(operator.text(&format!("gc apply {plan} --dry-run")).await.contains("would delete 0 objects"));
+    assert_eq!(operator.json(&format!("gc apply {plan} --yes")).await["file_sets"], 0);
+    assert!(operator.text(&format!("gc why {key}")).await.contains("deleted at "));
+    let audit = operator.json(&format!("gc audit --key {key}")).await;
+    let actions: Vec<_> = audit.as_array().unwrap().iter().map(|line| line["action"].as_str().unwrap()).collect();
+    assert_eq!(actions, ["gone", "claim"]);
+    let lines = operator.text("gc audit --limit 3").await;
+    assert_eq!(table(&lines).len(), 4, "{lines}");
+}
+
+#[tokio::test]
 async fn every_command_works_in_every_database() {
     let mut operator = Operator::start().await;
     operator.text("snapshot create docs first").await;

@@ -3,6 +3,8 @@
 use crate::Meta;
 use crate::db::args;
 use crate::error::Result;
+use crate::gc::brakes::brake_on;
+use crate::gc::{Amount, KeptRecord};
 use crate::rows::count;
 use crate::scans::{OrphanRule, ScanRecord};
 use sqlx::Row;
@@ -32,6 +34,10 @@ pub struct Gauges {
     pub last_scan: Option<ScanRecord>,
     /// Reasons for which nothing is deleted.
     pub freezes: u64,
+    /// What a brake alone keeps.
+    pub kept: Vec<KeptRecord>,
+    /// Objects that could not be deleted.
+    pub failing: u64,
 }
 
 /// A part of the deletion queue.
@@ -61,6 +67,15 @@ FROM (SELECT COALESCE(f.reason, '') AS reason, f.state, f.not_before_ms,
             ORDER BY file_set_id LIMIT $1) f) q
 GROUP BY q.reason, q.state ORDER BY q.reason, q.state";
 
+const KEPT: &str = concat!(
+    "SELECT q.brake, COUNT(o.object_key) AS objects_num, CAST(COALESCE(SUM(o.size_bytes), 0) AS BIGINT) AS bytes \
+     FROM (SELECT f.file_set_id, ",
+    brake_on!("$1"),
+    " AS brake FROM (SELECT file_set_id, collection_id, covered, ever_live FROM file_sets \
+     WHERE state = 'queued' AND not_before_ms <= $1 ORDER BY not_before_ms LIMIT $2) f) q \
+     JOIN objects o ON o.file_set_id = q.file_set_id WHERE q.brake IS NOT NULL GROUP BY q.brake ORDER BY q.brake"
+);
+
 const SNAPSHOT_ONLY: &str = "
 SELECT CAST(COALESCE(SUM(CASE WHEN e.keepers = 1 THEN e.bytes ELSE 0 END), 0) AS BIGINT) AS one_bytes,
        CAST(COALESCE(SUM(CASE WHEN e.keepers > 1 THEN e.bytes ELSE 0 END), 0) AS BIGINT) AS several_bytes
@@ -86,6 +101,8 @@ impl Meta {
             )
             .await?;
         let kept = tx.one(SNAPSHOT_ONLY, args![COUNTED_MAX]).await?;
+        let braked = tx.all(KEPT, args![now_ms, COUNTED_MAX]).await?;
+        let failing = tx.one("SELECT COUNT(*) AS failures_num FROM gc_failures", args![]).await?;
         let freezes = crate::scans::freezes(&mut tx).await?.len() as u64;
         let last_scan = crate::scans::last_complete(&mut tx).await?;
         drop(tx);
@@ -96,6 +113,7 @@ impl Meta {
             bytes_of_several_snapshots: count(&kept, "several_bytes")?,
             last_scan,
             freezes,
+            failing: count(&failing, "failures_num")?,
             ..Gauges::default()
         };
         for row in &queue {
@@ -107,6 +125,10 @@ impl Meta {
                 file_sets: count(row, "sets_num")?,
                 bytes: count(row, "bytes_num")?,
             });
+        }
+        for row in &braked {
+            let amount = Amount { objects: count(row, "objects_num")?, bytes: count(row, "bytes")? };
+            gauges.kept.push(KeptRecord { by: row.try_get("brake")?, amount });
         }
         for orphan in self.orphans(None, 10_000).await? {
             let (number, bytes) = gauges.orphans.entry(orphan.state(rule, now_ms)).or_default();

@@ -47,8 +47,8 @@ pub use databases::DatabaseRecord;
 pub use db::{CommitHook, Turn};
 pub use error::{MetaError, Result};
 pub use gc::{
-    Amount, AuditRecord, BreakerRecord, Claimed, Forgotten, GcStatus, HoldRecord, KeptRecord, PauseRecord, PlanItem,
-    PlanRecord, Progress, Recounted, Retention, Room, Waiting, WhyRecord,
+    Amount, AuditRecord, BreakerRecord, Claimed, FailureRecord, Forgotten, GcStatus, HoldRecord, KeptRecord,
+    PauseRecord, PlanItem, PlanRecord, Progress, Recounted, Retention, Room, Waiting, WhyRecord,
 };
 pub use history::HistoryRecord;
 pub use lease::while_renewing;
@@ -75,6 +75,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (4, "workers", include_str!("../migrations/0004_workers.sql")),
     (5, "catalog", include_str!("../migrations/0005_catalog.sql")),
     (6, "scan", include_str!("../migrations/0006_scan.sql")),
+    (9, "gc_failures", include_str!("../migrations/0009_gc_failures.sql")),
 ];
 
 /// What was released waits so long before it is deleted, unless [`Coordinator::with_drop_tolerance`] says otherwise.

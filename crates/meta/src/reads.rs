@@ -5,7 +5,7 @@ use crate::db::{Tx, args};
 use crate::error::Result;
 use crate::model::{CollectionView, MembershipChanges, ViewChanges};
 use crate::rows::{collection_not_found, files, from_json, select_files};
-use elanus_types::{CollectionId, FileSetId, PartitionId, SegmentId, Timestamp};
+use elanus_types::{CollectionId, Failure, FileSetId, PartitionId, SegmentId, Timestamp};
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
@@ -32,6 +32,17 @@ const LIVE_VERSION: &str = "
 SELECT c.last_ts, v.added_ts AS version_ts
 FROM collections c JOIN collection_versions v ON v.collection_id = c.collection_id
 WHERE c.collection_id = $1 AND c.state = 'live' AND v.removed_ts = 9223372036854775807";
+
+/// Until when facts of the collection are forgotten, whether `$2` is the time of a snapshot that protects, and whether a file
+/// that was a member then is on its way out.
+const PAST: &str = "
+SELECT c.forgotten_ts,
+       CASE WHEN EXISTS (SELECT 1 FROM snapshots s WHERE s.collection_id = c.collection_id AND s.create_ts = $2
+                         AND s.state <> 'deleting') THEN 1 ELSE 0 END AS is_protected,
+       CASE WHEN EXISTS (SELECT 1 FROM memberships m JOIN file_sets f ON f.file_set_id = m.file_set_id
+                         WHERE m.collection_id = c.collection_id AND m.added_ts <= $2 AND $2 < m.removed_ts
+                         AND m.removed_ts <= c.last_ts AND f.state IN ('deleting', 'gone')) THEN 1 ELSE 0 END AS is_deleted
+FROM collections c WHERE c.collection_id = $1";
 
 const FILES_AT: &str = select_files!("m.added_ts <= $2 AND $2 < m.removed_ts");
 
@@ -93,10 +104,13 @@ impl Meta {
     /// is earlier: [`Meta::changes`] after it misses nothing.
     ///
     /// # Errors
-    /// 100 when the collection was not there; when the store is away.
+    /// 100 when the collection was not there; 1100 when what it was then is forgotten or deleted; when the store is away.
     pub async fn view(&self, collection: CollectionId, at: Option<Timestamp>) -> Result<CollectionView> {
         let mut tx = self.db.read().await?;
         let VersionAt { ts, row } = version_at(&mut tx, collection, at).await?;
+        if at.is_some() {
+            is_known(&mut tx, collection, ts).await?;
+        }
         let partitions = tx.all(PARTITIONS_AT, args![collection.0, ts.0]).await?;
         let members = tx.all(FILES_AT, args![collection.0, ts.0]).await?;
         drop(tx);
@@ -175,6 +189,21 @@ pub(crate) async fn changes_between(
         removed: files(&removed)?,
         segments: segments.try_get::<i64, _>("after_num")? - segments.try_get::<i64, _>("before_num")?,
     })
+}
+
+/// A time of which facts are forgotten is refused: a view would be silently wrong. What a snapshot protects is whole.
+async fn is_known(tx: &mut Tx, collection: CollectionId, ts: Timestamp) -> Result<()> {
+    let row = tx.one(PAST, args![collection.0, ts.0]).await?;
+    let forgotten = Timestamp(row.try_get("forgotten_ts")?);
+    let is_deleted = row.try_get::<i64, _>("is_deleted")? != 0;
+    if row.try_get::<i64, _>("is_protected")? != 0 || (ts >= forgotten && !is_deleted) {
+        return Ok(());
+    }
+    let text = format!(
+        "the collection cannot be read any more as it was at {ts}: no snapshot kept that, and some of it is deleted; read it \
+         at a later time, or read or restore a snapshot[collection={collection}]"
+    );
+    Err(Failure::invalid(text).into())
 }
 
 async fn live_ts(tx: &mut Tx, collection: CollectionId) -> Result<Option<Timestamp>> {

@@ -63,6 +63,14 @@ pub enum Error {
         /// Why it cannot be done.
         source: Source,
     },
+    /// Objects of a batch that were not deleted, or that may not be; all others of the batch are.
+    #[error("{} objects were not deleted", keys.len())]
+    Undeleted {
+        /// Their keys.
+        keys: Vec<ObjectKey>,
+        /// Why the first of them was not.
+        source: Box<Error>,
+    },
     /// An object is not what the metadata says.
     #[error("object {key} is damaged: expected {expected}, found {found}")]
     Corrupt {
@@ -89,6 +97,7 @@ impl Error {
     #[must_use]
     pub fn retry(&self) -> Retry {
         match self {
+            Self::Undeleted { source, .. } => source.retry(),
             Self::Full { .. } | Self::Transient { .. } => Retry::After,
             Self::NotFound { .. }
             | Self::Exists { .. }
@@ -97,6 +106,24 @@ impl Error {
             | Self::Refused { .. }
             | Self::Corrupt { .. } => Retry::Never,
         }
+    }
+
+    /// What happened to one object, where this tells about several.
+    #[must_use]
+    pub fn reason(&self) -> &Self {
+        match self {
+            Self::Undeleted { source, .. } => source.reason(),
+            one => one,
+        }
+    }
+
+    /// The answer of a store that attempted to delete every object and could not delete these.
+    ///
+    /// # Errors
+    /// [`Error::Undeleted`] when there are any.
+    pub(crate) fn undeleted(failed: impl IntoIterator<Item = (ObjectKey, Self)>) -> Result<()> {
+        let (keys, errors): (Vec<_>, Vec<_>) = failed.into_iter().unzip();
+        errors.into_iter().next().map_or(Ok(()), |first| Err(Self::Undeleted { keys, source: Box::new(first) }))
     }
 
     pub(crate) fn transient(attempt: impl Into<String>, source: impl Into<Source>) -> Self {
@@ -141,12 +168,12 @@ impl Error {
 impl From<Error> for Failure {
     /// What a user is told: the whole chain, and whether waiting helps.
     fn from(error: Error) -> Self {
-        let code = match error {
+        let code = match error.reason() {
             Error::Transient { .. } => Code::NotReady,
             Error::Full { .. } => Code::DiskFull,
             _ => Code::Internal,
         };
-        let advice = match error {
+        let advice = match error.reason() {
             Error::Full { .. } => "; make room in the object store, then repeat the request",
             Error::Denied { .. } => "; give elanus the right to do that in the object store, then repeat the request",
             _ => "",

@@ -282,13 +282,13 @@ impl ObjectStore for FaultyStore {
     }
 
     async fn delete(&self, permits: Vec<DeletePermit>) -> Result<()> {
-        let mut first_error = Ok(());
+        let mut failed = Vec::new();
         for permit in permits {
-            let target = permit.key().to_string();
-            let deleted = self.state.call(Op::Delete, &target, self.inner.delete(vec![permit])).await;
-            first_error = first_error.and(deleted);
+            let key = permit.key().clone();
+            let deleted = self.state.call(Op::Delete, key.as_str(), self.inner.delete(vec![permit])).await;
+            failed.extend(deleted.err().map(|error| (key, error)));
         }
-        first_error
+        Error::undeleted(failed)
     }
 
     async fn stale_uploads(&self, folder: Option<&ObjectKey>, before_ms: i64) -> Result<Vec<StaleUpload>> {
@@ -366,7 +366,8 @@ mod tests {
             inner.put(&key(name), Bytes::new()).await.unwrap();
         }
         let store = FaultyStore::new(Arc::clone(&inner), Plan::none().at_effect(2, Fault::ErrorBefore));
-        store.delete(suite::permits(&[key("a"), key("b"), key("c")])).await.unwrap_err();
+        let error = store.delete(suite::permits(&[key("a"), key("b"), key("c")])).await.unwrap_err();
+        assert!(matches!(&error, Error::Undeleted { keys, .. } if *keys == [key("b")]), "{error:?}");
         let left: Vec<_> = inner.list(None).map(|info| info.unwrap().key).collect().await;
         assert_eq!(left, [key("b")]);
     }

@@ -230,8 +230,14 @@ impl ObjectStore for LocalStore {
     }
 
     async fn delete(&self, permits: Vec<DeletePermit>) -> Result<()> {
-        let paths: Vec<_> = permits.iter().map(|permit| self.path(permit.key())).collect();
-        blocking(&format!("delete {} objects", paths.len()), move || delete_files(&paths)).await
+        let keys: Vec<_> = permits.iter().map(|permit| permit.key().clone()).collect();
+        let paths: Vec<_> = keys.iter().map(|key| self.path(key)).collect();
+        let failed = blocking(&format!("delete {} objects", paths.len()), move || delete_files(&paths)).await?;
+        let of = |(at, source): (usize, io::Error)| {
+            let key = &keys[at];
+            (key.clone(), Error::from_chain(format!("delete {key}"), source.into()))
+        };
+        Error::undeleted(failed.into_iter().map(of))
     }
 
     async fn stale_uploads(&self, folder: Option<&ObjectKey>, before_ms: i64) -> Result<Vec<StaleUpload>> {
@@ -245,7 +251,11 @@ impl ObjectStore for LocalStore {
         if staging::object_of(&upload.id).is_none() {
             return Err(Error::refused(attempt, "it is not an unfinished file"));
         }
-        blocking(&attempt, move || delete_files(&[path])).await
+        let removed = move || match delete_files(&[path])?.pop() {
+            Some((_, error)) => Err(error),
+            None => Ok(()),
+        };
+        blocking(&attempt, removed).await
     }
 }
 
@@ -335,23 +345,24 @@ async fn blocking<T: Send + 'static>(attempt: &str, run: impl FnOnce() -> io::Re
     }
 }
 
-fn delete_files(paths: &[PathBuf]) -> io::Result<()> {
-    let mut first_error = Ok(());
+/// Those that are still there, by their place.
+fn delete_files(paths: &[PathBuf]) -> io::Result<Vec<(usize, io::Error)>> {
+    let mut failed = Vec::new();
     let mut folders = BTreeSet::new();
-    for path in paths {
+    for (at, path) in paths.iter().enumerate() {
         match std::fs::remove_file(path) {
             Ok(()) => {
                 folders.extend(path.parent());
             }
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {}
-            Err(error) => first_error = first_error.and(Err(error)),
+            Err(error) => failed.push((at, error)),
         }
     }
     // What the caller notes as gone must not come back after a power failure.
     for folder in folders {
-        first_error = first_error.and(durable::sync(folder));
+        durable::sync(folder)?;
     }
-    first_error
+    Ok(failed)
 }
 
 fn checksum_of_file(path: &Path) -> io::Result<Checksum> {

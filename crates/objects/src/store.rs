@@ -184,7 +184,8 @@ pub trait ObjectStore: Send + Sync + fmt::Debug {
     /// Deletes the objects of these permits; an absent object is success. All are attempted.
     ///
     /// # Errors
-    /// The first one: some of the objects may be deleted, some not. The file sets stay `Deleting` and are reclaimed.
+    /// [`Error::Undeleted`] names the objects that may still be there; all others are deleted. After any other error nothing
+    /// is known. The file sets stay `Deleting` and are reclaimed.
     async fn delete(&self, permits: Vec<DeletePermit>) -> Result<()>;
 
     /// Writes that were begun in this folder before this time and are not ended: those of a process that died, or of one

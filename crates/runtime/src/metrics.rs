@@ -52,7 +52,12 @@ const MOVE: &[&str] = &["event", "from", "to"];
 pub const ALL: &[Metric] = &[
     counter("elanus_compaction_transitions_total", MOVE, "moves of compactions"),
     counter("elanus_copy_task_transitions_total", MOVE, "moves of copy tasks"),
+    counter("elanus_datacoord_gc_delete_failures_total", &[], "attempts to delete an object that failed"),
+    counter("elanus_datacoord_gc_deleted_objects_total", &[], "objects that were deleted"),
+    gauge("elanus_datacoord_gc_failing_objects", &[], "objects that could not be deleted and are tried again; see gc status"),
     gauge("elanus_datacoord_gc_freezes", &[], "reasons for which nothing is deleted; 0: things are"),
+    gauge("elanus_datacoord_gc_kept_bytes", &["by"], "bytes that only a brake keeps: frozen, paused, held, read, breaker"),
+    gauge("elanus_datacoord_gc_kept_objects", &["by"], "objects that only a brake keeps"),
     gauge("elanus_datacoord_gc_orphans", &["state"], "objects in the bucket that nothing knows, as the last scans saw them"),
     gauge("elanus_datacoord_gc_orphans_bytes", &["state"], "their bytes"),
     gauge("elanus_datacoord_gc_queue_bytes", &["reason", "state"], "bytes of file sets that nothing needs"),

@@ -8,6 +8,7 @@ use metrics::gauge;
 
 /// Values of labels, so that what is empty is shown as 0 and not as it was.
 const REASONS: [&str; 3] = ["abandoned", "released", "orphan"];
+const BRAKES: [&str; 5] = ["frozen", "paused", "held", "read", "breaker"];
 const ORPHANS: [&str; 6] = ["seen", "unknown", "candidate", "young", "ready", "queued"];
 
 pub(crate) async fn measure(parts: &Parts) -> Result<Report, Failure> {
@@ -26,6 +27,13 @@ fn show(gauges: &Gauges, now_ms: i64) {
         gauge!("elanus_datacoord_gc_queue_file_sets", "reason" => reason, "state" => state).set(sets as f64);
         gauge!("elanus_datacoord_gc_queue_bytes", "reason" => reason, "state" => state).set(bytes as f64);
     }
+    for by in BRAKES {
+        let found = gauges.kept.iter().find(|kept| kept.by == by);
+        let (objects, bytes) = found.map_or((0, 0), |kept| (kept.amount.objects, kept.amount.bytes));
+        gauge!("elanus_datacoord_gc_kept_objects", "by" => by).set(objects as f64);
+        gauge!("elanus_datacoord_gc_kept_bytes", "by" => by).set(bytes as f64);
+    }
+    gauge!("elanus_datacoord_gc_failing_objects").set(gauges.failing as f64);
     for state in ORPHANS {
         let (number, bytes) = gauges.orphans.get(state).copied().unwrap_or_default();
         gauge!("elanus_datacoord_gc_orphans", "state" => state).set(number as f64);

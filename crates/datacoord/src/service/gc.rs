@@ -37,7 +37,7 @@ pub(super) async fn serve(parts: &Parts, request: pb::GcRequest) -> Result<pb::G
         Ask::Audit(ask) => Answer::Audit(audit(parts, &ask).await?),
         Ask::Run(ask) => Answer::Runs(run(parts, &ask.task).await?),
         Ask::Freeze(ask) => freeze(parts, &ask.reason, actor).await?,
-        Ask::Thaw(_) => count(u64::from(parts.coordinator.thaw_gc(actor).await?)),
+        Ask::Thaw(_) => thaw(parts, actor).await?,
     };
     Ok(pb::GcAnswer { what: Some(answer) })
 }
@@ -79,6 +79,18 @@ async fn status(parts: &Parts) -> Result<pb::GcStatus, Failure> {
         pauses: pauses.into_iter().map(of_pause).collect(),
         holds: holds(parts).await?,
         drop_tolerance_ms: parts.config.gc_drop_tolerance_ms,
+        failing: convert::int(status.failing),
+        failures: status
+            .failures
+            .into_iter()
+            .map(|one| pb::GcFailure {
+                key: one.key,
+                fails: convert::int(one.fails),
+                since_ms: one.since_ms,
+                retry_ms: one.retry_ms,
+                why: one.why,
+            })
+            .collect(),
     })
 }
 
@@ -233,6 +245,18 @@ async fn freeze(parts: &Parts, reason: &str, actor: &str) -> Result<Answer, Fail
     parts.coordinator.freeze_gc(reason.trim(), actor).await?;
     drop(parts.gc.running.write().await);
     Ok(count(1))
+}
+
+/// Ends what an operator or the recount froze. What a scan froze ends otherwise, and must not look as if it had ended.
+async fn thaw(parts: &Parts, actor: &str) -> Result<Answer, Failure> {
+    let thawed = parts.coordinator.thaw_gc(actor).await?;
+    if let Some(left) = parts.meta().delete_freezes().await?.into_iter().next() {
+        let text = format!("deletes stay frozen by {}: {}; look at gc reconcile", left.source, left.why);
+        return Err(Failure::new(Code::Unexpected, text));
+    }
+    parts.background.activate(GC_RELEASE);
+    parts.background.activate(SWEEP);
+    Ok(count(u64::from(thawed)))
 }
 
 fn lines(limit: i64) -> u32 {

@@ -18,7 +18,7 @@ const PAGE: i64 = 1_000;
 pub(super) enum Command {
     /// What waits for deletion, and what keeps it
     ///
-    /// Ends with exit code 1 while deletes are frozen or a circuit breaker is open.
+    /// Ends with exit code 1 while deletes are frozen, a circuit breaker is open, or objects cannot be deleted.
     Status,
     Scan(super::gc_scan::ScanArgs),
     Orphans(super::gc_scan::OrphansArgs),
@@ -87,7 +87,7 @@ pub(super) enum Command {
         #[arg(long, value_name = "ID", default_value_t = 0)]
         before: i64,
         /// Lines
-        #[arg(long, default_value_t = 50)]
+        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(i64).range(1..=10_000))]
         limit: i64,
     },
     /// Stop all deletes until `gc thaw`
@@ -138,7 +138,7 @@ pub(super) async fn execute(client: &Client, command: Command) -> Result<Rendere
         Command::Status => {
             let status = gc.status().await?;
             let rendered = render_status(&status);
-            if status.frozen_ms != 0 || !status.breakers.is_empty() {
+            if status.frozen_ms != 0 || !status.breakers.is_empty() || status.failing > 0 {
                 return Err(Stop::Differs(rendered));
             }
             rendered
@@ -180,7 +180,8 @@ pub(super) async fn execute(client: &Client, command: Command) -> Result<Rendere
         Command::Pause { collection, ttl } => render_pause(&gc.pause(collection.as_deref().map(which), ttl).await?),
         Command::Resume { ticket } => {
             let ended = gc.resume(ticket).await?;
-            Rendered { text: format!("{ended} pauses ended"), json: json!({"ended": ended}) }
+            let pauses = if ended == 1 { "pause" } else { "pauses" };
+            Rendered { text: format!("{ended} {pauses} ended"), json: json!({"ended": ended}) }
         }
         Command::Holds(Holds::List) => render_holds(&gc.holds().await?),
         Command::Holds(Holds::Set { collection, snapshot, reason }) => {
@@ -266,6 +267,14 @@ fn render_status(status: &GcStatus) -> Rendered {
             format!("open since {since} for collection {}: {amount}", breaker.collection_id),
         ));
     }
+    if status.failing > 0 {
+        lines.push(("not deleted", format!("{} objects, tried again", status.failing)));
+    }
+    for failure in &status.failures {
+        let retry = seconds(failure.retry_ms);
+        let text = format!("{} failed {} times, next try {retry}: {}", failure.key, failure.fails, failure.why);
+        lines.push(("failing", text));
+    }
     for pause in &status.pauses {
         lines.push((
             "paused",
@@ -294,6 +303,16 @@ fn render_status(status: &GcStatus) -> Rendered {
             "collection_id": one.collection_id,
             "opened_ms": one.opened_ms,
             "amount": counted(one.amount.as_ref()),
+        })).collect::<Vec<_>>(),
+        "failing": status.failing,
+        "failures": status.failures.iter().map(|one| json!({
+            "key": one.key,
+            "fails": one.fails,
+            "since_ms": one.since_ms,
+            "since": rfc3339(one.since_ms),
+            "retry_ms": one.retry_ms,
+            "retry": rfc3339(one.retry_ms),
+            "why": one.why,
         })).collect::<Vec<_>>(),
         "pauses": status.pauses.iter().map(pause_json).collect::<Vec<_>>(),
         "holds": status.holds.iter().map(hold_json).collect::<Vec<_>>(),

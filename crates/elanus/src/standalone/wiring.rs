@@ -232,7 +232,17 @@ impl Services {
                 let meta = freezes.clone();
                 Box::pin(async move {
                     let freezes = meta.delete_freezes().await.map_err(|error| error.to_string())?;
-                    freezes.first().map_or(Ok(()), |freeze| Err(format!("frozen by {}: {}", freeze.source, freeze.why)))
+                    if let Some(freeze) = freezes.first() {
+                        return Err(format!("frozen by {}: {}", freeze.source, freeze.why));
+                    }
+                    let (failing, first) = meta.gc_failures().await.map_err(|error| error.to_string())?;
+                    // Once or twice may be the failure of a moment.
+                    match first.first().filter(|failure| failure.fails > 2) {
+                        Some(first) => {
+                            Err(format!("{failing} objects cannot be deleted, one is {}: {}", first.key, first.why))
+                        }
+                        None => Ok(()),
+                    }
                 })
             })
     }

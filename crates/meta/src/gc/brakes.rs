@@ -74,12 +74,15 @@ impl Coordinator {
     /// end of the round that runs: the caller waits for that.
     ///
     /// # Errors
-    /// 1100 when there are too many pauses or the time is over.
+    /// 1100 when there are too many pauses or the time is over, 100 for an unknown collection.
     pub async fn pause_gc(&self, collection: Option<CollectionId>, until_ms: i64, actor: &str) -> Result<PauseRecord> {
         let mut tx = self.write().await?;
         let now_ms = tx.now_ms;
         if until_ms <= now_ms {
             return Err(Failure::invalid("a pause must end later than now").into());
+        }
+        if let Some(id) = collection {
+            is_there(&mut tx, id).await?;
         }
         tx.execute("DELETE FROM gc_pauses WHERE until_ms <= $1", args![now_ms]).await?;
         bounded(&mut tx, "SELECT COUNT(*) AS live_num FROM gc_pauses").await?;
@@ -131,9 +134,7 @@ impl Coordinator {
         let mut tx = self.write().await?;
         let now_ms = tx.now_ms;
         crate::clock::lock_any(&mut tx, collection).await?;
-        tx.optional("SELECT 1 AS found FROM collections WHERE collection_id = $1", args![collection.0])
-            .await?
-            .ok_or_else(|| collection_not_found(collection))?;
+        is_there(&mut tx, collection).await?;
         if let Some(id) = snapshot {
             let row = crate::snapshots::locked(&mut tx, id).await?;
             row.filter(|row| row.record.collection == collection && row.machine.protects()).ok_or_else(|| {
@@ -288,6 +289,12 @@ pub(crate) fn brake(label: Option<&str>) -> Result<Option<Brake>> {
         .find(|brake| brake.label() == label)
         .map(Some)
         .ok_or_else(|| MetaError::Corrupt(format!("{label:?} is not a brake")))
+}
+
+/// Also a dropped one.
+async fn is_there(tx: &mut Tx, collection: CollectionId) -> Result<()> {
+    let found = tx.optional("SELECT 1 AS found FROM collections WHERE collection_id = $1", args![collection.0]).await?;
+    found.map(|_| ()).ok_or_else(|| collection_not_found(collection).into())
 }
 
 async fn bounded(tx: &mut Tx, sql: &'static str) -> Result<()> {

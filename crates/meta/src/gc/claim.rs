@@ -10,6 +10,7 @@
 
 use super::audit::{self, Line};
 use super::brakes::{self, brake_on};
+use super::failures::{self, waits_for_retry};
 use crate::db::{Tx, args};
 use crate::error::{MetaError, Result};
 use crate::file_sets::{self, Abandon, columns_of, file_set_columns, live_with, stepped};
@@ -186,22 +187,26 @@ impl Coordinator {
     /// When the store is away.
     pub async fn mark_gone(&self, claim: i64) -> Result<u64> {
         let mut tx = self.write().await?;
-        let now_ms = tx.now_ms;
-        let (before, after) = gone_step()?;
-        for id in [claim, claim + 1] {
-            audit::write_objects(&mut tx, self.epoch(), "sweep", "gone", id).await?;
-        }
-        let gone = tx
-            .execute(
-                "UPDATE file_sets SET state = $1, gone_ms = $2, claim_id = NULL \
-                 WHERE state = $3 AND (claim_id = $4 OR claim_id = $5)",
-                args![after.state, now_ms, before.state, claim, claim + 1],
-            )
-            .await?;
+        let gone = self.end_claim(&mut tx, claim).await?;
         if gone > 0 {
             tx.commit().await?;
         }
         Ok(gone)
+    }
+
+    pub(super) async fn end_claim(&self, tx: &mut Tx, claim: i64) -> Result<u64> {
+        let now_ms = tx.now_ms;
+        let (before, after) = gone_step()?;
+        failures::forget(tx, claim).await?;
+        for id in [claim, claim + 1] {
+            audit::write_objects(tx, self.epoch(), "sweep", "gone", id).await?;
+        }
+        tx.execute(
+            "UPDATE file_sets SET state = $1, gone_ms = $2, claim_id = NULL \
+             WHERE state = $3 AND (claim_id = $4 OR claim_id = $5)",
+            args![after.state, now_ms, before.state, claim, claim + 1],
+        )
+        .await
     }
 }
 
@@ -219,8 +224,9 @@ impl Meta {
         let row = tx
             .optional(
                 concat!(
-                    "SELECT 1 AS due WHERE EXISTS (SELECT 1 FROM file_sets WHERE state = 'deleting') \
-                     OR EXISTS (SELECT 1 FROM file_sets f WHERE f.state = 'queued' AND f.not_before_ms <= $1 AND ",
+                    "SELECT 1 AS due WHERE EXISTS (SELECT 1 FROM file_sets f WHERE f.state = 'deleting' AND NOT ",
+                    waits_for_retry!("$1"),
+                    ") OR EXISTS (SELECT 1 FROM file_sets f WHERE f.state = 'queued' AND f.not_before_ms <= $1 AND ",
                     brake_on!("$1"),
                     " IS NULL)"
                 ),
@@ -282,9 +288,13 @@ fn known_object(row: &AnyRow) -> Result<KnownObject> {
 async fn reclaim(tx: &mut Tx, claim: i64, limit: u32) -> Result<u64> {
     let now_ms = tx.now_ms;
     tx.execute(
-        "UPDATE file_sets SET claim_id = $1 WHERE file_set_id IN (SELECT f.file_set_id FROM file_sets f \
-         WHERE f.state = 'deleting' AND NOT EXISTS (SELECT 1 FROM gc_pauses w WHERE w.until_ms > $2 \
-         AND w.collection_id = f.collection_id) ORDER BY RANDOM() LIMIT $3)",
+        concat!(
+            "UPDATE file_sets SET claim_id = $1 WHERE file_set_id IN (SELECT f.file_set_id FROM file_sets f \
+             WHERE f.state = 'deleting' AND NOT EXISTS (SELECT 1 FROM gc_pauses w WHERE w.until_ms > $2 \
+             AND w.collection_id = f.collection_id) AND NOT ",
+            waits_for_retry!("$2"),
+            " ORDER BY RANDOM() LIMIT $3)"
+        ),
         args![claim, now_ms, i64::from(limit)],
     )
     .await

@@ -1,6 +1,7 @@
 //! What waits for deletion and why an object is kept. Never writes.
 
 use super::brakes::{brake, brake_on};
+use super::failures::FailureRecord;
 use crate::Meta;
 use crate::db::{Tx, args};
 use crate::error::Result;
@@ -37,6 +38,10 @@ pub struct GcStatus {
     pub breakers: Vec<BreakerRecord>,
     /// Leases of readers that live.
     pub readers: u64,
+    /// Objects that could not be deleted.
+    pub failing: u64,
+    /// The first of them.
+    pub failures: Vec<FailureRecord>,
 }
 
 /// What one brake keeps.
@@ -145,6 +150,8 @@ impl Meta {
                 amount: Amount { objects: count(row, "objects_num")?, bytes: count(row, "bytes")? },
             });
         }
+        drop(tx);
+        (status.failing, status.failures) = self.gc_failures().await?;
         Ok(status)
     }
 
@@ -186,7 +193,19 @@ impl Meta {
                     why.reasons.push(format!("kept by a brake: {}", brake.label()));
                 }
             }
-            "deleting" => why.reasons.push("is being deleted".to_owned()),
+            "deleting" => {
+                why.reasons.push("is being deleted".to_owned());
+                let failed = tx
+                    .optional(
+                        "SELECT fails_num, since_ms, why FROM gc_failures WHERE object_key = $1",
+                        args![key.as_str().to_owned()],
+                    )
+                    .await?;
+                if let Some(failed) = failed {
+                    let (times, text): (i64, String) = (failed.try_get("fails_num")?, failed.try_get("why")?);
+                    why.reasons.push(format!("could not be deleted {times} times: {text}"));
+                }
+            }
             "gone" => {
                 let gone: Option<i64> = row.try_get("gone_ms")?;
                 why.reasons.push(format!("deleted at {} ms", gone.unwrap_or_default()));

@@ -3,6 +3,7 @@
 //! * [`release`]: dropped snapshots and collections give their references back, in chunks.
 //! * [`claim`]: queued → deleting → gone; the only place where permits to delete are made.
 //! * [`brakes`]: freeze, pauses, holds, circuit breaker.
+//! * [`failures`]: objects that could not be deleted.
 //! * [`look`]: what waits, why an object is kept, what was done.
 //! * [`plans`]: what an operator saw and may apply.
 //! * [`readers`]: timestamps that query nodes read at.
@@ -13,6 +14,7 @@
 pub(crate) mod audit;
 pub(crate) mod brakes;
 mod claim;
+mod failures;
 mod look;
 mod plans;
 mod readers;
@@ -25,6 +27,7 @@ pub use audit::AuditRecord;
 pub use brakes::{HoldRecord, PauseRecord};
 pub use claim::{Claimed, Room};
 pub use elanus_lifecycle::breaker::Amount;
+pub use failures::FailureRecord;
 pub use look::{BreakerRecord, GcStatus, KeptRecord, WhyRecord};
 pub use plans::{PlanItem, PlanRecord};
 pub use recount::Recounted;

@@ -486,7 +486,80 @@ async fn drops_snapshots_clones_and_releases_at_once_leave_every_reference_right
     assert_eq!(number(&store.url, lost).await, 0, "G-1");
 }
 
+async fn o_1_an_object_that_cannot_be_deleted_keeps_no_other_waiting_and_is_shown(store: Store) {
+    let (coordinator, meta) = (&store.coordinator, &store.meta);
+    for name in ["books", "pens"] {
+        let id = shelf(&store, name).await;
+        coordinator.drop_collection(id).await.unwrap();
+        release(coordinator).await.unwrap();
+        store.clock.advance_ms(TOLERANCE_MS);
+        let claimed = coordinator.claim_unneeded(Room::Any(10)).await.unwrap();
+        assert_eq!(claimed.file_sets, 4, "{name}: what waits for its retry is not claimed");
+        if name == "pens" {
+            assert_eq!(coordinator.mark_gone(claimed.claim).await.unwrap(), 4);
+            break;
+        }
+        let stuck = claimed.permits[0].key().clone();
+        let mut claim = claimed.claim;
+        for (round, gone) in [(1, 3), (2, 0), (3, 0), (4, 0)] {
+            let failed = std::slice::from_ref(&stuck);
+            assert_eq!(coordinator.mark_gone_but(claim, failed, "access denied").await.unwrap(), gone, "{round}");
+            let status = meta.gc_status().await.unwrap();
+            assert_eq!((status.failing, status.failures[0].fails), (1, round));
+            assert!(status.failures[0].key == stuck.as_str() && status.failures[0].why == "access denied");
+            if round == 3 {
+                assert!(!meta.is_anything_due().await.unwrap(), "it is tried seldom from now on");
+                assert_eq!(coordinator.claim_unneeded(Room::Any(10)).await.unwrap().file_sets, 0);
+                store.clock.advance_ms(30_000);
+            }
+            if round < 4 {
+                let again = coordinator.claim_unneeded(Room::Any(10)).await.unwrap();
+                assert_eq!((again.file_sets, again.permits[0].key()), (1, &stuck), "{round}");
+                claim = again.claim;
+            }
+        }
+        let why = meta.gc_why(&stuck).await.unwrap().unwrap();
+        assert!(why.reasons.iter().any(|line| line == "could not be deleted 4 times: access denied"), "{why:?}");
+    }
+    assert_eq!(meta.gc_status().await.unwrap().failing, 1);
+    store.clock.advance_ms(30_000);
+    assert_eq!(delete(coordinator).await, 1);
+    assert_eq!(meta.gc_status().await.unwrap().failing, 0);
+}
+
+async fn a_time_of_which_facts_are_forgotten_is_refused_and_a_snapshot_is_not(store: Store) {
+    let (coordinator, meta) = (&store.coordinator, &store.meta);
+    let books = store.collection("books").await;
+    store.insert(books.id, books.partitions[0].id).await;
+    let kept = snapshot(coordinator, books.id, "s").await.create_ts;
+    let part = coordinator.create_partition(books.id, "part").await.unwrap().id;
+    let (_, ts) = store.insert(books.id, part).await;
+    coordinator.drop_partition(books.id, "part").await.unwrap();
+    let after = meta.last_ts(books.id).await.unwrap().unwrap();
+    let (of_kept, of_after) =
+        (meta.view(books.id, Some(kept)).await.unwrap(), meta.view(books.id, None).await.unwrap());
+    assert_eq!(meta.view(books.id, Some(ts)).await.unwrap().files.len(), 2, "its file waits in the queue");
+    let check = async |when: &str| {
+        let (code, text) = crate::store::refusal(meta.view(books.id, Some(ts)).await);
+        assert!(code == 1100 && text.contains("read or restore a snapshot"), "{when}: {text}");
+        assert_eq!(meta.view(books.id, Some(kept)).await.unwrap(), of_kept, "{when}");
+        assert_eq!(meta.view(books.id, Some(after)).await.unwrap(), of_after, "{when}");
+    };
+    store.clock.advance_ms(TOLERANCE_MS);
+    let claimed = coordinator.claim_unneeded(Room::Any(10)).await.unwrap();
+    assert_eq!(claimed.file_sets, 1);
+    check("being deleted").await;
+    coordinator.mark_gone(claimed.claim).await.unwrap();
+    check("deleted").await;
+    store.clock.advance_ms(TOLERANCE_MS);
+    while coordinator.forget(KEEP, 1).await.unwrap().total() > 0 {}
+    assert!(meta.forgotten_ts(books.id).await.unwrap() > ts);
+    check("forgotten").await;
+}
+
 on_every_store! {
+    o_1_an_object_that_cannot_be_deleted_keeps_no_other_waiting_and_is_shown,
+    a_time_of_which_facts_are_forgotten_is_refused_and_a_snapshot_is_not,
     iv_1_iv_3_random_histories_release_exactly_what_the_rule_says,
     g_1_g_2_what_is_needed_stays_and_everything_else_goes_down_to_the_last_row,
     g_2_the_reference_of_a_file_ends_with_its_last_snapshot_and_not_before,

@@ -5,20 +5,23 @@ use super::failure;
 use crate::{Error, Result};
 use aws_sdk_s3::types::{Delete, ObjectIdentifier};
 use elanus_lifecycle::DeletePermit;
+use elanus_types::ObjectKey;
 use futures::{StreamExt, stream};
 
 /// S3 takes no more keys in one request.
 const KEYS_MAX: usize = 1_000;
 const REQUESTS_AT_ONCE: usize = 4;
 
-/// All are attempted; the first error of them is told.
+/// All are attempted.
 pub(super) async fn delete(bucket: &Bucket, permits: &[DeletePermit]) -> Result<()> {
     let batches: Vec<_> = permits.chunks(KEYS_MAX).map(|batch| delete_batch(bucket, batch)).collect();
     let answers: Vec<_> = stream::iter(batches).buffered(REQUESTS_AT_ONCE).collect().await;
-    answers.into_iter().collect()
+    let failed: Vec<_> = answers.into_iter().collect::<Result<_>>()?;
+    Error::undeleted(failed.into_iter().flatten())
 }
 
-async fn delete_batch(bucket: &Bucket, permits: &[DeletePermit]) -> Result<()> {
+/// What the store did not delete.
+async fn delete_batch(bucket: &Bucket, permits: &[DeletePermit]) -> Result<Vec<(ObjectKey, Error)>> {
     let attempt = format!("delete {} objects", permits.len());
     let name = |permit: &DeletePermit| ObjectIdentifier::builder().key(bucket.name_of(permit.key())).build();
     let names = permits.iter().map(name).collect::<std::result::Result<Vec<_>, _>>();
@@ -28,7 +31,7 @@ async fn delete_batch(bucket: &Bucket, permits: &[DeletePermit]) -> Result<()> {
     let request = bucket.client.delete_objects().bucket(&bucket.name).delete(doomed);
     let sent = request.customize().config_override(bucket.patient()).send().await;
     let answer = sent.map_err(|error| failure::error_of(attempt, &bucket.name, None, error))?;
-    let mut first_error = Ok(());
+    let mut failed = Vec::new();
     for kept in answer.errors() {
         let (code, message) = (kept.code().unwrap_or_default(), kept.message().unwrap_or_default());
         // What is absent is deleted, also where the store says so.
@@ -39,7 +42,11 @@ async fn delete_batch(bucket: &Bucket, permits: &[DeletePermit]) -> Result<()> {
         let key = bucket.key_of(name);
         tracing::debug!(key = name, code, message, "an object was not deleted");
         let error = failure::of_batch(format!("delete {name}"), &bucket.name, key.as_ref(), code, message);
-        first_error = first_error.and(Err(error));
+        match key.filter(|key| permits.iter().any(|permit| permit.key() == key)) {
+            Some(key) => failed.push((key, error)),
+            // It may be any of them.
+            None => return Err(error),
+        }
     }
-    first_error
+    Ok(failed)
 }

@@ -17,7 +17,7 @@ const HELLO: Bytes = Bytes::from_static(b"hello");
 #[track_caller]
 fn assert_denied<T: std::fmt::Debug>(answer: Result<T, Error>, says: &str) {
     let error = answer.unwrap_err();
-    assert!(matches!(error, Error::Denied { .. }), "{error:?}");
+    assert!(matches!(error.reason(), Error::Denied { .. }), "{error:?}");
     assert_eq!(error.retry(), Retry::Never);
     let text = elanus_types::Failure::from(error).message;
     assert!(text.contains(says) && !text.contains("the-secret"), "{text}");
