@@ -12,6 +12,7 @@
 
 use crate::db::{Tx, add, args};
 use crate::error::{MetaError, Result};
+use crate::gc::audit::{self, Line};
 use crate::rows::{bigint, count, object_key};
 use crate::{Coordinator, Meta};
 use elanus_lifecycle::FileSet;
@@ -79,7 +80,7 @@ pub struct ScanRecord {
     pub held: bool,
     /// Somebody accepted that.
     pub accepted_ms: Option<i64>,
-    /// Why it was discarded, or what is wrong.
+    /// Why it was discarded, what is wrong, or what became of unfinished writes.
     pub message: String,
 }
 
@@ -461,6 +462,18 @@ impl Coordinator {
         let accepted = scan(&mut tx, id).await?;
         tx.commit().await?;
         Ok(accepted)
+    }
+
+    /// Writes into the audit trail that so many unfinished writes are about to be aborted: those begun before this time.
+    ///
+    /// # Errors
+    /// [`MetaError::Fenced`] when another coordinator took over: nothing must be aborted then.
+    pub async fn audit_uploads(&self, uploads: usize, before_ms: i64) -> Result<()> {
+        let mut tx = self.write().await?;
+        let detail = format!("{uploads} unfinished writes, begun before {before_ms} ms");
+        let line = Line { actor: "scan", action: "abort uploads", collection: None, detail };
+        audit::write(&mut tx, self.epoch(), line).await?;
+        tx.commit().await
     }
 
     /// From now on nothing is deleted, for one more reason. A source that froze before keeps its time.

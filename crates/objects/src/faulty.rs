@@ -281,6 +281,10 @@ impl ObjectStore for FaultyStore {
         stream::once(opened).try_flatten().boxed()
     }
 
+    async fn list_page(&self, folder: &ObjectKey, after: Option<&ObjectKey>, limit: usize) -> Result<Vec<ObjectInfo>> {
+        self.state.call(Op::List, folder.as_str(), self.inner.list_page(folder, after, limit)).await
+    }
+
     async fn delete(&self, permits: Vec<DeletePermit>) -> Result<()> {
         let mut failed = Vec::new();
         for permit in permits {

@@ -1,6 +1,6 @@
 //! Objects in a map, for tests and simulation. Outlives a simulated crash as long as somebody holds it.
 
-use crate::{Error, Expected, ObjectInfo, ObjectStore, Result, checksum_of};
+use crate::{Error, Expected, ObjectInfo, ObjectStore, Result, StaleUpload, checksum_of};
 use async_trait::async_trait;
 use bytes::Bytes;
 use elanus_lifecycle::DeletePermit;
@@ -126,6 +126,14 @@ impl ObjectStore for MemoryStore {
         for permit in &permits {
             objects.remove(permit.key());
         }
+        Ok(())
+    }
+
+    async fn stale_uploads(&self, _folder: Option<&ObjectKey>, _before_ms: i64) -> Result<Vec<StaleUpload>> {
+        Ok(Vec::new())
+    }
+
+    async fn abort_upload(&self, _upload: StaleUpload) -> Result<()> {
         Ok(())
     }
 }

@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use elanus_lifecycle::DeletePermit;
 use elanus_types::{Checksum, ObjectKey};
-use futures::{TryStreamExt as _, stream::BoxStream};
-use std::{collections::BTreeMap, fmt, ops::Range};
+use futures::stream::BoxStream;
+use std::{fmt, ops::Range};
 
 /// What a store says about one object.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -114,6 +114,8 @@ pub struct StaleUpload {
 /// A store of immutable objects. Every call may be repeated after any error: a repeat of what was done is success.
 ///
 /// Dropping the future of a call does not stop it: it may still take effect.
+///
+/// No method has a default: a store around another one would forget to pass it on.
 #[async_trait]
 pub trait ObjectStore: Send + Sync + fmt::Debug {
     /// Creates an object, durably. An object with the same bytes under this key is success (a repeat).
@@ -162,24 +164,11 @@ pub trait ObjectStore: Send + Sync + fmt::Debug {
     /// The objects in this folder and the folders below it whose keys come after `after`, in the order of their keys, at
     /// most `limit` of them. Fewer are the rest. What is created or deleted meanwhile may be in it or not.
     ///
-    /// What a store that lists in order does with one request, this default does with a whole listing in bounded memory:
-    /// a store of any size has its own.
+    /// One request where a store lists in order, and memory for one page in any case.
     ///
     /// # Errors
     /// When the listing fails: then nothing is known about any object.
-    async fn list_page(&self, folder: &ObjectKey, after: Option<&ObjectKey>, limit: usize) -> Result<Vec<ObjectInfo>> {
-        let mut listed = self.list(Some(folder));
-        let mut first = BTreeMap::new();
-        while let Some(info) = listed.try_next().await? {
-            if after.is_none_or(|after| info.key > *after) {
-                first.insert(info.key.clone(), info);
-                if first.len() > limit {
-                    first.pop_last();
-                }
-            }
-        }
-        Ok(first.into_values().collect())
-    }
+    async fn list_page(&self, folder: &ObjectKey, after: Option<&ObjectKey>, limit: usize) -> Result<Vec<ObjectInfo>>;
 
     /// Deletes the objects of these permits; an absent object is success. All are attempted.
     ///
@@ -191,15 +180,11 @@ pub trait ObjectStore: Send + Sync + fmt::Debug {
     /// Writes that were begun in this folder before this time and are not ended: those of a process that died, or of one
     /// that is very slow. [`STALE_UPLOADS_MAX`] at most; when these are aborted, the next call gives the next ones.
     ///
-    /// None unless it is said: in a store whose writes are done or not begun there are none. A store around another one
-    /// asks that.
+    /// None in a store whose writes are done or not begun.
     ///
     /// # Errors
     /// When the store cannot be listed.
-    async fn stale_uploads(&self, folder: Option<&ObjectKey>, before_ms: i64) -> Result<Vec<StaleUpload>> {
-        let (_, _) = (folder, before_ms);
-        Ok(Vec::new())
-    }
+    async fn stale_uploads(&self, folder: Option<&ObjectKey>, before_ms: i64) -> Result<Vec<StaleUpload>>;
 
     /// Forgets an unfinished write and gives back its space; an absent one is success. No object is touched. If it was still
     /// being written, that write fails and its object is not created: choose the time of [`ObjectStore::stale_uploads`] so
@@ -207,8 +192,5 @@ pub trait ObjectStore: Send + Sync + fmt::Debug {
     ///
     /// # Errors
     /// When the store does not do it; the upload stays.
-    async fn abort_upload(&self, upload: StaleUpload) -> Result<()> {
-        let _absent = upload;
-        Ok(())
-    }
+    async fn abort_upload(&self, upload: StaleUpload) -> Result<()>;
 }

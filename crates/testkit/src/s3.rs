@@ -190,6 +190,44 @@ impl S3Server {
         settings.map(|(name, value)| (name.to_owned(), value)).into()
     }
 
+    /// What an `elanus` is told that keeps its objects here: the same as flags, so that one test can have several.
+    #[must_use]
+    pub fn flags(&self, bucket: &str, root: &str, user: S3User) -> Vec<String> {
+        let (access, secret) = user.keys();
+        let (objects, endpoint) = (format!("s3://{bucket}/{root}"), self.endpoint());
+        let flags = [
+            ("--objects", objects.as_str()),
+            ("--s3-endpoint", &endpoint),
+            ("--s3-region", "us-east-1"),
+            ("--s3-access-key", access),
+            ("--s3-secret-key", secret),
+        ];
+        flags.into_iter().flat_map(|(name, value)| [name.to_owned(), value.to_owned()]).collect()
+    }
+
+    /// Writes an object past S3, as somebody else would.
+    ///
+    /// # Errors
+    /// When the server does not do it.
+    pub async fn write(&self, bucket: &str, name: &str, content: &str) -> Result<()> {
+        self.past_s3("PUT", bucket, name, content).await
+    }
+
+    /// Removes an object past S3, as somebody else would.
+    ///
+    /// # Errors
+    /// When the server does not do it.
+    pub async fn remove(&self, bucket: &str, name: &str) -> Result<()> {
+        self.past_s3("DELETE", bucket, name, "").await
+    }
+
+    async fn past_s3(&self, method: &str, bucket: &str, name: &str, content: &str) -> Result<()> {
+        match http::send(method, self.filer, &format!("/buckets/{bucket}/{name}"), content).await? {
+            (201 | 204, _) => Ok(()),
+            (status, body) => bail!("{method} {bucket}/{name}: HTTP {status}: {body}"),
+        }
+    }
+
     /// Ends the server with SIGKILL.
     ///
     /// # Errors

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use elanus_events::{Envelope, Error as BusError, EventBus, Kind as EventKind, LocalBus, Subscription};
 use elanus_lifecycle::DeletePermit;
 use elanus_meta::{CommitHook, MetaError, Result as MetaResult};
-use elanus_objects::{Error, Expected, ObjectInfo, ObjectStore, Result};
+use elanus_objects::{Error, Expected, ObjectInfo, ObjectStore, Result, StaleUpload};
 use elanus_types::{Checksum, ObjectKey};
 use futures::{
     StreamExt as _, TryStreamExt as _,
@@ -168,6 +168,20 @@ impl ObjectStore for Objects {
         let opened =
             async move { this.call(Kind::Read("list".to_owned()), async { Ok(inner.list(folder.as_ref())) }).await };
         stream::once(opened).try_flatten().boxed()
+    }
+
+    async fn list_page(&self, folder: &ObjectKey, after: Option<&ObjectKey>, limit: usize) -> Result<Vec<ObjectInfo>> {
+        self.read("list", folder, self.inner.list_page(folder, after, limit)).await
+    }
+
+    async fn stale_uploads(&self, folder: Option<&ObjectKey>, before_ms: i64) -> Result<Vec<StaleUpload>> {
+        let listed = self.inner.stale_uploads(folder, before_ms);
+        self.call(Kind::Read("list uploads".to_owned()), listed).await
+    }
+
+    async fn abort_upload(&self, upload: StaleUpload) -> Result<()> {
+        let key = upload.key.clone();
+        self.write("abort the upload of", &key, self.inner.abort_upload(upload)).await
     }
 
     async fn delete(&self, mut permits: Vec<DeletePermit>) -> Result<()> {

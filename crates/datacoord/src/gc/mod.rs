@@ -13,6 +13,7 @@ mod release;
 mod scan;
 mod scrub;
 mod sweep;
+mod uploads;
 mod walk;
 
 pub use gate::{Bucket, DeleteGuard};

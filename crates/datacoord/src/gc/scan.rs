@@ -6,7 +6,10 @@
 //!
 //! The reverse as well: a live object that is not there stops all deleting, for if one is gone that should not be, whatever
 //! took it must not take more.
+//!
+//! At its end a scan aborts unfinished writes ([`super::uploads`]).
 
+use super::uploads::{self, Told};
 use super::walk::{Pair, Walk};
 use crate::Parts;
 use elanus_meta::scans::{Orphan, OrphanRule, ScanCounts, ScanRecord};
@@ -31,8 +34,8 @@ pub(crate) async fn scan(parts: &Parts) -> Result<Report, Failure> {
         return Ok(Report { text: told_queued(queued), ..Report::handled(queued) });
     };
     tracing::info!(scan = scan.id, "a scan of the bucket begins");
-    let complete = match look(parts, &scan).await {
-        Ok(complete) => complete,
+    let (complete, uploads) = match look(parts, &scan).await {
+        Ok(seen) => seen,
         Err(failure) => {
             // OR-1. Where even this cannot be written, the next round finds the scan and discards it.
             if let Err(error) = parts.coordinator.discard_scan(scan.id, &failure.message).await {
@@ -53,9 +56,13 @@ pub(crate) async fn scan(parts: &Parts) -> Result<Report, Failure> {
             "a scan found more orphans than a healthy store has: none is deleted until `elanus ctl gc orphans --accept-scan` says so"
         );
     }
-    let text =
+    let mut text =
         format!("{listed} objects, {orphans} orphans, {unknown} unknown, {missing} missing{}", told_queued(queued));
-    Ok(Report { text, failed: u64::from(missing > 0 || complete.held), ..Report::handled(queued + 1) })
+    if !uploads.text.is_empty() {
+        text = format!("{text}; {}", uploads.text);
+    }
+    let failed = u64::from(missing > 0 || complete.held) + u64::from(uploads.failed);
+    Ok(Report { text, failed, ..Report::handled(queued + 1) })
 }
 
 fn told_queued(queued: u64) -> String {
@@ -85,7 +92,7 @@ async fn queue(parts: &Parts) -> Result<u64, Failure> {
 }
 
 /// Goes through the whole namespace.
-async fn look(parts: &Parts, scan: &ScanRecord) -> Result<ScanRecord, Failure> {
+async fn look(parts: &Parts, scan: &ScanRecord) -> Result<(ScanRecord, Told), Failure> {
     let mut walk = Walk::new(parts)?;
     let mut counts = ScanCounts::default();
     let mut missing: Vec<ObjectKey> = Vec::new();
@@ -99,17 +106,20 @@ async fn look(parts: &Parts, scan: &ScanRecord) -> Result<ScanRecord, Failure> {
             parts.coordinator.record_scan(scan.id, &counts, &orphans).await?;
         }
     }
-    let message = told_missing(&counts, &missing);
+    let mut message = told_missing(&counts, &missing);
     // Before the scan counts: a coordinator that dies in between must not leave deletes going on.
     if counts.missing > 0 {
         tracing::error!(scan = scan.id, missing = counts.missing, keys = ?missing, "live objects are not in the bucket");
         parts.coordinator.freeze_deletes(FREEZE_SOURCE, &message).await?;
     }
+    // If one is gone that should not be, nothing more is taken away.
+    let uploads = if counts.missing == 0 { uploads::abort_stale(parts).await } else { Told::default() };
+    message.push_str(&uploads.text);
     let complete = parts.coordinator.complete_scan(scan.id, &counts, &message).await?;
     if counts.missing == 0 && parts.coordinator.thaw_deletes(FREEZE_SOURCE).await? {
         tracing::warn!(scan = scan.id, "all live objects are in the bucket again: deletes go on");
     }
-    Ok(complete)
+    Ok((complete, uploads))
 }
 
 fn told_missing(counts: &ScanCounts, named: &[ObjectKey]) -> String {

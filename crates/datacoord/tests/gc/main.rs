@@ -6,7 +6,6 @@
 #[path = "../world/mod.rs"]
 mod world;
 
-use async_trait::async_trait;
 use elanus_datacoord::{Bucket, DeleteGuard};
 use elanus_proto::admin::{self as pb, gc_answer::What as Said, gc_request::What as Ask};
 use elanus_proto::convert::failure_from_grpc;
@@ -14,9 +13,9 @@ use elanus_proto::datacoord::SnapshotRef;
 use elanus_types::RestoreMode;
 use futures::TryStreamExt as _;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use world::effects::{BLOWS, Blow, Effects};
-use world::{Answer, Process, World, by_name, let_leases_end};
+use world::{Answer, Owner, Process, World, by_name, let_leases_end};
 
 /// A bound for the loop, far above what is needed.
 const EFFECTS_MAX: u64 = 400;
@@ -180,17 +179,6 @@ async fn a_pause_holds_everything_until_its_ticket_is_given_back() {
         assert_eq!(refused.unwrap_err().code.number(), 1100);
     }
     process.end().await;
-}
-
-/// Owns the root path, until it does not.
-#[derive(Debug, Default)]
-struct Owner(AtomicBool);
-
-#[async_trait]
-impl DeleteGuard for Owner {
-    async fn confirm_for_delete(&self) -> Result<(), String> {
-        if self.0.load(Ordering::SeqCst) { Ok(()) } else { Err("another cluster owns the root path".to_owned()) }
-    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

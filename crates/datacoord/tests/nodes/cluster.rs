@@ -11,7 +11,7 @@ use elanus_events::LocalBus;
 use elanus_lifecycle::DeletePermit;
 use elanus_meta::model::WorkerRecord;
 use elanus_meta::{Meta, MetaError};
-use elanus_objects::{Expected, MemoryStore, ObjectInfo, ObjectStore, Result as StoreResult};
+use elanus_objects::{Expected, MemoryStore, ObjectInfo, ObjectStore, Result as StoreResult, StaleUpload};
 use elanus_proto::admin::ScrubRequest;
 use elanus_proto::datacoord as pb;
 use elanus_proto::datanode::data_node_client::DataNodeClient;
@@ -387,7 +387,24 @@ impl ObjectStore for Seen {
         self.inner.list(folder)
     }
 
+    async fn list_page(
+        &self,
+        folder: &ObjectKey,
+        after: Option<&ObjectKey>,
+        limit: usize,
+    ) -> StoreResult<Vec<ObjectInfo>> {
+        self.inner.list_page(folder, after, limit).await
+    }
+
     async fn delete(&self, permits: Vec<DeletePermit>) -> StoreResult<()> {
         self.inner.delete(permits).await
+    }
+
+    async fn stale_uploads(&self, folder: Option<&ObjectKey>, before_ms: i64) -> StoreResult<Vec<StaleUpload>> {
+        self.inner.stale_uploads(folder, before_ms).await
+    }
+
+    async fn abort_upload(&self, upload: StaleUpload) -> StoreResult<()> {
+        self.inner.abort_upload(upload).await
     }
 }

@@ -1,19 +1,25 @@
 //! OR-1 to OR-5: orphans in the bucket, and live objects that are gone from it.
 
-use crate::world::World;
 use crate::world::effects::Effects;
+use crate::world::{Owner, World};
 use async_trait::async_trait;
 use bytes::Bytes;
+use elanus_datacoord::Bucket;
 use elanus_datacoord::background::{GC_SCAN, SWEEP};
 use elanus_meta::scans::{OrphanRecord, ScanRecord, ScanState};
 use elanus_objects::{
-    Error, Expected, Fault, FaultyStore, LocalStore, MemoryStore, ObjectInfo, ObjectStore, Plan, Result,
+    Error, Expected, Fault, FaultyStore, LocalStore, ObjectInfo, ObjectStore, Plan, Result, S3Config, S3Location,
+    S3Store, StaleUpload,
 };
 use elanus_proto::admin::allow_orphans_request::What;
 use elanus_proto::admin::{AllowOrphansRequest, ReconcileRequest, ScrubRequest, StartScanRequest};
-use elanus_types::{Checksum, ObjectKey};
+use elanus_testkit::{S3Server, S3User};
+use elanus_types::{Checksum, Clock as _, ObjectKey, SystemClock};
 use futures::stream::BoxStream;
+use std::collections::BTreeSet;
+use std::fs::File;
 use std::ops::Range;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -189,12 +195,18 @@ async fn a_reconcile_keeps_what_the_restored_metadata_do_not_know() {
     process.end().await;
 }
 
-/// Counts the pages and the longest one.
+/// Counts the pages and the longest one; and forgets of which folder unfinished writes were asked for.
 #[derive(Debug)]
 struct Pages {
-    inner: MemoryStore,
+    inner: Arc<dyn ObjectStore>,
     pages: AtomicUsize,
     longest: AtomicUsize,
+}
+
+impl Pages {
+    fn over(inner: Arc<dyn ObjectStore>) -> Self {
+        Self { inner, pages: AtomicUsize::new(0), longest: AtomicUsize::new(0) }
+    }
 }
 
 #[async_trait]
@@ -230,14 +242,22 @@ impl ObjectStore for Pages {
     async fn delete(&self, permits: Vec<elanus_lifecycle::DeletePermit>) -> Result<()> {
         self.inner.delete(permits).await
     }
+
+    async fn stale_uploads(&self, folder: Option<&ObjectKey>, before_ms: i64) -> Result<Vec<StaleUpload>> {
+        let (_, all) = (folder, None);
+        self.inner.stale_uploads(all, before_ms).await
+    }
+
+    async fn abort_upload(&self, upload: StaleUpload) -> Result<()> {
+        self.inner.abort_upload(upload).await
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn or_4_a_bucket_full_of_orphans_is_scanned_in_flat_memory_and_held() {
     const OBJECTS: usize = 100_000;
     let mut world = World::new();
-    let (pages, longest) = (AtomicUsize::new(0), AtomicUsize::new(0));
-    let store = Arc::new(Pages { inner: MemoryStore::new(world.clock.clone()), pages, longest });
+    let store = Arc::new(Pages::over(world.store.clone()));
     for n in 0..OBJECTS {
         store.put(&key(&format!("insert_log/1/2/{n:06}")), Bytes::new()).await.unwrap();
     }
@@ -262,5 +282,137 @@ async fn or_4_a_bucket_full_of_orphans_is_scanned_in_flat_memory_and_held() {
     let level = ScrubRequest { level: "metadata".to_owned(), ..ScrubRequest::default() };
     let report = process.coord.scrub(level).await.unwrap().into_inner();
     assert!(report.findings.is_empty(), "{report:?}");
+    process.end().await;
+}
+
+const DAY_MS: i64 = 24 * HOUR_MS;
+const OWN_OLD: &str = "5e1f0e6c-test/insert_log/1/a#1";
+const OWN_YOUNG: &str = "5e1f0e6c-test/insert_log/1/b#2";
+const FOREIGN_OLD: &str = "5e1f0e6c-test2/insert_log/1/c#3";
+
+/// A folder with what processes leave there that die while they write.
+struct Left {
+    folder: tempfile::TempDir,
+    files: Vec<PathBuf>,
+}
+
+impl Left {
+    fn at(now_ms: i64, own_olds: usize) -> Self {
+        let mut left = Self { folder: tempfile::tempdir().unwrap(), files: Vec::new() };
+        left.file(OWN_YOUNG, now_ms - 6 * DAY_MS);
+        left.file(FOREIGN_OLD, now_ms - 8 * DAY_MS);
+        for n in 0..own_olds {
+            left.file(&format!("{OWN_OLD}{n}"), now_ms - 8 * DAY_MS);
+        }
+        left
+    }
+
+    fn file(&mut self, name: &str, modified_ms: i64) {
+        let path = self.folder.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let modified = std::time::UNIX_EPOCH + std::time::Duration::from_millis(modified_ms.unsigned_abs());
+        File::create(&path).unwrap().set_modified(modified).unwrap();
+        self.files.push(path);
+    }
+
+    fn store(&self) -> Arc<LocalStore> {
+        Arc::new(LocalStore::open(self.folder.path()).unwrap())
+    }
+
+    fn names(&self) -> BTreeSet<&str> {
+        let there = self.files.iter().filter(|path| path.exists());
+        there.map(|path: &PathBuf| path.strip_prefix(self.folder.path()).ok().and_then(Path::to_str).unwrap()).collect()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_scan_aborts_old_unfinished_writes_in_its_own_namespace_and_tells_how_many() {
+    let mut world = World::new();
+    let left = Left::at(world.clock.now_ms(), 20);
+    world.store = left.store();
+    let mut process = world.start(Effects::none()).await.unwrap();
+    let found = scan(&mut process).await;
+    assert_eq!((found.state, found.message.as_str()), (ScanState::Complete, "20 unfinished writes were aborted"));
+    assert_eq!(left.names(), [OWN_YOUNG, FOREIGN_OLD].into());
+    let audit = process.meta.gc_audit(None, None, 1).await.unwrap();
+    assert_eq!((audit[0].actor.as_str(), audit[0].action.as_str()), ("scan", "abort uploads"));
+    assert!(audit[0].detail.starts_with("20 unfinished writes"), "{audit:?}");
+    let again = scan(&mut process).await;
+    assert_eq!((again.state, again.message.as_str()), (ScanState::Complete, ""));
+    process.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn unfinished_writes_stay_when_anything_fails_or_holds_deletes_back_and_the_scan_counts() {
+    let mut world = World::new();
+    let left = Left::at(world.clock.now_ms(), 1);
+    let all = left.names().len();
+    // Reads: a page and the list of writes for each scan.
+    let plan = Plan::none().at_read(2, Fault::ErrorBefore).at_effect(1, Fault::ErrorBefore);
+    world.store = Arc::new(FaultyStore::new(left.store(), plan));
+    let owner = Arc::new(Owner::default());
+    let guard: Arc<dyn elanus_datacoord::DeleteGuard> = owner.clone();
+    let mut process = world.start_with(Effects::none(), |objects| Bucket { objects, guard }).await.unwrap();
+    let tells = async |process: &mut Process, what: &str| {
+        let found = scan(process).await;
+        assert_eq!(found.state, ScanState::Complete);
+        assert!(found.message.contains(what), "{what}: {}", found.message);
+        assert_eq!(left.names().len(), all, "{what}");
+    };
+    tells(&mut process, "injected: error before the effect").await;
+    tells(&mut process, "another cluster owns the root path").await;
+    owner.0.store(true, Ordering::SeqCst);
+    tells(&mut process, "0 of 1 unfinished writes were aborted, then one failed").await;
+
+    let coordinator = process.meta.take_over(&elanus_types::NodeId("other".into())).await.unwrap();
+    coordinator.pause_gc(None, world.clock.now_ms() + HOUR_MS, "me").await.unwrap();
+    process.end().await;
+    let mut process = world.start(Effects::none()).await.unwrap();
+    tells(&mut process, "1 unfinished writes stay: deletes are paused").await;
+    world.clock.advance_ms(2 * HOUR_MS);
+    assert_eq!(scan(&mut process).await.message, "1 unfinished writes were aborted");
+    process.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn g_3_a_store_that_names_writes_of_others_makes_the_scan_abort_none() {
+    let mut world = World::new();
+    let left = Left::at(world.clock.now_ms(), 1);
+    let all = left.names().len();
+    world.store = Arc::new(Pages::over(left.store()));
+    let mut process = world.start(Effects::none()).await.unwrap();
+    let found = scan(&mut process).await;
+    assert!(found.message.contains("5e1f0e6c-test2/insert_log/1/c"), "{}", found.message);
+    assert_eq!((found.state, left.names().len()), (ScanState::Complete, all));
+    process.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_scan_of_a_bucket_aborts_old_uploads_in_its_own_namespace() {
+    let server = S3Server::shared().await.unwrap();
+    let (access, secret) = S3User::Writer.keys();
+    let root = Some(ObjectKey::parse("some/root").unwrap());
+    let location = S3Location { bucket: server.bucket().await.unwrap(), root };
+    let credentials = S3Config::static_credentials(access, secret, None);
+    let store = S3Store::new(S3Config::new(location, Some(server.endpoint()), credentials)).unwrap();
+    let foreign = ObjectKey::parse("5e1f0e6c-test2/insert_log/1/c").unwrap();
+    for upload in [key("insert_log/1/a"), key("insert_log/1/b"), foreign.clone()] {
+        store.leave_upload(&upload).await.unwrap();
+    }
+    let store = Arc::new(store);
+    let mut world = World::new();
+    world.store = store.clone();
+    world.clock.advance_ms(SystemClock.now_ms() - world.clock.now_ms() + 6 * DAY_MS);
+    let mut process = world.start(Effects::none()).await.unwrap();
+    process.create_collection("docs").await.unwrap();
+    process.upsert("docs", &[1, 2]).await.unwrap();
+    let young = scan(&mut process).await;
+    assert_eq!((young.state, young.message.as_str()), (ScanState::Complete, ""));
+    assert!(young.counts.listed > 1 && young.counts.unknown == 0 && young.counts.missing == 0, "{young:?}");
+    world.clock.advance_ms(2 * DAY_MS);
+    assert_eq!(scan(&mut process).await.message, "2 unfinished writes were aborted");
+    let uploads = store.stale_uploads(None, i64::MAX).await.unwrap();
+    assert_eq!(uploads.into_iter().map(|upload| upload.key).collect::<Vec<_>>(), [foreign]);
+    process.scrub().await;
     process.end().await;
 }

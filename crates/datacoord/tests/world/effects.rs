@@ -4,7 +4,7 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 use elanus_meta::{CommitHook, MetaError, Result as MetaResult, Turn};
-use elanus_objects::{Error, Expected, ObjectInfo, ObjectStore, Result};
+use elanus_objects::{Error, Expected, ObjectInfo, ObjectStore, Result, StaleUpload};
 use elanus_types::{Checksum, ObjectKey};
 use futures::{future::BoxFuture, stream::BoxStream};
 use std::io;
@@ -174,5 +174,13 @@ impl ObjectStore for Writes {
 
     async fn delete(&self, permits: Vec<elanus_lifecycle::DeletePermit>) -> Result<()> {
         self.effect(self.inner.delete(permits)).await
+    }
+
+    async fn stale_uploads(&self, folder: Option<&ObjectKey>, before_ms: i64) -> Result<Vec<StaleUpload>> {
+        self.inner.stale_uploads(folder, before_ms).await
+    }
+
+    async fn abort_upload(&self, upload: StaleUpload) -> Result<()> {
+        self.effect(self.inner.abort_upload(upload)).await
     }
 }

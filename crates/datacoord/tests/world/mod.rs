@@ -4,8 +4,9 @@
 pub(crate) mod effects;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch};
+use async_trait::async_trait;
 use effects::{Commits, Effects, Writes};
-use elanus_datacoord::{Bucket, DataCoord, DataCoordConfig, OwnWorker};
+use elanus_datacoord::{Bucket, DataCoord, DataCoordConfig, DeleteGuard, OwnWorker};
 use elanus_datanode::{DataNode, DataNodeConfig};
 use elanus_events::LocalBus;
 use elanus_meta::Meta;
@@ -26,7 +27,7 @@ use elanus_types::{Clock as _, Failure, ManualClock, NodeId, ObjectKey, RestoreM
 use std::collections::BTreeSet;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// Passes over all background tasks after which the world must be quiet.
@@ -70,6 +71,17 @@ impl Deref for Process {
 impl DerefMut for Process {
     fn deref_mut(&mut self) -> &mut Calls {
         &mut self.calls
+    }
+}
+
+/// Owns the root path, until it does not.
+#[derive(Debug, Default)]
+pub(crate) struct Owner(pub(crate) AtomicBool);
+
+#[async_trait]
+impl DeleteGuard for Owner {
+    async fn confirm_for_delete(&self) -> Result<(), String> {
+        if self.0.load(Ordering::SeqCst) { Ok(()) } else { Err("another cluster owns the root path".to_owned()) }
     }
 }
 

@@ -66,6 +66,15 @@ impl S3Store {
     pub fn markers(&self) -> S3Markers {
         S3Markers::new(Arc::clone(&self.bucket))
     }
+
+    /// Begins an upload in parts and sends nothing more, as a process that dies does. For tests.
+    ///
+    /// # Errors
+    /// When the store does not take it.
+    #[doc(hidden)]
+    pub async fn leave_upload(&self, key: &ObjectKey) -> Result<()> {
+        parts::begin(&self.bucket, key, &format!("begin {key}")).await.map(drop)
+    }
 }
 
 #[async_trait]
@@ -99,6 +108,10 @@ impl ObjectStore for S3Store {
 
     fn list(&self, folder: Option<&ObjectKey>) -> BoxStream<'static, Result<ObjectInfo>> {
         list::list(Arc::clone(&self.bucket), folder)
+    }
+
+    async fn list_page(&self, folder: &ObjectKey, after: Option<&ObjectKey>, limit: usize) -> Result<Vec<ObjectInfo>> {
+        list::page(&self.bucket, folder, after, limit).await
     }
 
     async fn delete(&self, permits: Vec<DeletePermit>) -> Result<()> {

@@ -63,7 +63,7 @@ where
     ended
 }
 
-async fn begin<'a>(bucket: &'a Bucket, key: &'a ObjectKey, attempt: &'a str) -> Result<Upload<'a>> {
+pub(super) async fn begin<'a>(bucket: &'a Bucket, key: &'a ObjectKey, attempt: &'a str) -> Result<Upload<'a>> {
     let _permit = bucket.permit().await;
     let request = bucket.client.create_multipart_upload().bucket(&bucket.name).key(bucket.name_of(key));
     let request = request.checksum_algorithm(ChecksumAlgorithm::Crc64Nvme).checksum_type(ChecksumType::FullObject);

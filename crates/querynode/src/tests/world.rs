@@ -8,7 +8,7 @@ use bytes::Bytes;
 use elanus_lifecycle::DeletePermit;
 use elanus_meta::model::{CollectionRecord, FileKind, FilePlace, NewCollection, WrittenFile};
 use elanus_meta::{Coordinator, Meta};
-use elanus_objects::{Error, Expected, MemoryStore, ObjectInfo, ObjectStore, Result};
+use elanus_objects::{Error, Expected, MemoryStore, ObjectInfo, ObjectStore, Result, StaleUpload};
 use elanus_proto::convert::failure_from_grpc;
 use elanus_proto::querynode::query_node_server::QueryNode as _;
 use elanus_proto::querynode::{QueryRequest, QueryResponse, ReadScope, SearchRequest, SearchResponse};
@@ -286,7 +286,19 @@ impl ObjectStore for TestStore {
         self.inner.list(folder)
     }
 
+    async fn list_page(&self, folder: &ObjectKey, after: Option<&ObjectKey>, limit: usize) -> Result<Vec<ObjectInfo>> {
+        self.inner.list_page(folder, after, limit).await
+    }
+
     async fn delete(&self, permits: Vec<DeletePermit>) -> Result<()> {
         self.inner.delete(permits).await
+    }
+
+    async fn stale_uploads(&self, folder: Option<&ObjectKey>, before_ms: i64) -> Result<Vec<StaleUpload>> {
+        self.inner.stale_uploads(folder, before_ms).await
+    }
+
+    async fn abort_upload(&self, upload: StaleUpload) -> Result<()> {
+        self.inner.abort_upload(upload).await
     }
 }

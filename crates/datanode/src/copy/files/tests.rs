@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use elanus_lifecycle::DeletePermit;
 use elanus_meta::model::StoredObject;
-use elanus_objects::{Fault, FaultyStore, MemoryStore, ObjectInfo, Plan, checksum_of};
+use elanus_objects::{Fault, FaultyStore, MemoryStore, ObjectInfo, Plan, StaleUpload, checksum_of};
 use elanus_types::{Checksum, ManualClock, ObjectKey};
 use futures::stream::BoxStream;
 use std::ops::Range;
@@ -138,8 +138,25 @@ impl ObjectStore for Throttled {
         self.inner.list(folder)
     }
 
+    async fn list_page(
+        &self,
+        folder: &ObjectKey,
+        after: Option<&ObjectKey>,
+        limit: usize,
+    ) -> Result<Vec<ObjectInfo>, Error> {
+        self.inner.list_page(folder, after, limit).await
+    }
+
     async fn delete(&self, permits: Vec<DeletePermit>) -> Result<(), Error> {
         self.inner.delete(permits).await
+    }
+
+    async fn stale_uploads(&self, folder: Option<&ObjectKey>, before_ms: i64) -> Result<Vec<StaleUpload>, Error> {
+        self.inner.stale_uploads(folder, before_ms).await
+    }
+
+    async fn abort_upload(&self, upload: StaleUpload) -> Result<(), Error> {
+        self.inner.abort_upload(upload).await
     }
 }
 

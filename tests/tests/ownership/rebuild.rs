@@ -1,0 +1,43 @@
+//! The metadata store is lost, and the objects are in a bucket.
+
+use crate::place::{Place, ROWS, collects_nothing, scrubbed_clean, work};
+use elanus_scenarios::milvus::Milvus;
+use serde_json::Value;
+
+#[tokio::test]
+async fn collections_come_back_from_the_snapshots_in_a_bucket() {
+    let place = Place::bucket().await;
+    let (lost, found) = (place.cluster("lost"), place.cluster("found"));
+    let mut server = lost.start().await;
+    work(&server).await;
+    server.terminate().await.unwrap();
+    let before = place.root.everything().await;
+
+    std::fs::create_dir(&found.data).unwrap();
+    let meta = format!("sqlite://{}", found.data.join("meta.db").display());
+    let rebuild = async |rest: &[&str]| {
+        let ended = found.ctl(&["rebuild", "--meta", &meta], rest).await;
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        let told: Value = serde_json::from_str(&ended.stdout).unwrap();
+        (told["collections"][0]["name"].clone(), told["applied"].clone())
+    };
+    assert_eq!(rebuild(&[]).await, ("kept".into(), false.into()));
+    assert!(!found.data.join("meta.db").exists(), "nothing was written");
+    assert_eq!(rebuild(&["--apply", "--yes"]).await, ("kept".into(), true.into()));
+    assert_eq!(place.root.everything().await, before, "nothing in the bucket was touched");
+
+    let mut server = found.start().await;
+    scrubbed_clean(&server).await;
+    let milvus = Milvus::at(&server.url());
+    milvus.load("kept").await.unwrap();
+    let mut rows = milvus.query("kept", "id >= 0").await.unwrap();
+    rows.sort_unstable();
+    assert_eq!(rows, ROWS, "those of the snapshot");
+    assert_eq!(milvus.snapshots("kept").await.unwrap(), ["first"]);
+    collects_nothing(&server, &place.root).await;
+    server.terminate().await.unwrap();
+
+    found.root_done(&["repair", "--metadata-is-complete", "--yes"]).await;
+    found.collects_nothing_but_its_own().await;
+    found.assert_whole().await;
+}
