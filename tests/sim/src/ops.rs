@@ -7,7 +7,7 @@ use crate::read::{self, look, look_inside};
 use crate::world::{
     Collection, DEFAULT, Failed, Life, ODD, Restore, Snapshot, Stage, Told, World, call, partition_of, pause,
 };
-use elanus_client::{InTrash, RestoreMode};
+use elanus_client::{InTrash, RestoreMode, Rollback};
 use elanus_proto::milvus::{CreatePartitionRequest, InsertRequest, UpsertRequest};
 use elanus_scenarios::{milvus::CallError, rows, rows::Row};
 use futures::FutureExt as _;
@@ -424,19 +424,32 @@ async fn roll_back(world: &World, rng: &mut StdRng) {
     let event = world.next();
     let mut collection = world.collection(&name);
     match told {
+        // A rollback that changes nothing is a repeat of the one before, and has its time and its snapshot.
+        Told::Done(done) if is_repeat(&collection, begin, &done) => {
+            let content = collection.snapshots.get(&snapshot).and_then(|one| one.content.clone());
+            collection.rows.ops.retain(|op| op.number != begin);
+            if content.is_some_and(|content| content != before) {
+                drop(collection);
+                world.broken(format!("a rollback of {name} to {snapshot} changed something, and is told as a repeat"));
+            }
+        }
         Told::Done(done) => {
             let op = collection.rows.ops.iter_mut().find(|op| op.number == begin).expect("it is not settled meanwhile");
             op.end = End::Acked { event, ts: done.rollback_ts };
             let mut safety = Snapshot::creating(begin);
             safety.committed(event, None);
             safety.content = Some(before);
-            // A rollback that changes nothing is a repeat of the one before, and has its snapshot.
-            collection.snapshots.entry(done.safety_snapshot_name).or_insert(safety);
+            collection.snapshots.insert(done.safety_snapshot_name, safety);
         }
         Told::Refused(_) => collection.rows.ops.retain(|op| op.number != begin),
         Told::Unknown => return,
     }
     collection.taken = false;
+}
+
+fn is_repeat(collection: &Collection, begin: u64, done: &Rollback) -> bool {
+    let earlier = |one: &Snapshot| one.end < begin && one.ts.is_some_and(|ts| ts > done.rollback_ts);
+    collection.snapshots.contains_key(&done.safety_snapshot_name) || collection.snapshots.values().any(earlier)
 }
 
 async fn drop_collection(world: &World, rng: &mut StdRng) {

@@ -1,21 +1,22 @@
 //! OR-1 to OR-5: orphans in the bucket, and live objects that are gone from it.
 
-use crate::world::World;
+use crate::world::{World, by_name};
 use crate::world::effects::Effects;
 use async_trait::async_trait;
 use bytes::Bytes;
-use elanus_datacoord::background::{GC_SCAN, SWEEP};
+use elanus_datacoord::background::{GC_RELEASE, GC_SCAN, SWEEP};
 use elanus_meta::scans::{OrphanRecord, ScanRecord, ScanState};
 use elanus_objects::{
     Error, Expected, Fault, FaultyStore, LocalStore, MemoryStore, ObjectInfo, ObjectStore, Plan, Result,
 };
 use elanus_proto::admin::allow_orphans_request::What;
 use elanus_proto::admin::{AllowOrphansRequest, ReconcileRequest, ScrubRequest, StartScanRequest};
-use elanus_types::{Checksum, ObjectKey};
+use elanus_runtime::Background;
+use elanus_types::{Checksum, Clock, ObjectKey};
 use futures::stream::BoxStream;
 use std::ops::Range;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 const HOUR_MS: i64 = 3_600_000;
 
@@ -195,6 +196,24 @@ struct Pages {
     inner: MemoryStore,
     pages: AtomicUsize,
     longest: AtomicUsize,
+    /// Its sweep runs once after a page was listed, or before a checksum is taken.
+    after_page: Mutex<Option<Background>>,
+    before_checksum: Mutex<Option<Background>>,
+}
+
+impl Pages {
+    fn new(clock: Arc<dyn Clock>) -> Self {
+        let (pages, longest) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let (after_page, before_checksum) = (Mutex::default(), Mutex::default());
+        Self { inner: MemoryStore::new(clock), pages, longest, after_page, before_checksum }
+    }
+}
+
+async fn sweep_once(of: &Mutex<Option<Background>>) {
+    let background = of.lock().unwrap().take();
+    if let Some(background) = background {
+        assert!(background.activate_and_wait(SWEEP).await.handled > 0);
+    }
 }
 
 #[async_trait]
@@ -215,6 +234,7 @@ impl ObjectStore for Pages {
         self.inner.copy(from, to, expected).await
     }
     async fn checksum(&self, key: &ObjectKey) -> Result<Checksum> {
+        sweep_once(&self.before_checksum).await;
         self.inner.checksum(key).await
     }
     fn list(&self, folder: Option<&ObjectKey>) -> BoxStream<'static, Result<ObjectInfo>> {
@@ -225,6 +245,7 @@ impl ObjectStore for Pages {
         let page = self.inner.list_page(folder, after, limit).await?;
         self.pages.fetch_add(1, Ordering::SeqCst);
         self.longest.fetch_max(page.len(), Ordering::SeqCst);
+        sweep_once(&self.after_page).await;
         Ok(page)
     }
     async fn delete(&self, permits: Vec<elanus_lifecycle::DeletePermit>) -> Result<()> {
@@ -236,8 +257,7 @@ impl ObjectStore for Pages {
 async fn or_4_a_bucket_full_of_orphans_is_scanned_in_flat_memory_and_held() {
     const OBJECTS: usize = 100_000;
     let mut world = World::new();
-    let (pages, longest) = (AtomicUsize::new(0), AtomicUsize::new(0));
-    let store = Arc::new(Pages { inner: MemoryStore::new(world.clock.clone()), pages, longest });
+    let store = Arc::new(Pages::new(world.clock.clone()));
     for n in 0..OBJECTS {
         store.put(&key(&format!("insert_log/1/2/{n:06}")), Bytes::new()).await.unwrap();
     }
@@ -263,4 +283,25 @@ async fn or_4_a_bucket_full_of_orphans_is_scanned_in_flat_memory_and_held() {
     let report = process.coord.scrub(level).await.unwrap().into_inner();
     assert!(report.findings.is_empty(), "{report:?}");
     process.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_scrub_calls_nothing_missing_or_unknown_that_the_collector_deletes_meanwhile() {
+    for after_page in [true, false] {
+        let mut world = World::new();
+        world.config.trash_retention_ms = 0;
+        world.config.gc_drop_tolerance_ms = 0;
+        let store = Arc::new(Pages::new(world.clock.clone()));
+        world.store = store.clone();
+        let mut process = world.start(Effects::none()).await.unwrap();
+        process.create_collection("docs").await.unwrap();
+        process.upsert("docs", &[1, 2, 3]).await.unwrap();
+        process.coord.drop_collection(by_name("docs")).await.unwrap();
+        while process.background.activate_and_wait(GC_RELEASE).await.handled > 0 {}
+        let when = if after_page { &store.after_page } else { &store.before_checksum };
+        *when.lock().unwrap() = Some(process.background.clone());
+        process.scrub().await;
+        assert!(when.lock().unwrap().is_none(), "it was deleted meanwhile");
+        process.end().await;
+    }
 }
