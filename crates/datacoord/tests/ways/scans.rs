@@ -290,7 +290,7 @@ async fn a_scrub_calls_nothing_missing_or_unknown_that_the_collector_deletes_mea
     for after_page in [true, false] {
         let mut world = World::new();
         world.config.trash_retention_ms = 0;
-        world.config.gc_drop_tolerance_ms = 0;
+        world.config.gc_drop_tolerance_ms = 1_000;
         let store = Arc::new(Pages::new(world.clock.clone()));
         world.store = store.clone();
         let mut process = world.start(Effects::none()).await.unwrap();
@@ -298,6 +298,7 @@ async fn a_scrub_calls_nothing_missing_or_unknown_that_the_collector_deletes_mea
         process.upsert("docs", &[1, 2, 3]).await.unwrap();
         process.coord.drop_collection(by_name("docs")).await.unwrap();
         while process.background.activate_and_wait(GC_RELEASE).await.handled > 0 {}
+        world.clock.advance_ms(1_000);
         let when = if after_page { &store.after_page } else { &store.before_checksum };
         *when.lock().unwrap() = Some(process.background.clone());
         process.scrub().await;
