@@ -1,8 +1,8 @@
 //! What clients ask for: one function an operation. Each takes its share of the model, calls, and writes down what it was
 //! told; what it was not told is left for the next look.
 
-use crate::model::{Effect, End, Op, State};
 use crate::collector::{collect, detach, hold, lift, pause_deletes, resume_deletes, scan, undo};
+use crate::model::{Effect, End, Op, State};
 use crate::read::{self, look, look_inside};
 use crate::world::{
     Collection, DEFAULT, Failed, Life, ODD, Restore, Snapshot, Stage, Told, World, call, partition_of, pause,

@@ -99,20 +99,18 @@ impl Process {
             let dead = |Dead| MetaError::BadUrl("dead".to_owned());
             let _turn = turns.turn(id, Kind::Transaction).await.map_err(dead)?;
             let meta = shared.open().await?;
-            let witness = async || {
-                Ok::<_, MetaError>(Arc::new(Witness::new(shared.open().await?, turns.add_process())))
-            };
+            let witness =
+                async || Ok::<_, MetaError>(Arc::new(Witness::new(shared.open().await?, turns.add_process())));
             shared.witness.get_or_try_init(witness).await?;
             meta
         };
         let meta = meta.with_commit_hook(Arc::new(Transactions::new(turns.clone(), id)));
-        let objects: Arc<dyn ObjectStore> =
-            Arc::new(Objects {
-                inner: Arc::clone(&shared.store),
-                turns: turns.clone(),
-                process: id,
-                witness: Arc::clone(shared.witness.get().expect("it was opened above")),
-            });
+        let objects: Arc<dyn ObjectStore> = Arc::new(Objects {
+            inner: Arc::clone(&shared.store),
+            turns: turns.clone(),
+            process: id,
+            witness: Arc::clone(shared.witness.get().expect("it was opened above")),
+        });
         let bus = Arc::new(Bus { inner: Arc::clone(&shared.bus), turns: turns.clone() });
         let coordinator = meta.take_over(&node).await?;
         let alive: Vec<NodeId> = alive.iter().cloned().chain([node.clone()]).collect();

@@ -88,7 +88,8 @@ async fn is_nothing_left(world: &World, process: &Process) -> bool {
     if status.frozen_ms != 0 || !scans.freezes.is_empty() || !status.breakers.is_empty() {
         world.broken(format!("deletes are stopped: {status:?}, {:?}", scans.freezes));
     }
-    let none = |amount: &Option<elanus_proto::admin::GcAmount>| amount.as_ref().is_none_or(|amount| amount.objects == 0);
+    let none =
+        |amount: &Option<elanus_proto::admin::GcAmount>| amount.as_ref().is_none_or(|amount| amount.objects == 0);
     // A pin whose end is not known keeps what is dropped until it ends.
     let released = status.unreleased_snapshots == 0 && status.kept.is_empty();
     none(&status.waiting) && none(&status.due) && none(&status.deleting) && released

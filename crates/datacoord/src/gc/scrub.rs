@@ -63,7 +63,8 @@ pub(crate) async fn scrub(parts: &Parts, request: ScrubRequest) -> Result<ScrubR
             .try_collect()
             .await?;
         // The collector goes on meanwhile: who is suspected is looked at again.
-        let missing = scan::still_missing(parts, page.after.as_ref(), keys(&judged, Verdict::Missing), is_needed).await?;
+        let missing =
+            scan::still_missing(parts, page.after.as_ref(), keys(&judged, Verdict::Missing), is_needed).await?;
         let deleted = scan::absent_of(parts, keys(&judged, Verdict::Unknown)).await?;
         for (pair, verdict) in judged {
             report.objects_listed += i64::from(pair.listed.is_some());

@@ -1,7 +1,7 @@
 //! OR-1 to OR-5: orphans in the bucket, and live objects that are gone from it.
 
-use crate::world::{World, by_name};
 use crate::world::effects::Effects;
+use crate::world::{World, by_name};
 use async_trait::async_trait;
 use bytes::Bytes;
 use elanus_datacoord::background::{GC_RELEASE, GC_SCAN, SWEEP};
