@@ -28,7 +28,7 @@ pub fn seed() -> Result<Option<u64>> {
 /// # Errors
 /// When one is not a number.
 pub fn sim_seeds() -> Result<(u64, u64)> {
-    let count = number("ELANUS_SIM_SEEDS")?.unwrap_or(if full() { 200 } else { 10 });
+    let count = number("ELANUS_SIM_SEEDS")?.unwrap_or(if full() { 200 } else { 7 });
     Ok((number("ELANUS_SIM_FROM")?.unwrap_or(1), count))
 }
 

@@ -7,9 +7,10 @@
 //! * [`turns`]: who goes on next. The same seed gives the same trace.
 //! * [`model`]: what was asked and answered, and what may be read after it.
 //! * `parts`, `process`: the system, and how its effects go wrong.
-//! * `ops`: what clients do. A new operation is one function and one line in its table.
+//! * `ops`: what clients do. A new operation is one function and one line in its table. `collector`: those about deletes.
 //! * `settle`: what must hold.
 
+mod collector;
 pub mod model;
 mod ops;
 mod parts;
@@ -105,6 +106,7 @@ async fn live(turns: Turns) {
         chaos(&world, &mut rng, phase > 0).await;
         settle::settle(&world, &mut rng).await;
     }
+    settle::everything_goes(&world).await;
     giving.abort();
     turns.met("runs to the end");
 }

@@ -1,17 +1,18 @@
 //! What clients ask for: one function an operation. Each takes its share of the model, calls, and writes down what it was
 //! told; what it was not told is left for the next look.
 
+use crate::collector::{collect, detach, hold, lift, pause_deletes, resume_deletes, scan, undo};
 use crate::model::{Effect, End, Op, State};
 use crate::read::{self, look, look_inside};
 use crate::world::{
     Collection, DEFAULT, Failed, Life, ODD, Restore, Snapshot, Stage, Told, World, call, partition_of, pause,
 };
-use elanus_client::{InTrash, RestoreMode};
+use elanus_client::{InTrash, RestoreMode, Rollback};
 use elanus_proto::milvus::{CreatePartitionRequest, InsertRequest, UpsertRequest};
 use elanus_scenarios::{milvus::CallError, rows, rows::Row};
 use futures::FutureExt as _;
 use rand::{Rng as _, rngs::StdRng, seq::IteratorRandom as _};
-use std::{collections::BTreeMap, panic::AssertUnwindSafe, pin::Pin, rc::Rc};
+use std::{collections::BTreeMap, panic::AssertUnwindSafe, pin::Pin, rc::Rc, time::Duration};
 
 type Running<'w> = Pin<Box<dyn Future<Output = ()> + 'w>>;
 type Operation = for<'w> fn(&'w World, &'w mut StdRng) -> Running<'w>;
@@ -22,6 +23,8 @@ const COLLECTIONS_MAX: usize = 4;
 const SNAPSHOTS_MAX: usize = 5;
 /// Times that the end of a restore is asked for.
 const POLLS_MAX: u32 = 5_000;
+/// Longer than a run: a pin whose end is not known ends after it.
+pub(crate) const PIN: Duration = Duration::from_secs(86_400);
 
 /// Every operation, and how often it is chosen.
 #[rustfmt::skip]
@@ -37,6 +40,14 @@ const OPERATIONS: &[(u32, Operation)] = &[
     (2,  |w, r| Box::pin(create_collection(w, r))),
     (2,  |w, r| Box::pin(drop_collection(w, r))),
     (4,  |w, r| Box::pin(out_of_trash(w, r))),
+    (3,  |w, r| Box::pin(detach(w, r))),
+    (6,  |w, r| Box::pin(collect(w, r))),
+    (3,  |w, r| Box::pin(scan(w, r))),
+    (2,  |w, r| Box::pin(pause_deletes(w, r))),
+    (2,  |w, r| Box::pin(resume_deletes(w, r))),
+    (3,  |w, r| Box::pin(hold(w, r))),
+    (2,  |w, r| Box::pin(lift(w, r))),
+    (5,  |w, r| Box::pin(undo(w, r))),
     (8,  |w, r| Box::pin(look(w, r))),
     (8,  |w, r| Box::pin(look_inside(w, r))),
 ];
@@ -94,7 +105,7 @@ fn live(world: &World) -> usize {
 fn new_collection(world: &World, name: &str, base: State) {
     let rows = crate::model::Rows { base, ..Default::default() };
     let life = Life::Doubt(vec![Life::Live, Life::Gone]);
-    let collection = Collection { life, ready: false, taken: true, moved: 0, rows, snapshots: BTreeMap::new() };
+    let collection = Collection { life, rows, taken: true, ..Collection::default() };
     world.model().collections.insert(name.to_owned(), collection);
 }
 
@@ -292,7 +303,7 @@ async fn pin(world: &World, rng: &mut StdRng) {
     let committed = |_: &Collection, one: &Snapshot| one.stage == Stage::Committed && one.pins.is_empty();
     let Some((name, snapshot)) = choose_snapshot(world, rng, committed) else { return };
     let server = world.server(rng).await;
-    let answer = call(rng, server.operator.snapshots().pin(&name, &snapshot).send()).await;
+    let answer = call(rng, server.operator.snapshots().pin(&name, &snapshot).ttl(PIN).send()).await;
     if let Told::Done(pin) = world.told(server.id, &format!("pin {name}.{snapshot}"), answer)
         && let Some(one) = world.collection(&name).snapshots.get_mut(&snapshot)
     {
@@ -413,19 +424,32 @@ async fn roll_back(world: &World, rng: &mut StdRng) {
     let event = world.next();
     let mut collection = world.collection(&name);
     match told {
+        // A rollback that changes nothing is a repeat of the one before, and has its time and its snapshot.
+        Told::Done(done) if is_repeat(&collection, begin, &done) => {
+            let content = collection.snapshots.get(&snapshot).and_then(|one| one.content.clone());
+            collection.rows.ops.retain(|op| op.number != begin);
+            if content.is_some_and(|content| content != before) {
+                drop(collection);
+                world.broken(format!("a rollback of {name} to {snapshot} changed something, and is told as a repeat"));
+            }
+        }
         Told::Done(done) => {
             let op = collection.rows.ops.iter_mut().find(|op| op.number == begin).expect("it is not settled meanwhile");
             op.end = End::Acked { event, ts: done.rollback_ts };
             let mut safety = Snapshot::creating(begin);
             safety.committed(event, None);
             safety.content = Some(before);
-            // A rollback that changes nothing is a repeat of the one before, and has its snapshot.
-            collection.snapshots.entry(done.safety_snapshot_name).or_insert(safety);
+            collection.snapshots.insert(done.safety_snapshot_name, safety);
         }
         Told::Refused(_) => collection.rows.ops.retain(|op| op.number != begin),
         Told::Unknown => return,
     }
     collection.taken = false;
+}
+
+fn is_repeat(collection: &Collection, begin: u64, done: &Rollback) -> bool {
+    let earlier = |one: &Snapshot| one.end < begin && one.ts.is_some_and(|ts| ts > done.rollback_ts);
+    collection.snapshots.contains_key(&done.safety_snapshot_name) || collection.snapshots.values().any(earlier)
 }
 
 async fn drop_collection(world: &World, rng: &mut StdRng) {
@@ -440,7 +464,16 @@ async fn drop_collection(world: &World, rng: &mut StdRng) {
         collection.life = Life::Doubt(vec![Life::Live, Life::Trashed]);
     }
     let server = world.server(rng).await;
-    let answer = call(rng, server.milvus.drop_collection(&name)).await;
+    if let Some(Ok(detail)) = call(rng, server.operator.collections().describe(&name)).await {
+        world.collection(&name).id = detail.collection.map(|found| found.id);
+    }
+    let answer = call(rng, async {
+        // A hold that comes later may come too late.
+        let held = world.collection(&name).held;
+        world.collection(&name).held_since_drop = held;
+        server.milvus.drop_collection(&name).await
+    });
+    let answer = answer.await;
     let life = match world.told(server.id, &format!("drop-collection {name}"), answer) {
         Told::Done(()) => Life::Trashed,
         Told::Refused(_) => Life::Live,

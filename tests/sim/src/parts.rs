@@ -1,21 +1,22 @@
 //! The shared parts of the system as one process sees them: each effect waits for its turn, and goes wrong as the turn says.
 
-use crate::turns::{Dead, Fate, Kind, ProcessId, Turn, Turns};
+use crate::turns::{DELETE, Dead, Fate, Kind, ProcessId, Turn, Turns};
 use async_trait::async_trait;
 use bytes::Bytes;
 use elanus_events::{Envelope, Error as BusError, EventBus, Kind as EventKind, LocalBus, Subscription};
 use elanus_lifecycle::DeletePermit;
-use elanus_meta::{CommitHook, MetaError, Result as MetaResult};
+use elanus_meta::{CommitHook, Meta, MetaError, Result as MetaResult};
 use elanus_objects::{Error, Expected, ObjectInfo, ObjectStore, Result, StaleUpload};
-use elanus_types::{Checksum, ObjectKey};
+use elanus_types::{Checksum, FileSetId, ObjectKey};
 use futures::{
     StreamExt as _, TryStreamExt as _,
     stream::{self, BoxStream},
 };
 use std::{
+    collections::BTreeSet,
     io,
     ops::Range,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -89,12 +90,51 @@ impl CommitHook for Transactions {
     }
 }
 
-/// The object store of a process.
+/// A request that its sender was told had failed arrives after this time at the latest, in milliseconds.
+pub(crate) const LATE_MS: u64 = 60_000;
+
+/// What deletes are compared with.
 #[derive(Debug)]
+pub(crate) struct Witness {
+    /// The metadata, read without turns.
+    pub(crate) meta: Meta,
+    /// Its requests arrive late. It never dies.
+    pub(crate) network: ProcessId,
+    /// File sets of which an object was to be deleted.
+    ended: Mutex<BTreeSet<FileSetId>>,
+}
+
+impl Witness {
+    pub(crate) fn new(meta: Meta, network: ProcessId) -> Self {
+        Self { meta, network, ended: Mutex::default() }
+    }
+
+    pub(crate) fn ended(&self) -> MutexGuard<'_, BTreeSet<FileSetId>> {
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// I2, I4, I5: when a delete arrives nothing needs the object, and nothing ever will again. Called within a turn.
+    async fn look(&self, turns: &Turns, permit: &DeletePermit) {
+        self.ended().insert(permit.file_set());
+        match self.meta.gc_why(permit.key()).await {
+            // Its rows were forgotten.
+            Ok(None) => {}
+            Ok(Some(why)) if why.refs == 0 && ["deleting", "gone"].contains(&why.state.as_str()) => {}
+            // An orphan that was queued anew has another file set.
+            Ok(Some(why)) if why.refs == 0 && why.file_set != permit.file_set() => {}
+            Ok(Some(why)) => turns.break_off(&format!("I4: {} is deleted, and is needed: {why:?}", permit.key())),
+            Err(error) => turns.break_off(&format!("the witness cannot read: {error}")),
+        }
+    }
+}
+
+/// The object store of a process.
+#[derive(Clone, Debug)]
 pub(crate) struct Objects {
     pub(crate) inner: Arc<dyn ObjectStore>,
     pub(crate) turns: Turns,
     pub(crate) process: ProcessId,
+    pub(crate) witness: Arc<Witness>,
 }
 
 fn failed(what: &'static str) -> Error {
@@ -104,6 +144,10 @@ fn failed(what: &'static str) -> Error {
 impl Objects {
     async fn call<T>(&self, kind: Kind, run: impl Future<Output = Result<T>>) -> Result<T> {
         let turn: Turn = self.turns.turn(self.process, kind).await.map_err(|Dead| failed("dead"))?;
+        self.within(turn, run).await
+    }
+
+    async fn within<T>(&self, turn: Turn, run: impl Future<Output = Result<T>>) -> Result<T> {
         match turn.fate {
             Fate::ErrorBefore | Fate::ErrorAtCommit => return Err(failed("injected: before")),
             Fate::DeathBefore | Fate::DeathAtCommit => {
@@ -127,6 +171,60 @@ impl Objects {
         self.call(Kind::Read(format!("{what} {key}")), run).await
     }
 
+    /// Does a request later, of which its sender was told that it failed.
+    fn late(&self, what: String, done: impl Future<Output = ()> + Send + 'static) {
+        self.turns.met("fault: a request to the object store arrives late");
+        let (turns, network) = (self.turns.clone(), self.witness.network);
+        let after = Duration::from_millis(turns.random() % LATE_MS);
+        tokio::spawn(async move {
+            tokio::time::sleep(after).await;
+            // What goes wrong with it went wrong already.
+            if let Ok(_turn) = turns.turn(network, Kind::Write(what)).await {
+                done.await;
+            }
+        });
+    }
+
+    /// True when a request that fails is late instead of lost.
+    fn is_late(&self, fate: Fate) -> bool {
+        fate == Fate::ErrorBefore && self.turns.random().is_multiple_of(2)
+    }
+
+    async fn put_or_late(&self, key: &ObjectKey, bytes: Bytes) -> Result<ObjectInfo> {
+        let what = format!("put {key}");
+        let turn = self.turns.turn(self.process, Kind::Write(what.clone())).await.map_err(|Dead| failed("dead"))?;
+        if self.is_late(turn.fate) {
+            let (this, key) = (self.clone(), key.clone());
+            self.late(what, async move {
+                this.turns.wrote_late(key.as_str());
+                // What another attempt wrote meanwhile stays.
+                let _ = this.inner.put(&key, bytes).await;
+            });
+            return Err(failed("injected: late"));
+        }
+        let written = async {
+            self.turns.wrote(self.process, key.as_str());
+            self.inner.put(key, bytes).await
+        };
+        self.within(turn, written).await
+    }
+
+    async fn delete_or_late(&self, permit: DeletePermit) -> Result<()> {
+        let what = format!("{DELETE} {}", permit.key());
+        let turn = self.turns.turn(self.process, Kind::Write(what.clone())).await.map_err(|Dead| failed("dead"))?;
+        let (this, late) = (self.clone(), self.is_late(turn.fate));
+        let deleted = async move {
+            this.witness.look(&this.turns, &permit).await;
+            this.turns.met("an object is deleted");
+            this.inner.delete(vec![permit]).await
+        };
+        if late {
+            self.late(what, async move { drop(deleted.await) });
+            return Err(failed("injected: late"));
+        }
+        self.within(turn, deleted).await
+    }
+
     async fn write<T>(&self, what: &str, key: &ObjectKey, run: impl Future<Output = Result<T>>) -> Result<T> {
         let written = async {
             self.turns.wrote(self.process, key.as_str());
@@ -139,7 +237,7 @@ impl Objects {
 #[async_trait]
 impl ObjectStore for Objects {
     async fn put(&self, key: &ObjectKey, bytes: Bytes) -> Result<ObjectInfo> {
-        self.write("put", key, self.inner.put(key, bytes)).await
+        self.put_or_late(key, bytes).await
     }
 
     async fn get(&self, key: &ObjectKey) -> Result<Bytes> {
@@ -163,10 +261,10 @@ impl ObjectStore for Objects {
     }
 
     fn list(&self, folder: Option<&ObjectKey>) -> BoxStream<'static, Result<ObjectInfo>> {
-        let (inner, folder) = (Arc::clone(&self.inner), folder.cloned());
-        let this = Self { inner: Arc::clone(&inner), turns: self.turns.clone(), process: self.process };
-        let opened =
-            async move { this.call(Kind::Read("list".to_owned()), async { Ok(inner.list(folder.as_ref())) }).await };
+        let (this, folder) = (self.clone(), folder.cloned());
+        let opened = async move {
+            this.call(Kind::Read("list".to_owned()), async { Ok(this.inner.list(folder.as_ref())) }).await
+        };
         stream::once(opened).try_flatten().boxed()
     }
 
@@ -188,8 +286,7 @@ impl ObjectStore for Objects {
         permits.sort_by(|a, b| a.key().cmp(b.key()));
         let mut first_error = Ok(());
         for permit in permits {
-            let key = permit.key().clone();
-            let deleted = self.write("delete", &key, self.inner.delete(vec![permit])).await;
+            let deleted = self.delete_or_late(permit).await;
             first_error = first_error.and(deleted);
         }
         first_error

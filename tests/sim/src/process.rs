@@ -1,6 +1,6 @@
 //! One process of the system, wired as the standalone program wires it, and what all processes share.
 
-use crate::parts::{Bus, Objects, Transactions};
+use crate::parts::{Bus, Objects, Transactions, Witness};
 use crate::turns::{Dead, Kind, ProcessId, Turns};
 use elanus_client::Client;
 use elanus_datacoord::{DataCoord, DataCoordConfig, OwnWorker};
@@ -18,6 +18,7 @@ use elanus_runtime::{Background, LateChannel, relay::Relay};
 use elanus_scenarios::milvus::Milvus;
 use elanus_types::{NodeId, RestoreMode};
 use std::sync::Arc;
+use tokio::sync::OnceCell;
 use tonic::service::Routes;
 
 /// Files of a copy task: few, so that a job has several tasks.
@@ -30,7 +31,21 @@ pub(crate) struct Shared {
     pub(crate) store: Arc<dyn ObjectStore>,
     bus: Arc<LocalBus>,
     pub(crate) turns: Turns,
+    witness: OnceCell<Arc<Witness>>,
+    collector: CollectorTimes,
 }
+
+/// How soon the collector of a run deletes: so soon that what is dropped is deleted while clients still work.
+#[derive(Clone, Copy, Debug)]
+struct CollectorTimes {
+    tolerance_ms: i64,
+    trash_ms: i64,
+}
+
+/// Two scans that saw an orphan are so far apart; it is deleted twice this time after it was written.
+const ORPHAN_GAP_MS: i64 = 20_000;
+/// Longer than any request is late, so that every object that comes late has a tombstone.
+const TOMBSTONES_MS: i64 = 2 * 3_600_000;
 
 impl Shared {
     pub(crate) fn new(turns: Turns) -> std::io::Result<Self> {
@@ -38,7 +53,20 @@ impl Shared {
         let memory = std::path::Path::new("/dev/shm");
         let folder = if memory.is_dir() { tempfile::tempdir_in(memory)? } else { tempfile::tempdir()? };
         let store = Arc::new(MemoryStore::new(Arc::new(turns.clone())));
-        Ok(Self { folder, store, bus: Arc::new(LocalBus::new()), turns })
+        let of = |choices: [i64; 3]| choices[(turns.random() % 3) as usize];
+        let collector =
+            CollectorTimes { tolerance_ms: of([0, 5_000, 30_000]), trash_ms: of([10_000, 60_000, 600_000]) };
+        let bus = Arc::new(LocalBus::new());
+        Ok(Self { folder, store, bus, turns, witness: OnceCell::new(), collector })
+    }
+
+    /// File sets of which an object was to be deleted, and the metadata without turns. A process was started before.
+    pub(crate) fn witness(&self) -> &Witness {
+        self.witness.get().expect("a process was started")
+    }
+
+    async fn open(&self) -> Result<Meta, MetaError> {
+        Meta::open(&self.meta_url(), "5e1f0e6c-0000-4000-8000-000000000001", Arc::new(self.turns.clone())).await
     }
 
     fn meta_url(&self) -> String {
@@ -70,11 +98,19 @@ impl Process {
         let meta = {
             let dead = |Dead| MetaError::BadUrl("dead".to_owned());
             let _turn = turns.turn(id, Kind::Transaction).await.map_err(dead)?;
-            Meta::open(&shared.meta_url(), "5e1f0e6c-0000-4000-8000-000000000001", clock.clone()).await?
+            let meta = shared.open().await?;
+            let witness =
+                async || Ok::<_, MetaError>(Arc::new(Witness::new(shared.open().await?, turns.add_process())));
+            shared.witness.get_or_try_init(witness).await?;
+            meta
         };
         let meta = meta.with_commit_hook(Arc::new(Transactions::new(turns.clone(), id)));
-        let objects: Arc<dyn ObjectStore> =
-            Arc::new(Objects { inner: Arc::clone(&shared.store), turns: turns.clone(), process: id });
+        let objects: Arc<dyn ObjectStore> = Arc::new(Objects {
+            inner: Arc::clone(&shared.store),
+            turns: turns.clone(),
+            process: id,
+            witness: Arc::clone(shared.witness.get().expect("it was opened above")),
+        });
         let bus = Arc::new(Bus { inner: Arc::clone(&shared.bus), turns: turns.clone() });
         let coordinator = meta.take_over(&node).await?;
         let alive: Vec<NodeId> = alive.iter().cloned().chain([node.clone()]).collect();
@@ -95,6 +131,12 @@ impl Process {
         let config = DataCoordConfig {
             restore_mode: RestoreMode::Clone,
             copy_task_files_max: COPY_TASK_FILES_MAX,
+            gc_drop_tolerance_ms: shared.collector.tolerance_ms,
+            trash_retention_ms: shared.collector.trash_ms,
+            scan_interval_ms: 2 * ORPHAN_GAP_MS,
+            orphan_gap_ms: ORPHAN_GAP_MS,
+            orphan_age_ms: 2 * ORPHAN_GAP_MS,
+            gc_tombstones_ms: TOMBSTONES_MS,
             ..DataCoordConfig::default()
         };
         let datacoord = DataCoord::start(

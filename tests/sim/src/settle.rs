@@ -2,13 +2,14 @@
 //! every promise is checked.
 
 use crate::model::End;
-use crate::ops::{add_partition, adopt, follow};
+use crate::ops::{self, add_partition, adopt, follow};
 use crate::process::Process;
 use crate::read;
 use crate::turns::Rates;
 use crate::world::{Life, Stage, World, pause};
 use crate::{begin_process, bury};
 use elanus_scenarios::milvus::Milvus;
+use futures::StreamExt as _;
 use rand::rngs::StdRng;
 use std::{collections::BTreeSet, rc::Rc};
 
@@ -35,21 +36,27 @@ pub(crate) async fn settle(world: &Rc<World>, rng: &mut StdRng) {
         world.turns.kill(process.id, "another one is the coordinator");
     }
     bury(world).await;
+    end_brakes(world, last).await;
     pause(LEASES_MS).await;
     follow_restores(world, rng, last).await;
     let at_rest = async || {
         let open = last.meta.open_jobs().await.unwrap_or_else(|error| world.broken(error));
-        open.is_empty() && scrub(world, last).await == 0
+        open.is_empty() && scrub(world, last).await && is_nothing_left(world, last).await
     };
-    until(world, "jobs to end and what was given up to be deleted (R-3, G-2)", at_rest).await;
+    until(world, "jobs to end, and everything that nothing needs to be deleted (R-3, G-2)", at_rest).await;
+    check_ended(world, last).await;
     settle_lives(world, last).await;
     settle_collections(world, last).await;
     check_names(world, last).await;
 }
 
 async fn until(world: &World, what: &str, reached: impl AsyncFn() -> bool) {
-    for _ in 0..ROUNDS_MAX {
+    for round in 0..ROUNDS_MAX {
         world.go_on();
+        world.turns.met("rounds of a settling");
+        if round == ROUNDS_MAX / 2 {
+            world.turns.met("a settling that takes long");
+        }
         if reached().await {
             return;
         }
@@ -58,17 +65,115 @@ async fn until(world: &World, what: &str, reached: impl AsyncFn() -> bool) {
     world.broken(format!("nothing happens, waiting for {what}"));
 }
 
-/// The bucket is what the metadata says, to the last byte; objects that were given up and are not deleted yet.
-async fn scrub(world: &World, process: &Process) -> i64 {
+/// Nothing keeps deletes any more.
+async fn end_brakes(world: &World, process: &Process) {
+    let gc = process.operator.gc();
+    let ended = async {
+        for hold in gc.holds().await? {
+            gc.lift(hold.hold_id).await?;
+        }
+        gc.resume(None).await
+    };
+    ended.await.unwrap_or_else(|error| world.broken(error));
+    for collection in world.model().collections.values_mut() {
+        (collection.held, collection.held_since_drop) = (false, false);
+    }
+}
+
+/// G-2: nothing waits for deletion any more. Nothing has stopped it (a freeze is damage, a breaker that is open a bug here:
+/// clients drop what they drop).
+async fn is_nothing_left(world: &World, process: &Process) -> bool {
+    let status = process.operator.gc().status().await.unwrap_or_else(|error| world.broken(error));
+    let scans = process.operator.scans().list(1).await.unwrap_or_else(|error| world.broken(error));
+    if status.frozen_ms != 0 || !scans.freezes.is_empty() || !status.breakers.is_empty() {
+        world.broken(format!("deletes are stopped: {status:?}, {:?}", scans.freezes));
+    }
+    let none =
+        |amount: &Option<elanus_proto::admin::GcAmount>| amount.as_ref().is_none_or(|amount| amount.objects == 0);
+    // A pin whose end is not known keeps what is dropped until it ends.
+    let released = status.unreleased_snapshots == 0 && status.kept.is_empty();
+    none(&status.waiting) && none(&status.due) && none(&status.deleting) && released
+}
+
+/// I5: what was to be deleted never comes back. I8: what is live has a reference (a row that has none cannot be written).
+async fn check_ended(world: &World, process: &Process) {
+    let mut after = None;
+    loop {
+        let page = process.meta.known_objects(after.as_ref(), 1_000).await.unwrap_or_else(|error| world.broken(error));
+        let Some(last) = page.last() else { return };
+        after = Some(last.key.clone());
+        let ended = world.shared.witness().ended();
+        for object in page {
+            if ended.contains(&object.file_set) && !["deleting", "gone"].contains(&object.file_set_state.as_str()) {
+                world.broken(format!("I5: it was to be deleted, and is here again: {object:?}"));
+            }
+        }
+    }
+}
+
+/// I1, I2, I7, I8, I9: the bucket is what the metadata says, to the last byte, and these are what they should be. True when
+/// nothing is there that nobody needs. An object that was written too late is found by the scan.
+async fn scrub(world: &World, process: &Process) -> bool {
     let report = process.operator.scrub().checksums(true).send().await.unwrap_or_else(|error| world.broken(error));
     let (late, unknown): (Vec<_>, Vec<_>) = report.unknown.iter().partition(|key| world.turns.may_be_late(key));
-    for _ in late {
+    let sound = report.missing.is_empty() && report.damaged.is_empty() && report.findings.is_empty();
+    if !sound || !unknown.is_empty() {
+        world.broken(format!("bucket and metadata are not what they should be: {report:?}"));
+    }
+    for key in &late {
         world.turns.met("an object that was written after it had been given up (seen by a scrub)");
+        world.turns.note(format!("nobody knows {key}"));
     }
-    if !(report.missing.is_empty() && report.damaged.is_empty() && unknown.is_empty()) {
-        world.broken(format!("the bucket is not what the metadata says: {report:?}"));
+    if !late.is_empty() {
+        let scans = process.operator.scans();
+        scans.start().await.unwrap_or_else(|error| world.broken(error));
+        accept_scan(world, process).await;
     }
-    report.abandoned
+    report.abandoned == 0 && late.is_empty()
+}
+
+/// A small store of which much came too late holds its scan; the operator knows why.
+async fn accept_scan(world: &World, process: &Process) {
+    let scans = process.operator.scans();
+    let last = scans.list(10).await.unwrap_or_else(|error| world.broken(error)).scans;
+    let last = last.into_iter().find(|scan| scan.state == "complete");
+    if let Some(last) = last.as_ref().filter(|last| last.unknown > 0) {
+        world.broken(format!("a scan found objects that no row ever mentioned: {last:?}"));
+    }
+    if let Some(held) = last.filter(|last| last.held && last.accepted_ms == 0) {
+        world.turns.met("a scan that is held, and accepted");
+        // Another scan may be complete meanwhile.
+        let _ = scans.allow(elanus_client::Allow::Scan(held.id)).await;
+    }
+}
+
+/// G-2: after a long time everything that is needed is still there; when the last collection is purged, the bucket is empty.
+pub(crate) async fn everything_goes(world: &World) {
+    let process = world.alive().pop().expect("a process was started");
+    // Pins end, rows are forgotten.
+    world.turns.jump_ms(2 * ops::PIN.as_millis() as i64);
+    pause(LEASES_MS).await;
+    settle_collections(world, &process).await;
+    let dropped = async {
+        for collection in process.operator.collections().list().await? {
+            if let Err(error) = process.milvus.drop_collection(&collection.name).await {
+                world.broken(format!("{} cannot be dropped: {error}", collection.name));
+            }
+        }
+        for trashed in process.operator.trash().list().await? {
+            process.operator.trash().purge(elanus_client::InTrash::Id(trashed.id)).await?;
+        }
+        Ok::<_, elanus_client::ClientError>(())
+    };
+    dropped.await.unwrap_or_else(|error| world.broken(error));
+    let empty = async || {
+        let clean = scrub(world, &process).await;
+        let objects = world.shared.store.list(None).count().await;
+        clean && objects == 0
+    };
+    until(world, "the bucket to be empty (G-2)", empty).await;
+    check_ended(world, &process).await;
+    world.turns.met("the bucket is empty at the end");
 }
 
 /// Restores whose submit had no known end, and those whose target has not been looked at.
@@ -109,7 +214,10 @@ async fn settle_lives(world: &World, process: &Process) {
         };
         let expected = world.collection(name).life.clone();
         let right = match &expected {
+            Life::Doubt(lives) if lives.contains(&Life::Trashed) && found == Life::Gone => true,
             Life::Doubt(lives) => lives.contains(&found),
+            // Its time in the trash is over.
+            Life::Trashed if found == Life::Gone => true,
             life => *life == found,
         };
         if !right {

@@ -25,6 +25,8 @@ use tokio::{
 const START_MS: i64 = 1_790_000_000_000;
 /// Rounds in which tasks that were woken at the same instant come to rest.
 const YIELDS: usize = 40;
+/// What a call that deletes is called.
+pub const DELETE: &str = "delete";
 
 /// A process, by its number.
 pub type ProcessId = usize;
@@ -57,6 +59,17 @@ pub enum Kind {
     Read(String),
     /// A call of the object store that changes something.
     Write(String),
+}
+
+impl Kind {
+    /// Deletes are compared with the metadata at the instant at which they arrive.
+    fn uses_metadata(&self) -> bool {
+        match self {
+            Self::Transaction => true,
+            Self::Read(_) => false,
+            Self::Write(what) => what.starts_with(DELETE),
+        }
+    }
 }
 
 impl fmt::Display for Kind {
@@ -104,6 +117,7 @@ struct State {
     trace: Vec<String>,
     met: BTreeMap<String, u64>,
     late: BTreeSet<String>,
+    written: BTreeMap<String, ProcessId>,
     broken: Option<String>,
 }
 
@@ -168,6 +182,7 @@ impl Turns {
             trace: Vec::new(),
             met: BTreeMap::new(),
             late: BTreeSet::new(),
+            written: BTreeMap::new(),
             broken: None,
         };
         let shared = Shared {
@@ -256,14 +271,26 @@ impl Turns {
 
     /// Remembers an object of a process whose leases may have ended while it wrote: what it wrote may have been given up
     /// and deleted already, and then nothing knows the object.
+    ///
+    /// I6: a key is written by one process.
     pub fn wrote(&self, process: ProcessId, key: &str) {
         let mut state = self.lock();
         if state.processes[process].disturbed {
             state.late.insert(key.to_owned());
         }
+        let first = *state.written.entry(key.to_owned()).or_insert(process);
+        drop(state);
+        if first != process {
+            self.break_off(&format!("I6: {key} is written by p{process}, and was by p{first}"));
+        }
     }
 
-    /// True when nobody may know this object, because it was written too late.
+    /// Remembers an object whose request arrived after its process had been told that it failed.
+    pub fn wrote_late(&self, key: &str) {
+        self.lock().late.insert(key.to_owned());
+    }
+
+    /// True when nobody may know this object for a while, because it was written too late: until a scan deletes it.
     #[must_use]
     pub fn may_be_late(&self, key: &str) -> bool {
         self.lock().late.contains(key)
@@ -351,7 +378,7 @@ impl Turns {
         let at = self.now_ms() - START_MS;
         let chosen = self.lock().choose(at);
         let Some((waiting, fate)) = chosen else { return };
-        let hold = (waiting.kind == Kind::Transaction).then(|| {
+        let hold = waiting.kind.uses_metadata().then(|| {
             let (sender, receiver) = mpsc::channel::<()>();
             tokio::task::spawn_blocking(move || receiver.recv());
             sender

@@ -15,19 +15,27 @@ use std::{
 };
 
 /// Where a collection is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Life {
     Live,
+    /// Until its time in the trash is over.
     Trashed,
+    #[default]
     Gone,
     /// A request about it has no known end: it is one of these.
     Doubt(Vec<Life>),
 }
 
 /// What may be done to a collection.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Collection {
     pub(crate) life: Life,
+    /// Known once somebody wanted to drop it.
+    pub(crate) id: Option<i64>,
+    /// A hold keeps all of it for certain.
+    pub(crate) held: bool,
+    /// That was so when it was dropped, and ever since.
+    pub(crate) held_since_drop: bool,
     /// It has its partitions and its index, and is loaded.
     pub(crate) ready: bool,
     /// One request has it for itself, or had it and its end is not known.
@@ -112,6 +120,8 @@ pub(crate) struct World {
     /// Numbers of events, requests, names and versions.
     last: Cell<u64>,
     pub(crate) running: Cell<usize>,
+    /// Holds are being lifted, also those that were put meanwhile.
+    pub(crate) lifting: Cell<usize>,
 }
 
 /// The partition of the odd keys; the others are in the default one.
@@ -131,6 +141,7 @@ impl World {
             model: RefCell::default(),
             last: Cell::new(0),
             running: Cell::new(0),
+            lifting: Cell::new(0),
         })
     }
 

@@ -24,6 +24,13 @@ const LEAST: &[(&str, u64)] = &[
     ("restore by clone: completed", 5),
     ("drop-collection: done", 2),
     ("trash-restore: done", 1),
+    ("detach: done", 5),
+    ("gc-run: done", 10),
+    ("gc-pause: done", 3),
+    ("gc-hold: done", 3),
+    ("gc-undo: done", 1),
+    ("an object is deleted", 100),
+    ("the bucket is empty at the end", 10),
     ("query: done", 40),
     ("query-inside: done", 40),
     ("starts", 20),
@@ -32,6 +39,7 @@ const LEAST: &[(&str, u64)] = &[
     ("fault: two coordinators overlap", 5),
     ("fault: an event is lost", 10),
     ("fault: ErrorAfter of a transaction", 5),
+    ("fault: a request to the object store arrives late", 2),
 ];
 
 fn regressions() -> Vec<u64> {
@@ -65,7 +73,7 @@ fn failed(seed: u64, outcome: &Outcome, why: &str) -> String {
 }
 
 #[test]
-fn d_1_s_1_s_2_s_3_r_1_r_2_r_3_r_4_o_1_hold_for_every_seed() {
+fn d_1_s_1_s_2_s_3_r_1_r_2_r_3_r_4_o_1_g_1_g_2_i_1_to_9_hold_for_every_seed() {
     let (from, count) = settings::sim_seeds().unwrap();
     let seeds: Vec<u64> = regressions().into_iter().chain(from..from + count).collect();
     let started = Instant::now();

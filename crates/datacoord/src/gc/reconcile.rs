@@ -26,7 +26,7 @@ pub(crate) async fn reconcile(parts: &Parts, request: ReconcileRequest) -> Resul
         let live = page.pairs.iter().filter_map(|pair| pair.known.as_ref());
         report.referenced += count(live.filter(|known| known.file_set_state == "live").count());
         report.listed += count(page.pairs.iter().filter(|pair| pair.listed.is_some()).count());
-        let missing = scan::still_missing(parts, page.after.as_ref(), absent).await?;
+        let missing = scan::still_missing(parts, page.after.as_ref(), absent, scan::is_live).await?;
         report.missing_num += count(missing.len());
         report.unknown_num += count(orphans.len());
         name(&mut report.missing, &missing);

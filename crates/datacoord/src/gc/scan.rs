@@ -12,6 +12,7 @@
 use super::uploads::{self, Told};
 use super::walk::{Pair, Walk};
 use crate::Parts;
+use elanus_meta::model::KnownObject;
 use elanus_meta::scans::{Orphan, OrphanRule, ScanCounts, ScanRecord};
 use elanus_runtime::background::Report;
 use elanus_types::{Failure, ObjectKey};
@@ -99,7 +100,7 @@ async fn look(parts: &Parts, scan: &ScanRecord) -> Result<(ScanRecord, Told), Fa
     while let Some(page) = walk.next().await? {
         let Counted { orphans, absent, listed, listed_bytes } = sort(&page.pairs);
         add(&mut counts, &orphans, listed, listed_bytes);
-        let absent = still_missing(parts, page.after.as_ref(), absent).await?;
+        let absent = still_missing(parts, page.after.as_ref(), absent, is_live).await?;
         counts.missing += absent.len() as u64;
         missing.extend(absent.into_iter().take(NAMED_MAX - missing.len().min(NAMED_MAX)));
         if !orphans.is_empty() || counts.pages.is_multiple_of(TOLD_EVERY) {
@@ -148,7 +149,7 @@ pub(super) fn sort(page: &[Pair]) -> Counted {
     let mut counted = Counted::default();
     for Pair { key, listed, known } in page {
         let Some(listed) = listed else {
-            if known.as_ref().is_some_and(|known| known.file_set_state == "live") {
+            if known.as_ref().is_some_and(is_live) {
                 counted.absent.push(key.clone());
             }
             continue;
@@ -177,19 +178,24 @@ fn add(counts: &mut ScanCounts, orphans: &[Orphan], listed: u64, listed_bytes: u
     counts.orphans_bytes += orphans.iter().map(|orphan| orphan.size).sum::<u64>();
 }
 
-/// Those that are neither there nor released meanwhile.
+pub(super) fn is_live(known: &KnownObject) -> bool {
+    known.file_set_state == "live"
+}
+
+/// Those that are not there and are needed all the same: not written since they were listed, and neither released nor
+/// deleted.
 pub(super) async fn still_missing(
     parts: &Parts,
     after: Option<&ObjectKey>,
     absent: Vec<ObjectKey>,
+    is_needed: fn(&KnownObject) -> bool,
 ) -> Result<Vec<ObjectKey>, Failure> {
     let gone = absent_of(parts, absent).await?;
     let Some(last) = gone.last() else { return Ok(gone) };
     // Of a page's keys, and those that were registered among them since.
     let known = parts.meta().known_between(after, Some(last), u32::MAX).await?;
-    let live: HashSet<ObjectKey> =
-        known.into_iter().filter(|known| known.file_set_state == "live").map(|known| known.key).collect();
-    Ok(gone.into_iter().filter(|key| live.contains(key)).collect())
+    let needed: HashSet<ObjectKey> = known.into_iter().filter(is_needed).map(|known| known.key).collect();
+    Ok(gone.into_iter().filter(|key| needed.contains(key)).collect())
 }
 
 /// Those of these keys that have no object.

@@ -62,16 +62,18 @@ pub(crate) async fn scrub(parts: &Parts, request: ScrubRequest) -> Result<ScrubR
             .buffered(READS_AT_ONCE)
             .try_collect()
             .await?;
-        let missing = judged.iter().filter(|(_, verdict)| *verdict == Verdict::Missing);
-        let missing: Vec<ObjectKey> = missing.map(|(pair, _)| pair.key.clone()).collect();
-        let missing = scan::absent_of(parts, missing).await?;
+        // The collector goes on meanwhile: who is suspected is looked at again.
+        let missing =
+            scan::still_missing(parts, page.after.as_ref(), keys(&judged, Verdict::Missing), is_needed).await?;
+        let deleted = scan::absent_of(parts, keys(&judged, Verdict::Unknown)).await?;
         for (pair, verdict) in judged {
             report.objects_listed += i64::from(pair.listed.is_some());
             report.objects_known += i64::from(pair.known.is_some());
             match verdict {
                 Verdict::Missing if missing.binary_search(&pair.key).is_ok() => name(&mut report.missing, &pair.key),
-                // Written since its page was listed.
+                // Written, or deleted, since its page was listed.
                 Verdict::Missing | Verdict::Sound => {}
+                Verdict::Unknown if deleted.binary_search(&pair.key).is_ok() => {}
                 Verdict::Abandoned => report.abandoned += 1,
                 Verdict::Damaged => name(&mut report.damaged, &pair.key),
                 Verdict::Unknown => name(&mut report.unknown, &pair.key),
@@ -91,6 +93,15 @@ enum Verdict {
     Damaged,
     Unknown,
     Abandoned,
+}
+
+fn keys(judged: &[(Pair, Verdict)], of: Verdict) -> Vec<ObjectKey> {
+    judged.iter().filter(|(_, verdict)| *verdict == of).map(|(pair, _)| pair.key.clone()).collect()
+}
+
+/// Its objects must be there: it is live, or may become so again.
+fn is_needed(known: &KnownObject) -> bool {
+    known.file_set_state == "live" || known.file_set_state == "queued" && !known.abandoned
 }
 
 async fn judge(parts: &Parts, pair: &Pair, checksums: bool) -> Result<Verdict, Failure> {

@@ -1,11 +1,11 @@
 //! OR-1 to OR-5: orphans in the bucket, and live objects that are gone from it.
 
 use crate::world::effects::Effects;
-use crate::world::{Owner, World};
+use crate::world::{Owner, World, by_name};
 use async_trait::async_trait;
 use bytes::Bytes;
 use elanus_datacoord::Bucket;
-use elanus_datacoord::background::{GC_SCAN, SWEEP};
+use elanus_datacoord::background::{GC_RELEASE, GC_SCAN, SWEEP};
 use elanus_meta::scans::{OrphanRecord, ScanRecord, ScanState};
 use elanus_objects::{
     Error, Expected, Fault, FaultyStore, LocalStore, ObjectInfo, ObjectStore, Plan, Result, S3Config, S3Location,
@@ -13,6 +13,7 @@ use elanus_objects::{
 };
 use elanus_proto::admin::allow_orphans_request::What;
 use elanus_proto::admin::{AllowOrphansRequest, ReconcileRequest, ScrubRequest, StartScanRequest};
+use elanus_runtime::Background;
 use elanus_testkit::{S3Server, S3User};
 use elanus_types::{Checksum, Clock as _, ObjectKey, SystemClock};
 use futures::stream::BoxStream;
@@ -20,8 +21,8 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 const HOUR_MS: i64 = 3_600_000;
 
@@ -201,11 +202,22 @@ struct Pages {
     inner: Arc<dyn ObjectStore>,
     pages: AtomicUsize,
     longest: AtomicUsize,
+    /// Its sweep runs once after a page was listed, or before a checksum is taken.
+    after_page: Mutex<Option<Background>>,
+    before_checksum: Mutex<Option<Background>>,
+}
+
+async fn sweep_once(of: &Mutex<Option<Background>>) {
+    let background = of.lock().unwrap().take();
+    if let Some(background) = background {
+        assert!(background.activate_and_wait(SWEEP).await.handled > 0);
+    }
 }
 
 impl Pages {
     fn over(inner: Arc<dyn ObjectStore>) -> Self {
-        Self { inner, pages: AtomicUsize::new(0), longest: AtomicUsize::new(0) }
+        let (pages, longest) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        Self { inner, pages, longest, after_page: Mutex::default(), before_checksum: Mutex::default() }
     }
 }
 
@@ -227,6 +239,7 @@ impl ObjectStore for Pages {
         self.inner.copy(from, to, expected).await
     }
     async fn checksum(&self, key: &ObjectKey) -> Result<Checksum> {
+        sweep_once(&self.before_checksum).await;
         self.inner.checksum(key).await
     }
     fn list(&self, folder: Option<&ObjectKey>) -> BoxStream<'static, Result<ObjectInfo>> {
@@ -237,6 +250,7 @@ impl ObjectStore for Pages {
         let page = self.inner.list_page(folder, after, limit).await?;
         self.pages.fetch_add(1, Ordering::SeqCst);
         self.longest.fetch_max(page.len(), Ordering::SeqCst);
+        sweep_once(&self.after_page).await;
         Ok(page)
     }
     async fn delete(&self, permits: Vec<elanus_lifecycle::DeletePermit>) -> Result<()> {
@@ -415,4 +429,26 @@ async fn a_scan_of_a_bucket_aborts_old_uploads_in_its_own_namespace() {
     assert_eq!(uploads.into_iter().map(|upload| upload.key).collect::<Vec<_>>(), [foreign]);
     process.scrub().await;
     process.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_scrub_calls_nothing_missing_or_unknown_that_the_collector_deletes_meanwhile() {
+    for after_page in [true, false] {
+        let mut world = World::new();
+        world.config.trash_retention_ms = 0;
+        world.config.gc_drop_tolerance_ms = 1_000;
+        let store = Arc::new(Pages::over(world.store.clone()));
+        world.store = store.clone();
+        let mut process = world.start(Effects::none()).await.unwrap();
+        process.create_collection("docs").await.unwrap();
+        process.upsert("docs", &[1, 2, 3]).await.unwrap();
+        process.coord.drop_collection(by_name("docs")).await.unwrap();
+        while process.background.activate_and_wait(GC_RELEASE).await.handled > 0 {}
+        world.clock.advance_ms(1_000);
+        let when = if after_page { &store.after_page } else { &store.before_checksum };
+        *when.lock().unwrap() = Some(process.background.clone());
+        process.scrub().await;
+        assert!(when.lock().unwrap().is_none(), "it was deleted meanwhile");
+        process.end().await;
+    }
 }
