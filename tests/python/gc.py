@@ -120,8 +120,8 @@ def brakes_of_an_operator(client):
 
     ctl("gc", "pause")
     client.drop_collection(name)
-    ctl("gc", "resume")
     ctl("gc", "freeze", "a test")
+    ctl("gc", "resume")
     ctl("gc", "run")
     same(ctl("gc", "status", code=1)["frozen_reason"], "a test")
     assert files(), "frozen"

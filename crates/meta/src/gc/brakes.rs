@@ -294,7 +294,7 @@ pub(crate) fn brake(label: Option<&str>) -> Result<Option<Brake>> {
 /// Also a dropped one.
 async fn is_there(tx: &mut Tx, collection: CollectionId) -> Result<()> {
     let found = tx.optional("SELECT 1 AS found FROM collections WHERE collection_id = $1", args![collection.0]).await?;
-    found.map(|_| ()).ok_or_else(|| collection_not_found(collection).into())
+    found.map(|_| ()).ok_or_else(|| collection_not_found(collection))
 }
 
 async fn bounded(tx: &mut Tx, sql: &'static str) -> Result<()> {
