@@ -10,10 +10,11 @@ async fn phase(server: &Server, name: &str) {
     eprintln!("{}", written.unwrap());
 }
 
-async fn ctl(server: &Server, line: &str) {
+async fn ctl(server: &Server, line: &str) -> String {
     let address = server.url();
     let ended = elanus(["ctl", "--addr", &address].into_iter().chain(line.split(' '))).await.unwrap();
     assert_eq!(ended.code, Some(0), "elanus ctl {line}: {ended:?}");
+    ended.stdout
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -21,11 +22,19 @@ async fn pymilvus_on_s3_snapshots_restores_and_survives_kill_9() {
     let s3 = S3Server::shared().await.unwrap();
     let bucket = s3.bucket().await.unwrap();
     let settings = s3.settings(&bucket, "some/root", S3User::Writer);
-    let mut server = Server::start_with_settings(settings).await.unwrap();
+    let mut server = Server::start_with_settings(settings.clone()).await.unwrap();
     phase(&server, "fill").await;
     ctl(&server, "snapshot restore docs before cloned --mode clone --wait").await;
     ctl(&server, "snapshot restore docs before copied --mode copy --wait").await;
     ctl(&server, "scrub --checksums").await;
+    let described = ctl(&server, "--output json snapshot describe docs before").await;
+    let location = serde_json::from_str::<serde_json::Value>(&described).unwrap()["location"].clone();
+    let endpoint = settings_of(&settings, "ELANUS_S3_ENDPOINT");
+    let (key, secret) = S3User::Writer.keys();
+    let uri = format!("s3://{bucket}/some/root/{}", location.as_str().unwrap());
+    let flags = format!("--s3-endpoint {endpoint} --s3-access-key {key} --s3-secret-key {secret} --verify checksum");
+    let inspected = ctl(&server, &format!("snapshot inspect {uri} {flags}")).await;
+    assert!(inspected.contains("before") && !inspected.contains(secret), "{inspected}");
     server.kill9().unwrap();
     server.restart().await.unwrap();
     phase(&server, "check").await;
@@ -34,6 +43,10 @@ async fn pymilvus_on_s3_snapshots_restores_and_survives_kill_9() {
     assert_eq!(get(server.management(), "/healthz").await.unwrap().0, 200);
     assert!(!server.log().contains(S3User::Writer.keys().1), "the log has the secret key");
     server.terminate().await.unwrap();
+}
+
+fn settings_of<'s>(settings: &'s [(String, String)], name: &str) -> &'s str {
+    &settings.iter().find(|(other, _)| other == name).unwrap().1
 }
 
 async fn refused(settings: Vec<(String, String)>) -> String {

@@ -172,6 +172,7 @@ async fn s_2_a_snapshot_whose_base_was_released_is_written_anew() {
 /// Two snapshots of which the second shares with the first; the second is struck at effect `n` of its process.
 async fn strike(n: u64, blow: Blow) -> bool {
     let mut world = World::new();
+    world.config.gc_drop_tolerance_ms = 0;
     let mut process = started(&mut world).await;
     process.upsert(NAME, &[1, 2, 3]).await.unwrap();
     process.snapshot(NAME, "first").await.unwrap();

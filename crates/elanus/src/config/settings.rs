@@ -30,6 +30,8 @@ pub(crate) const SETTINGS: &[Setting] = &[
     setting("events.url", "events"),
     setting("proxy.grpc.serverMaxRecvSize", "message-bytes-max"),
     setting("restore.mode", "restore-mode"),
+    setting("restore.copySlots", "copy-slots"),
+    setting("restore.copiesAtOnceMax", "copies-at-once-max"),
     setting("trash.retention", "trash-retention"),
     setting("gc.scanInterval", "gc-scan-interval"),
     setting("gc.missingTolerance", "gc-missing-tolerance"),

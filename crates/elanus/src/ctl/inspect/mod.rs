@@ -5,12 +5,13 @@
 mod render;
 
 use super::{Stop, output::Rendered};
+use crate::s3::S3Args;
 use clap::{Args, ValueEnum};
 use elanus_client::{ClientError, ErrorKind};
 use elanus_manifest::{
     FileEntry, ManifestEntry, ManifestRef, SnapshotMetadata, Totals, decode_manifest, decode_metadata,
 };
-use elanus_objects::{LocalStore, ObjectStore};
+use elanus_objects::{LocalStore, ObjectStore, S3Location, S3Store};
 use elanus_types::ObjectKey;
 use futures::{StreamExt as _, stream};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -21,13 +22,18 @@ use url::Url;
 
 /// The folder of all snapshots of a cluster, right below the cluster's own.
 const SNAPSHOTS: &str = "snapshots";
+/// Of the key of a snapshot's metadata: cluster, `snapshots`, collection, `metadata`, name.
+const KEY_PARTS: usize = 5;
 /// Objects that are looked at together.
 const AT_ONCE: usize = 8;
 
 #[derive(Debug, Args)]
 pub(super) struct InspectArgs {
-    /// The snapshot's metadata object: file:///DIR/CLUSTER/snapshots/ID/metadata/NAME.json, or that path
+    /// The snapshot's metadata object: file:///DIR/CLUSTER/snapshots/ID/metadata/NAME.json, that path, or
+    /// s3://BUCKET/ROOT/CLUSTER/snapshots/ID/metadata/NAME.json
     uri: String,
+    #[command(flatten)]
+    s3: S3Args,
     /// How closely to look; each level includes those before it
     #[arg(long, value_name = "LEVEL", default_value = "metadata")]
     verify: Level,
@@ -65,7 +71,8 @@ struct Finding {
 /// What was read and found.
 #[derive(Debug)]
 struct Inspection {
-    root: PathBuf,
+    /// For people.
+    root: String,
     metadata: SnapshotMetadata,
     /// By segment and file set; `None` when the manifests do not tell.
     entries: Option<Vec<ManifestEntry>>,
@@ -74,14 +81,27 @@ struct Inspection {
 }
 
 pub(super) async fn execute(args: &InspectArgs) -> Result<Rendered, Stop> {
-    let (root, key) = locate(&args.uri)?;
-    let store = LocalStore::open(&root).map_err(|error| stop(ErrorKind::NotFound, &error))?;
-    let inspection = inspect(&store, root, &key, args.verify).await?;
+    let (store, root, key) = open(args).await?;
+    let inspection = inspect(&*store, root, &key, args.verify).await?;
     let rendered = render::render(&inspection);
     if inspection.findings.is_empty() { Ok(rendered) } else { Err(Stop::Differs(rendered)) }
 }
 
-async fn inspect(store: &LocalStore, root: PathBuf, key: &ObjectKey, level: Level) -> Result<Inspection, Stop> {
+/// The store, its root as text, and the key of the metadata object below it.
+async fn open(args: &InspectArgs) -> Result<(Box<dyn ObjectStore>, String, ObjectKey), Stop> {
+    if args.uri.starts_with("s3://") {
+        let (location, key) = locate_s3(&args.uri)?;
+        let root = location.to_string();
+        let config = args.s3.config(location).await.map_err(|error| invalid(format!("{error:#}")))?;
+        let store = S3Store::new(config).map_err(|error| stop(ErrorKind::Invalid, &error))?;
+        return Ok((Box::new(store), root, key));
+    }
+    let (root, key) = locate(&args.uri)?;
+    let store = LocalStore::open(&root).map_err(|error| stop(ErrorKind::NotFound, &error))?;
+    Ok((Box::new(store), root.display().to_string(), key))
+}
+
+async fn inspect(store: &dyn ObjectStore, root: String, key: &ObjectKey, level: Level) -> Result<Inspection, Stop> {
     let bytes = store.get(key).await.map_err(|error| match error {
         elanus_objects::Error::NotFound { .. } => stop(ErrorKind::NotFound, &error),
         other => stop(ErrorKind::Other, &other),
@@ -111,7 +131,7 @@ async fn inspect(store: &LocalStore, root: PathBuf, key: &ObjectKey, level: Leve
 
 /// The file sets of the snapshot; `None` when a manifest is in the way.
 async fn entries(
-    store: &LocalStore,
+    store: &dyn ObjectStore,
     metadata: &SnapshotMetadata,
     findings: &mut Vec<Finding>,
 ) -> Option<Vec<ManifestEntry>> {
@@ -134,7 +154,7 @@ async fn entries(
         .ok()
 }
 
-async fn entries_of(store: &LocalStore, manifest: &ManifestRef) -> Result<Vec<ManifestEntry>, Finding> {
+async fn entries_of(store: &dyn ObjectStore, manifest: &ManifestRef) -> Result<Vec<ManifestEntry>, Finding> {
     let finding = |what, why: &dyn std::error::Error| Finding { what, key: manifest.key.to_string(), why: chain(why) };
     let bytes = store.get(&manifest.key).await.map_err(|error| unread(&manifest.key, &error))?;
     elanus_manifest::verify(&bytes, manifest).map_err(|error| finding("damaged", &error))?;
@@ -142,7 +162,7 @@ async fn entries_of(store: &LocalStore, manifest: &ManifestRef) -> Result<Vec<Ma
 }
 
 /// Looks at every file once, also when several file sets name it; findings by key.
-async fn verify(store: &LocalStore, entries: &[ManifestEntry], level: Level) -> Vec<Finding> {
+async fn verify(store: &dyn ObjectStore, entries: &[ManifestEntry], level: Level) -> Vec<Finding> {
     let files: BTreeMap<&ObjectKey, &FileEntry> =
         entries.iter().flat_map(|entry| &entry.files).map(|file| (&file.key, file)).collect();
     let bar = progress(&files, level);
@@ -161,7 +181,7 @@ async fn verify(store: &LocalStore, entries: &[ManifestEntry], level: Level) -> 
     findings
 }
 
-async fn verify_file(store: &LocalStore, file: &FileEntry, level: Level) -> Result<(), Finding> {
+async fn verify_file(store: &dyn ObjectStore, file: &FileEntry, level: Level) -> Result<(), Finding> {
     let finding = |what, why| Finding { what, key: file.key.to_string(), why };
     let failed = |error: elanus_objects::Error| unread(&file.key, &error);
     let size = store.head(&file.key).await.map_err(failed)?.size;
@@ -223,19 +243,34 @@ fn path_of(uri: &str) -> Result<PathBuf, Stop> {
     let url = Url::parse(uri).map_err(|error| invalid(format!("{uri}: {error}")))?;
     if url.scheme() != "file" {
         return Err(invalid(format!(
-            "{}:// object stores are not supported by this build; give file:///PATH or a path",
+            "{}:// object stores are not supported by this build; give file:///PATH, a path, or s3://BUCKET/KEY",
             url.scheme()
         )));
     }
     url.to_file_path().map_err(|()| invalid(format!("{uri} is not an absolute path of this machine")))
 }
 
-/// The key has five parts: cluster, `snapshots`, collection, `metadata`, name.
+fn locate_s3(uri: &str) -> Result<(S3Location, ObjectKey), Stop> {
+    let not_it = || {
+        let layout = format!("s3://BUCKET/ROOT/CLUSTER/{SNAPSHOTS}/ID/metadata/NAME.json");
+        invalid(format!("this is not the metadata of a snapshot: that is called {layout}"))
+    };
+    let (start, _) = uri.rmatch_indices('/').nth(KEY_PARTS - 1).ok_or_else(not_it)?;
+    let key = key_of(&uri[start + 1..]).ok_or_else(not_it)?;
+    let location = uri[..start].parse::<S3Location>().map_err(|error| invalid(error.to_string()))?;
+    Ok((location, key))
+}
+
 fn split(path: &Path) -> Option<(PathBuf, ObjectKey)> {
-    let root = path.ancestors().nth(5)?;
-    let key = ObjectKey::parse(path.strip_prefix(root).ok()?.to_str()?).ok()?;
+    let root = path.ancestors().nth(KEY_PARTS)?;
+    let key = key_of(path.strip_prefix(root).ok()?.to_str()?)?;
+    Some((root.to_path_buf(), key))
+}
+
+fn key_of(text: &str) -> Option<ObjectKey> {
+    let key = ObjectKey::parse(text).ok()?;
     let parts: Vec<&str> = key.as_str().split('/').collect();
-    (parts[1] == SNAPSHOTS && parts[3] == "metadata").then(|| (root.to_path_buf(), key))
+    (parts.len() == KEY_PARTS && parts[1] == SNAPSHOTS && parts[3] == "metadata").then_some(key)
 }
 
 fn invalid(message: String) -> Stop {

@@ -61,7 +61,7 @@ fn summary(inspection: &Inspection) -> String {
         ("files", totals.files.to_string()),
         ("segments", totals.segments.to_string()),
         ("size", size(i64::try_from(totals.bytes).unwrap_or(i64::MAX))),
-        ("object store", root.display().to_string()),
+        ("object store", root.clone()),
         ("checked", format!("{checked}: {result}")),
     ])
 }
@@ -144,7 +144,7 @@ fn to_json(inspection: &Inspection) -> Value {
         "ok": findings.is_empty(),
         "verify": level.as_str(),
         "problems": findings.iter().map(finding).collect::<Value>(),
-        "object_store": root.display().to_string(),
+        "object_store": root.clone(),
         "metadata": metadata,
         "entries": entries,
     })

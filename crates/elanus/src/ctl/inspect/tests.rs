@@ -17,6 +17,20 @@ fn key(text: &str) -> ObjectKey {
     ObjectKey::parse(text).unwrap()
 }
 
+fn args(uri: String, verify: Level) -> InspectArgs {
+    InspectArgs { uri, s3: S3Args::default(), verify }
+}
+
+#[test]
+fn a_snapshot_in_a_bucket_is_named_by_the_end_of_its_url() {
+    let (location, key) = locate_s3(&format!("s3://bucket/some/root/{METADATA}")).unwrap();
+    assert_eq!((location.to_string().as_str(), key.as_str()), ("s3://bucket/some/root", METADATA));
+    assert_eq!(locate_s3(&format!("s3://bucket/{METADATA}")).unwrap().0.to_string(), "s3://bucket");
+    for wrong in ["s3://bucket", "s3://bucket/c/snapshots/3/manifests/1.avro", "s3://c/snapshots/3/metadata/7-x.json"] {
+        assert!(locate_s3(wrong).is_err(), "{wrong}");
+    }
+}
+
 fn entry(n: i64) -> (ManifestEntry, Bytes) {
     let bytes = Bytes::from(vec![b'a'; 10 + usize::try_from(n).unwrap()]);
     let file = FileEntry {
@@ -113,7 +127,7 @@ impl Folder {
     }
 
     async fn inspect(&self, verify: Level) -> Result<Rendered, Stop> {
-        execute(&InspectArgs { uri: self.path(METADATA).display().to_string(), verify }).await
+        execute(&args(self.path(METADATA).display().to_string(), verify)).await
     }
 
     /// What is found at a level: problem and key.
@@ -155,7 +169,7 @@ async fn a_whole_snapshot_is_told_without_a_server() {
     assert_eq!(rendered.json["metadata"]["snapshot"]["name"], "before");
     assert_eq!(rendered.json["entries"][1]["files"][0]["size"], 12);
     let uri = Url::from_file_path(folder.path(METADATA)).unwrap().to_string();
-    assert_eq!(execute(&InspectArgs { uri, verify: Level::Checksum }).await.unwrap(), rendered);
+    assert_eq!(execute(&args(uri, Level::Checksum)).await.unwrap(), rendered);
 }
 
 #[tokio::test]
@@ -188,7 +202,7 @@ async fn what_is_no_snapshot_is_refused_with_a_reason() {
     let folder = Folder::new().await;
     let inspect = async |uri: &str| {
         let uri = uri.to_owned();
-        error(execute(&InspectArgs { uri, verify: Level::Metadata }).await)
+        error(execute(&args(uri, Level::Metadata)).await)
     };
     let text = std::fs::read_to_string(folder.path(METADATA)).unwrap();
     std::fs::write(folder.path(METADATA), text.replace("\"format_version\": 1", "\"format_version\": 99")).unwrap();
