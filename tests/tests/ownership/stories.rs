@@ -1,6 +1,8 @@
 //! The stories, wherever they play.
 
-use crate::place::{Cluster, Place, assert_superset, collects, collects_nothing, copy_tree, scrubbed_clean, work};
+use crate::place::{
+    Cluster, Place, assert_superset, collects, collects_nothing, copy_tree, scrubbed_clean, tries_to_collect, work,
+};
 use elanus_scenarios::{milvus::Milvus, rows::Row};
 use elanus_testkit::{elanus, wait_for};
 use serde_json::Value;
@@ -15,7 +17,7 @@ pub(crate) async fn a_second_cluster_is_refused_while_the_first_one_runs_and_aft
     work(&server).await;
     collects(&server, &place.root).await;
     let before = place.root.files().await;
-    assert!(before.len() >= 4, "{:?}", before.keys());
+    assert!(before.len() >= 3, "{:?}", before.keys());
     let owner = place.root.marker().await["cluster_id"].as_str().unwrap().to_owned();
     let told = two.refused().await;
     for part in ["belongs to another cluster", &owner, "last renewed", "elanus ctl root takeover --expect-cluster"] {
@@ -205,7 +207,7 @@ pub(crate) async fn a_copied_bucket_with_other_metadata_is_refused_and_with_its_
     let before = place.root.files().await;
     let stray = Cluster { data: twin.data.clone(), root: place.root.clone() };
     let mut server = stray.start().await;
-    collects_nothing(&server, &place.root).await;
+    tries_to_collect(&server, &place.root).await;
     server.terminate().await.unwrap();
     assert_superset(&place.root.files().await, &before);
 }
