@@ -106,8 +106,7 @@ pub(crate) async fn undo(world: &World, rng: &mut StdRng) {
     let life = match world.told(server.id, &format!("gc-undo {name}"), answer) {
         Told::Done(_) => {
             let mut collection = world.collection(&name);
-            // Their end is final, once it has begun.
-            collection.snapshots.values_mut().for_each(|one| one.stage = Stage::Dropping);
+            end_snapshots(&mut collection);
             Life::Live
         }
         Told::Refused(why) => {
@@ -117,9 +116,15 @@ pub(crate) async fn undo(world: &World, rng: &mut StdRng) {
             before
         }
         Told::Unknown => {
-            world.collection(&name).snapshots.values_mut().for_each(|one| one.stage = Stage::Dropping);
+            end_snapshots(&mut world.collection(&name));
             return;
         }
     };
     world.settle_life(&name, life);
+}
+
+/// Whether they came back is not known: their end is final, once it has begun.
+fn end_snapshots(collection: &mut Collection) {
+    let committed = collection.snapshots.values_mut().filter(|one| one.stage == Stage::Committed);
+    committed.for_each(|one| one.stage = Stage::Dropping);
 }
