@@ -24,11 +24,13 @@ mod scans;
 mod scrub;
 mod snapshot_reads;
 mod snapshots;
+mod status;
 mod trash;
 
 pub use collections::Collections;
 pub use connect::{Builder, Client};
 pub use databases::Databases;
+pub use elanus_proto::admin::{ClusterStatus, Queues, Service};
 pub use elanus_proto::admin::{
     CollectionDetail, GcAmount, GcAuditLine, GcHold, GcPause, GcPlan, GcPlanItem, GcRun, GcStatus, GcWhy,
 };

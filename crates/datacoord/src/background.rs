@@ -3,18 +3,20 @@
 
 use crate::{Parts, gc, restore, segment, snapshot};
 use async_trait::async_trait;
+use elanus_meta::COORDINATION_LEASE_MS;
 use elanus_runtime::background::{BackgroundTask, Report};
 use elanus_types::Failure;
 use futures::future::BoxFuture;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-/// Asks whether this is still the coordinator.
+/// Renews the lease of the coordinator, and asks whether this is still the one.
 pub const COORDINATOR_WATCH: &str = "coordinator.watch";
 /// Plans, counts, publishes and fails restore jobs.
 pub const RESTORE_CHECK: &str = "restore.check";
 /// Gives pending copy tasks to workers.
 pub const RESTORE_SCHEDULE: &str = "restore.schedule";
-/// Takes copy tasks from workers that are silent, and forgets workers that are gone.
+/// Takes copy tasks from workers that are silent, and forgets services that are gone.
 pub const RESTORE_EXPIRE: &str = "restore.expire";
 /// Forgets finished jobs after their retention.
 pub const RESTORE_RETENTION: &str = "restore.retention";
@@ -50,10 +52,10 @@ pub(crate) fn register(parts: &Parts) {
         parts.background.spawn_until(fenced, Duty { name, drains, period: Duration::from_secs(seconds), run, parts: parts.clone() });
     };
     //    task               drains                                    s   round
-    spawn(COORDINATOR_WATCH, "the belief to be the coordinator",       2,  |p| Box::pin(watch(p)));
+    spawn(COORDINATOR_WATCH, "the lease of the coordinator",            2,  |p| Box::pin(watch(p)));
     spawn(RESTORE_CHECK,     "jobs that have not ended",               2,  |p| Box::pin(restore::check(p)));
     spawn(RESTORE_SCHEDULE,  "pending copy tasks",                     1,  |p| Box::pin(restore::schedule(p)));
-    spawn(RESTORE_EXPIRE,    "copy tasks and workers, lease ended",    2,  |p| Box::pin(restore::expire(p)));
+    spawn(RESTORE_EXPIRE,    "copy tasks and services, lease ended",   2,  |p| Box::pin(restore::expire(p)));
     spawn(RESTORE_RETENTION, "jobs that ended long ago",               60, |p| Box::pin(restore::remove_finished(p)));
     spawn(SNAPSHOT_EXPIRE,   "pending snapshots whose lease ended",    5,  |p| Box::pin(snapshot::expire(p)));
     spawn(PIN_EXPIRE,        "pins that ended",                        60, |p| Box::pin(snapshot::expire_pins(p)));
@@ -67,10 +69,22 @@ pub(crate) fn register(parts: &Parts) {
     spawn(GC_FORGET,         "rows after their retention",             60, |p| Box::pin(gc::forget(p)));
 }
 
-/// A coordinator that writes finds out by itself that another took over; one that has nothing to write is told here.
+/// A coordinator that writes finds out by itself that another took over; one that has nothing to write is told here. The
+/// lease is renewed when a third of it is used up.
 async fn watch(parts: &Parts) -> Result<Report, Failure> {
-    parts.coordinator.prove().await?;
-    Ok(Report::default())
+    let left_ms = parts.lease_until_ms.load(Ordering::Relaxed) - parts.now_ms();
+    if left_ms > COORDINATION_LEASE_MS - COORDINATION_LEASE_MS / 3 {
+        parts.coordinator.prove().await?;
+        return Ok(Report::default());
+    }
+    let text = match parts.coordinator.renew_coordination(&parts.node).await? {
+        Some(until_ms) => {
+            parts.lease_until_ms.store(until_ms, Ordering::Relaxed);
+            ""
+        }
+        None => "this coordinator was silent for too long: another one is about to take over",
+    };
+    Ok(Report { text: text.to_owned(), ..Report::default() })
 }
 
 type Round = for<'p> fn(&'p Parts) -> BoxFuture<'p, Result<Report, Failure>>;

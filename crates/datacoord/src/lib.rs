@@ -7,12 +7,15 @@
 //! * `service`: the calls. They write one fact and return; what takes longer is done by background tasks.
 //! * `snapshot`: writes the manifests of a pinned timestamp.
 //! * [`Workers`]: how data nodes are reached, inside the process or on the network.
+//! * [`stand_by`]: a coordinator that waits for its turn.
+//! * `gate`: an earlier coordinator sends callers on to the later one.
 //! * `rollback`: a collection goes back in place to one of its snapshots.
 //! * `restore`: checker and scheduler of restore jobs.
 //! * [`rebuild`]: collections from the snapshots in the bucket, when the metadata is lost. Needs no coordinator.
 //! * `gc`: releases what was dropped, deletes what nothing needs; scan for orphans, scrub.
 
 pub mod background;
+mod gate;
 mod gc;
 pub mod rebuild;
 mod restore;
@@ -20,6 +23,7 @@ mod rollback;
 mod segment;
 mod service;
 mod snapshot;
+mod standby;
 mod stored;
 mod wake;
 mod workers;
@@ -27,14 +31,18 @@ mod workers;
 pub use workers::{OwnWorker, RemoteWorkers, Workers};
 
 pub use gc::{Bucket, DeleteGuard};
+pub use service::status::of_status;
+pub use standby::stand_by;
 
 use elanus_events::EventBus;
-use elanus_meta::{Coordinator, Meta};
+use elanus_meta::{COORDINATION_LEASE_MS, Coordinator, Meta};
 use elanus_objects::ObjectStore;
+use elanus_proto::transport::Channel;
 use elanus_runtime::background::Background;
-use elanus_types::{NodeId, RestoreMode};
+use elanus_types::{Failure, NodeId, RestoreMode};
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
 
 /// Limits and times of a coordinator.
 #[derive(Clone, Copy, Debug)]
@@ -112,6 +120,8 @@ pub(crate) struct Parts {
     pub(crate) revocations: restore::Revocations,
     pub(crate) schedule: restore::Schedule,
     pub(crate) gc: gc::Collector,
+    /// Until when the lease of the coordination lasts, in milliseconds since 1970.
+    pub(crate) lease_until_ms: Arc<AtomicI64>,
 }
 
 impl Parts {
@@ -146,10 +156,38 @@ impl DataCoord {
         let coordinator = coordinator.with_drop_tolerance(config.gc_drop_tolerance_ms);
         let Bucket { objects, guard } = bucket.into();
         let gc = gc::Collector::default();
-        let parts = Parts { coordinator, objects, guard, workers, node, config, background, revocations, schedule, gc };
+        // CO-3
+        let lease_until_ms = Arc::new(AtomicI64::new(coordinator.meta().clock().now_ms() + COORDINATION_LEASE_MS));
+        let parts = Parts {
+            coordinator,
+            objects,
+            guard,
+            workers,
+            node,
+            config,
+            background,
+            revocations,
+            schedule,
+            gc,
+            lease_until_ms,
+        };
         background::register(&parts);
         wake::listen(bus, parts.background.clone(), parts.coordinator.clone());
         Self { parts }
+    }
+
+    /// Where clients on the network are served: they are sent on when another coordinator took over.
+    #[must_use]
+    pub fn channel(&self) -> Channel {
+        Channel::in_process(gate::Gate::new(self.clone(), self.parts.coordinator.clone()))
+    }
+
+    /// Ends the coordination in good order, so that another one need not wait. Its background tasks have ended before.
+    ///
+    /// # Errors
+    /// When the metadata are away, or another took over: nothing is lost by that.
+    pub async fn release(&self) -> Result<(), Failure> {
+        Ok(self.parts.coordinator.release_coordination(&self.parts.node).await?)
     }
 
     /// Returns when another coordinator took over. By then the background tasks of this one have ended or are ending, and

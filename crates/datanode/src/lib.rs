@@ -4,12 +4,10 @@
 //!   (D-1): register the keys, write the files, commit the facts, then answer.
 //! * [`copy`]: copies the files of restore tasks, verifies them, reports; stops when it is fenced. How many at a time the
 //!   store bears is found out by trying.
-//! * [`registry`]: tells the others that this node is there.
 //!
 //! Keeps no state that matters: what a dead worker had begun is found by its intents and by the leases of its tasks.
 
 mod copy;
-mod registry;
 mod service;
 mod write;
 

@@ -1,19 +1,20 @@
 //! The calls that a worker takes.
 
 use crate::copy::{Claim, CopyWorker};
-use crate::registry::Registration;
 use crate::write::{Write, WriteQueues};
 use elanus_meta::Meta;
+use elanus_meta::model::{ServiceKind, ServiceRecord};
 use elanus_objects::ObjectStore;
 use elanus_proto::convert::failure_to_grpc;
 use elanus_proto::datacoord::data_coord_client::DataCoordClient;
 use elanus_proto::datanode as pb;
 use elanus_proto::transport::Channel;
 use elanus_runtime::background::Background;
+use elanus_runtime::registration::{Registration, SERVICE_LEASE_MS};
 use elanus_segment::{PkColumn, from_ipc};
-use elanus_types::{CollectionId, Failure, Generation, NodeId, PartitionId, TaskId};
+use elanus_types::{CollectionId, Epoch, Failure, Generation, NodeId, PartitionId, TaskId};
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status};
 
@@ -32,7 +33,7 @@ pub struct DataNodeConfig {
 
 impl Default for DataNodeConfig {
     fn default() -> Self {
-        Self { copy_slots: 4, copies_at_once_first: 16, copies_at_once_max: 64, worker_lease_ms: 10_000 }
+        Self { copy_slots: 4, copies_at_once_first: 16, copies_at_once_max: 64, worker_lease_ms: SERVICE_LEASE_MS }
     }
 }
 
@@ -41,7 +42,10 @@ impl Default for DataNodeConfig {
 pub struct DataNode {
     writes: WriteQueues,
     copies: CopyWorker,
-    registration: Registration,
+    meta: Meta,
+    config: DataNodeConfig,
+    /// This node's place in the registry, where it has one.
+    registration: Arc<OnceLock<Registration>>,
     tasks: TaskTracker,
 }
 
@@ -58,23 +62,36 @@ impl DataNode {
         let tasks = TaskTracker::new();
         let clock = meta.clock().clone();
         Self {
-            registration: Registration::new(meta.clone(), node.clone(), config),
+            meta: meta.clone(),
+            config,
+            registration: Arc::default(),
             writes: WriteQueues::new(meta, objects.clone(), node.clone(), tasks.clone()),
             copies: CopyWorker::new(objects, datacoord, clock, node, config, tasks.clone()),
             tasks,
         }
     }
 
-    /// Keeps this node in the registry of workers from now on, as one that answers at `address` (`host:port`; empty: only
+    /// Keeps this node in the registry of services from now on, as one that answers at `address` (`host:port`; empty: only
     /// inside its own process).
     pub fn register(&self, background: &Background, address: &str) {
-        background.spawn(self.registration.at(address));
+        let (kind, slots, address) = (ServiceKind::DataNode, self.config.copy_slots, address.to_owned());
+        let (management, version) = (String::new(), env!("CARGO_PKG_VERSION").to_owned());
+        let (node, epoch, lease_until_ms, started_ms) = (self.copies.node.clone(), Epoch(0), 0, 0);
+        let me = ServiceRecord { node, kind, address, management, version, epoch, slots, lease_until_ms, started_ms };
+        self.register_as(background, Registration::new(self.meta.clone(), me, self.config.worker_lease_ms));
+    }
+
+    /// As [`DataNode::register`], for a process that has a place of its own. The first one counts.
+    pub fn register_as(&self, background: &Background, registration: Registration) {
+        self.registration.get_or_init(|| registration).start(background);
     }
 
     /// Ends when every write that was taken is answered and no copy runs; what was not copied yet is given back. No call
     /// may be made afterwards.
     pub async fn shutdown(&self) {
-        self.registration.end().await;
+        if let Some(registration) = self.registration.get() {
+            registration.end().await;
+        }
         self.copies.stop_all();
         self.writes.close();
         self.tasks.close();

@@ -5,7 +5,7 @@ mod ctl;
 mod output;
 mod root;
 mod s3;
-mod standalone;
+mod services;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
@@ -18,6 +18,8 @@ Elanus keeps collections of vectors as immutable files and takes exact, instant,
 It speaks the Milvus protocol: pymilvus and the other Milvus SDKs work against it unchanged.
 
   elanus standalone                            start everything in one process, data in ./elanus-data
+  elanus migrate --meta postgres://…           prepare metadata for services in processes of their own
+  elanus datacoord|datanode|querynode|proxy    start one of them; any number of each serve one cluster
   elanus ctl snapshot create docs before-v2    take a snapshot of the collection docs
   elanus config template                       a configuration file to start from
   elanus ctl --help                            what else an operator can do";
@@ -32,7 +34,15 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Standalone(standalone::StandaloneArgs),
+    Standalone(services::StandaloneArgs),
+    Proxy(services::ProxyArgs),
+    #[command(name = "datacoord")]
+    DataCoord(services::DataCoordinatorArgs),
+    #[command(name = "datanode")]
+    DataNode(services::DataNodeArgs),
+    #[command(name = "querynode")]
+    QueryNode(services::QueryNodeArgs),
+    Migrate(services::MigrateArgs),
     Config(config::ConfigArgs),
     Ctl(ctl::CtlArgs),
 }
@@ -47,7 +57,12 @@ fn restore_mode() -> impl TypedValueParser<Value = RestoreMode> {
 async fn main() -> ExitCode {
     let (cli, matches, layers) = parse(&std::env::args_os().collect::<Vec<_>>()).unwrap_or_else(|error| error.exit());
     match cli.command {
-        Command::Standalone(args) => standalone::run(args, &layers).await,
+        Command::Standalone(args) => services::run(&args, &layers).await,
+        Command::Proxy(args) => services::run(&args, &layers).await,
+        Command::DataCoord(args) => services::run(&args, &layers).await,
+        Command::DataNode(args) => services::run(&args, &layers).await,
+        Command::QueryNode(args) => services::run(&args, &layers).await,
+        Command::Migrate(args) => services::migrate(&args, &layers).await,
         Command::Config(args) => {
             let command = Cli::command();
             let called = command.find_subcommand("config").zip(matches.subcommand_matches("config"));

@@ -43,6 +43,17 @@ pub enum MetaError {
         /// Newest version that this program knows.
         known: i64,
     },
+    /// The store is empty, or must be migrated before this program can use it; nothing was touched.
+    #[error(
+        "the metadata has schema version {found}, this program needs {known}: run elanus migrate --meta URL, with the URL \
+         of this metadata"
+    )]
+    Older {
+        /// Version in the store; 0: it is empty.
+        found: i64,
+        /// Version of this program.
+        known: i64,
+    },
     /// The URL names no store that this program has.
     #[error("{0}")]
     BadUrl(String),
@@ -70,9 +81,11 @@ impl From<MetaError> for Failure {
                 Failure::new(Code::NotReady, chain)
             }
             MetaError::Full(_) => Failure::new(Code::DiskFull, chain),
-            MetaError::CommitUnknown(_) | MetaError::Corrupt(_) | MetaError::Newer { .. } | MetaError::BadUrl(_) => {
-                Failure::internal(chain)
-            }
+            MetaError::CommitUnknown(_)
+            | MetaError::Corrupt(_)
+            | MetaError::Newer { .. }
+            | MetaError::Older { .. }
+            | MetaError::BadUrl(_) => Failure::internal(chain),
         }
     }
 }

@@ -13,6 +13,7 @@ mod aliases;
 mod alter;
 mod catalog;
 mod clock;
+mod coordination;
 mod databases;
 mod db;
 mod definitions;
@@ -36,13 +37,16 @@ mod rollback;
 mod roots;
 mod rows;
 pub mod scans;
+mod schema;
 mod segments;
+mod services;
 mod snapshots;
+mod status;
 mod tasks;
 mod trash;
-mod workers;
 mod writes;
 
+pub use coordination::{COORDINATION_LEASE_MS, CoordinationRecord};
 pub use databases::DatabaseRecord;
 pub use db::{CommitHook, Turn};
 pub use error::{MetaError, Result};
@@ -54,29 +58,17 @@ pub use history::HistoryRecord;
 pub use lease::while_renewing;
 pub use rollback::{Begun, NewRollback, RollbackRecord};
 pub use roots::{RootMirror, RootRecord};
+pub use schema::SchemaVersion;
 pub use segments::SegmentRecord;
 pub use snapshots::SnapshotFilesPlan;
+pub use status::{ClusterStatus, Queues};
 pub use trash::TrashRecord;
 
-use db::{Db, Engine, args};
+use db::{Db, args};
 use elanus_types::key::KeySpace;
-use elanus_types::{Clock, Epoch, Failure, NodeId};
-use sqlx::migrate::{Migrate, Migration, MigrationType, Migrator};
-use sqlx::{AssertSqlSafe, Row, SqlSafeStr};
-use std::borrow::Cow;
+use elanus_types::{Clock, Epoch, NodeId};
 use std::sync::Arc;
 use tokio::sync::watch;
-
-/// Migrations in order. Never edited once released, only added to.
-const MIGRATIONS: &[(i64, &str, &str)] = &[
-    (1, "first", include_str!("../migrations/0001_first.sql")),
-    (2, "gc", include_str!("../migrations/0002_gc.sql")),
-    (3, "roots", include_str!("../migrations/0003_roots.sql")),
-    (4, "workers", include_str!("../migrations/0004_workers.sql")),
-    (5, "catalog", include_str!("../migrations/0005_catalog.sql")),
-    (6, "scan", include_str!("../migrations/0006_scan.sql")),
-    (9, "gc_failures", include_str!("../migrations/0009_gc_failures.sql")),
-];
 
 /// What was released waits so long before it is deleted, unless [`Coordinator::with_drop_tolerance`] says otherwise.
 const DROP_TOLERANCE_MS: i64 = 24 * 3_600_000;
@@ -115,6 +107,18 @@ impl Meta {
             return Err(error);
         }
         Ok(meta)
+    }
+
+    /// Opens a store that is there and has this program's schema. Creates, migrates and changes nothing.
+    ///
+    /// # Errors
+    /// [`MetaError::Older`] when it is empty or must be migrated first, [`MetaError::Newer`] when a newer program wrote it.
+    /// No error has the password of the URL in it.
+    pub async fn connect(url: &str, clock: Arc<dyn Clock>) -> Result<Self> {
+        Self::schema_version(url).await?.require_known()?;
+        let record = Self::look(url).await?.ok_or_else(|| MetaError::Corrupt("the cluster has no name".to_owned()))?;
+        let keys = KeySpace::new(&record.cluster_id).map_err(|e| MetaError::Corrupt(e.to_string()))?;
+        Ok(Self { db: Db::open(url, clock).await?, keys })
     }
 
     /// The same store with a hook around every transaction, for tests that fail or die there.
@@ -165,7 +169,7 @@ impl Meta {
     async fn prepare(&self, cluster_id: &str) -> Result<()> {
         let mut tx = self.db.write().await?;
         tx.lock_migrations().await?;
-        migrate(&mut tx, self.db.engine, cluster_id).await?;
+        schema::migrate(&mut tx, self.db.engine, cluster_id).await?;
         let now_ms = tx.now_ms;
         tx.execute(
             "INSERT INTO cluster (only_row, cluster_id, created_ms) VALUES (1, $1, $2) ON CONFLICT (only_row) DO NOTHING",
@@ -238,42 +242,4 @@ impl Coordinator {
         }
         result
     }
-}
-
-/// Runs the migrations that are missing. A store of a newer program or of another cluster is refused before that.
-async fn migrate(tx: &mut db::Tx, engine: Engine, cluster_id: &str) -> Result<()> {
-    let migrator = Migrator::with_migrations(
-        MIGRATIONS
-            .iter()
-            .map(|(version, name, sql)| {
-                let sql = AssertSqlSafe(engine.schema(sql)).into_sql_str();
-                Migration::new(*version, Cow::Borrowed(*name), MigrationType::Simple, sql, false)
-            })
-            .collect(),
-    );
-    let known = MIGRATIONS[MIGRATIONS.len() - 1].0;
-    let table = &migrator.table_name;
-    tx.connection().ensure_migrations_table(table).await.map_err(damaged)?;
-    let applied = tx.connection().list_applied_migrations(table).await.map_err(damaged)?;
-    if let Some(found) = applied.iter().map(|migration| migration.version).max() {
-        if found > known {
-            return Err(MetaError::Newer { found, known });
-        }
-        let row = tx.one("SELECT cluster_id FROM cluster WHERE only_row = 1", args![]).await?;
-        same_cluster(row.try_get("cluster_id")?, cluster_id)?;
-    }
-    migrator.run_direct(None, tx.connection(), false).await.map_err(damaged)
-}
-
-fn same_cluster(found: &str, expected: &str) -> Result<()> {
-    if found == expected {
-        return Ok(());
-    }
-    Err(MetaError::Refused(Failure::invalid(format!(
-        "the metadata belongs to cluster {found}, the object store to cluster {expected}: give the two that belong together"
-    ))))
-}
-
-fn damaged(error: sqlx::migrate::MigrateError) -> MetaError {
-    MetaError::Corrupt(error.to_string())
 }

@@ -1,8 +1,11 @@
-//! What the store gives and takes: records, plain data. Those of restore jobs are in a file of their own.
+//! What the store gives and takes: records, plain data. Those of restore jobs and of services are in files of
+//! their own.
 
 mod restore;
+mod services;
 
 pub use restore::*;
+pub use services::*;
 
 use elanus_types::schema::{CollectionDefinition, CollectionSchema};
 use elanus_types::{

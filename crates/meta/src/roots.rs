@@ -2,7 +2,7 @@
 //! `elanus_objects::ownership`; here is only what must be durable, and in one transaction with the epoch.
 
 use crate::db::{Db, Tx, args};
-use crate::{Coordinator, MIGRATIONS, Meta, MetaError, Result};
+use crate::{Coordinator, Meta, MetaError, Result, schema};
 use elanus_types::{Epoch, NodeId, RootHold};
 use sqlx::Row;
 use sqlx::any::AnyRow;
@@ -18,6 +18,8 @@ pub struct RootRecord {
     pub high_water: i64,
     /// Where this cluster was the owner last; `None`: it never was.
     pub location: Option<String>,
+    /// Of the owner's marker, when it was noted last.
+    pub marker_epoch: Epoch,
     /// Why nothing is deleted.
     pub hold: Option<RootHold>,
 }
@@ -36,13 +38,13 @@ pub struct RootMirror {
 }
 
 const RECORD: &str = "
-SELECT cluster_id, coordinator.epoch AS epoch, next_id, location, hold
+SELECT cluster_id, coordinator.epoch AS epoch, next_id, location, roots.epoch AS marker_epoch, hold
 FROM cluster, coordinator, id_counter, roots
 WHERE cluster.only_row = 1 AND coordinator.only_row = 1 AND id_counter.only_row = 1 AND root_id = 1";
 
 /// Of a store from before there was a mirror.
 const RECORD_WITHOUT_MIRROR: &str = "
-SELECT cluster_id, epoch, next_id, NULL AS location, NULL AS hold
+SELECT cluster_id, epoch, next_id, NULL AS location, CAST(0 AS BIGINT) AS marker_epoch, NULL AS hold
 FROM cluster, coordinator, id_counter
 WHERE cluster.only_row = 1 AND coordinator.only_row = 1 AND id_counter.only_row = 1";
 
@@ -54,13 +56,10 @@ impl Meta {
     /// [`MetaError::Newer`] when a newer program wrote it, [`MetaError::BadUrl`], and when the store is away.
     pub async fn look(url: &str) -> Result<Option<RootRecord>> {
         let Some(mut reader) = Db::reader(url).await? else { return Ok(None) };
-        let migrated = "SELECT MAX(version) AS version FROM _sqlx_migrations";
-        let Some(row) = reader.one_if_there(migrated).await? else { return Ok(None) };
-        let known = MIGRATIONS[MIGRATIONS.len() - 1].0;
-        match row.try_get::<Option<i64>, _>("version")? {
+        let version = schema::version(&mut reader).await?;
+        match version.found {
             None => return Ok(None),
-            Some(found) if found > known => return Err(MetaError::Newer { found, known }),
-            Some(_) => {}
+            Some(_) => version.require_not_newer()?,
         }
         let row = match reader.one_if_there(RECORD).await? {
             Some(row) => Some(row),
@@ -101,6 +100,7 @@ impl Meta {
             )
             .await?;
         let epoch = Epoch(row.try_get("epoch")?);
+        crate::coordination::begin(&mut tx, holder, epoch).await?;
         // Every earlier coordinator is fenced from here on: its rollbacks are not going to be committed, so nothing is
         // gained by letting writes wait for them.
         tx.execute("UPDATE collections SET held_until_ms = 0 WHERE held_until_ms <> 0", args![]).await?;
@@ -166,6 +166,7 @@ fn record(row: &AnyRow) -> Result<RootRecord> {
         epoch: Epoch(row.try_get("epoch")?),
         high_water: row.try_get("next_id")?,
         location: row.try_get("location")?,
+        marker_epoch: Epoch(row.try_get("marker_epoch")?),
         hold: hold.transpose()?,
     })
 }

@@ -35,7 +35,7 @@ pub use local::LocalStore;
 pub use marker_store::{Etag, LocalMarkers, MarkerStore, MemoryMarkers, Versioned, Written};
 pub use memory::MemoryStore;
 pub use open::{Location, OpenError};
-pub use ownership::{Frozen, OwnedStore, Ownership};
+pub use ownership::{Frozen, OwnedStore, Ownership, Tenant};
 pub use root::{LocalRoot, RootError};
 pub use s3::{S3Config, S3Location, S3Markers, S3Store};
 pub use store::{Expected, Found, ObjectInfo, ObjectStore, STALE_UPLOADS_MAX, StaleUpload, checksum_of};

@@ -14,11 +14,14 @@
 //! OW-7  A hold ([`elanus_types::RootHold`]) outlives the process: it is in the marker and in the metadata, and holds when
 //!       either has it.
 //! OW-8  Every write of the marker has a new nonce, so that an etag is never valid twice.
+//! OW-9  A process of the cluster that is not its coordinator writes under OW-3 and OW-4 as well, and deletes nothing. It
+//!       does not write to a copy of the root path, which has an older marker than the metadata remembers.
 //!
 //! * [`judge`]: what a marker means, as a table. Pure.
 //! * [`marker`]: its format.
 //! * [`start`]: look, judge, probe, raise the epoch, write the marker.
 //! * [`guard`]: the running owner: renewal, [`Ownership::confirm_for_delete`], [`Ownership::may_write`].
+//! * [`tenant`]: the other processes of the cluster that write.
 //! * [`probe`]: does the store keep the promises on which all this rests?
 //! * [`claims`]: the weaker way, for stores without conditional writes.
 //! * [`owned_store`]: an object store that asks before it writes or deletes.
@@ -32,11 +35,13 @@ pub mod operator;
 pub mod owned_store;
 pub mod probe;
 pub mod start;
+pub mod tenant;
 #[cfg(test)]
 mod tests;
 
 pub use guard::{Ownership, Status};
 pub use judge::{Freeze, Frozen, MetaView, Refusal, Seen, Verdict, judge};
 pub use marker::{FormerOwner, Marker};
-pub use owned_store::OwnedStore;
+pub use owned_store::{OwnedStore, RootGuard};
 pub use start::{RootMeta, Site, StartError, look};
+pub use tenant::Tenant;

@@ -4,7 +4,8 @@
 //! LR-1  A directory that is refused is left as it was: nothing is created, changed or removed in it.
 //! LR-2  The marker of a directory for metadata is created in an empty one, or one that Elanus made; once, and never
 //!       changed.
-//! LR-3  While a process holds the guard, no other process gets it. The end of the process ends it, also kill -9.
+//! LR-3  While a process holds the guard, no other process gets it; or those that share it do, and no other. The end of the
+//!       process ends it, also kill -9.
 //! LR-4  Staging files (`name#N`) are removed while no other process can be writing: after the lock, before the answer;
 //!       only regular files, only in the cluster's own namespace `DIR/{cluster_id}/`.
 
@@ -34,7 +35,7 @@ const LOST_AND_FOUND: &str = "lost+found";
 /// What this build writes, and the newest that it reads.
 const FORMAT_VERSION: u32 = 1;
 
-/// A directory in which no other process works until the value is dropped.
+/// A directory in which no other process works until the value is dropped, those aside that share it.
 #[derive(Debug)]
 pub struct LocalRoot {
     path: PathBuf,
@@ -134,7 +135,19 @@ impl LocalRoot {
         let failed = |source: io::Error| RootError::io(path, source);
         let path = std::path::absolute(path).map_err(failed)?;
         Self::make(&path)?;
-        let lock = lock(&path)?;
+        let lock = lock(&path, File::try_lock)?;
+        Ok(Self { path, _lock: lock })
+    }
+
+    /// Takes the root path of objects together with other processes of the same cluster that share it.
+    ///
+    /// # Errors
+    /// When a running process has it alone, or it cannot be written.
+    pub fn share(path: &Path) -> Result<Self, RootError> {
+        let failed = |source: io::Error| RootError::io(path, source);
+        let path = std::path::absolute(path).map_err(failed)?;
+        Self::make(&path)?;
+        let lock = lock(&path, File::try_lock_shared)?;
         Ok(Self { path, _lock: lock })
     }
 
@@ -223,11 +236,11 @@ fn read_marker(path: &Path, marker: &Path, text: &[u8]) -> Result<Marker, RootEr
     serde_json::from_slice(text).map_err(damaged)
 }
 
-fn lock(path: &Path) -> Result<File, RootError> {
+fn lock(path: &Path, take: fn(&File) -> Result<(), TryLockError>) -> Result<File, RootError> {
     let failed = |source: io::Error| RootError::io(path, source);
     let mut options = OpenOptions::new();
     let file = options.write(true).create(true).truncate(false).open(path.join(FOLDER).join(LOCK)).map_err(failed)?;
-    match file.try_lock() {
+    match take(&file) {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(RootError::InUse { path: path.to_path_buf() }),
         Err(TryLockError::Error(source)) => Err(failed(source)),
@@ -407,6 +420,17 @@ mod tests {
             let error = RootError::io(Path::new("/data"), kind.into());
             assert_eq!(error.to_string(), "no permission to write to /data");
         }
+    }
+
+    #[test]
+    fn lr_3_those_that_share_it_keep_out_who_wants_it_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let (one, other) = (LocalRoot::share(dir.path()).unwrap(), LocalRoot::share(dir.path()).unwrap());
+        drop(one);
+        assert!(matches!(LocalRoot::lock(dir.path()), Err(RootError::InUse { .. })));
+        drop(other);
+        let _alone = LocalRoot::lock(dir.path()).unwrap();
+        assert!(matches!(LocalRoot::share(dir.path()), Err(RootError::InUse { .. })));
     }
 
     #[test]

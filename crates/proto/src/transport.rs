@@ -45,15 +45,51 @@ impl Channel {
     }
 }
 
+/// On an answer: this process refused the call before it did anything of it, and another one may serve it.
+pub const REFUSED: http::HeaderName = http::HeaderName::from_static("elanus-refused");
+
+/// Which collection a call is about. A channel that has several servers to choose from chooses by it; no server sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct About(pub i64);
+
+/// A request that says which collection it is about.
+pub fn about<T>(collection_id: i64, message: T) -> tonic::Request<T> {
+    let mut request = tonic::Request::new(message);
+    request.extensions_mut().insert(About(collection_id));
+    request
+}
+
+/// A status that says that nothing was done, and that another process may be asked.
+#[must_use]
+pub fn refuse(why: &str) -> http::Response<Body> {
+    let mut response = tonic::Status::unavailable(why).into_http();
+    response.headers_mut().insert(REFUSED, http::HeaderValue::from_static("1"));
+    response
+}
+
+/// True for an error of a call that never left this process: the server could not be connected to.
+#[must_use]
+pub fn was_not_sent(error: &ChannelError) -> bool {
+    let mut error: Option<&(dyn Error + 'static)> = Some(&**error);
+    while let Some(inner) = error {
+        if inner.is::<tonic::ConnectError>() {
+            return true;
+        }
+        error = inner.source();
+    }
+    false
+}
+
 /// A peer that does not answer an HTTP/2 ping within [`KEEPALIVE_TIMEOUT`] is gone: calls on the connection fail, and the
 /// next one connects again. Without it a call to a host that vanished would wait for the kernel, for minutes.
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 const CONNECT_MAX: Duration = Duration::from_secs(5);
 
 impl Channel {
     /// Calls go to a server on the network, at `host:port`. The connection is made by the first call, and made again
-    /// after it broke.
+    /// after it broke. The one place where services connect to each other: TLS and a token for each call belong here, and
+    /// at the other end in `elanus_runtime::grpc::serve`.
     ///
     /// # Errors
     /// When this is no address.

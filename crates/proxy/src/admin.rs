@@ -57,6 +57,7 @@ pass_on! {
     allow_orphans -> allow_orphans(a::AllowOrphansRequest) -> a::AllowOrphansResponse;
     reconcile -> reconcile(a::ReconcileRequest) -> a::ReconcileReport;
     gc -> gc(a::GcRequest) -> a::GcAnswer;
+    get_status -> get_status(a::StatusRequest) -> a::ClusterStatus;
     rollback_collection -> rollback_collection(dc::SnapshotRef) -> dc::Rollback;
     detach_collection -> detach_collection(dc::CollectionRef) -> dc::RestoreJob;
     list_trash -> list_trash(dc::ListCollectionsRequest) -> dc::ListTrashResponse;

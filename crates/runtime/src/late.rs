@@ -1,8 +1,9 @@
 //! A channel to a service that does not exist yet: two services that call each other are built one after the other.
 //!
-//! Until the service is there, and after it has gone, calls are answered with UNAVAILABLE, which callers try again.
+//! Until the service is there, and after it has gone, calls are refused with UNAVAILABLE before anything is done of them:
+//! callers try again, here or elsewhere.
 
-use elanus_proto::transport::Channel;
+use elanus_proto::transport::{Channel, refuse};
 use futures::future::BoxFuture;
 use http::{Request, Response};
 use std::{
@@ -60,11 +61,13 @@ impl Service<Request<Body>> for LateChannel {
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let channel = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
         Box::pin(async move {
-            let answer = match channel {
-                Some(channel) => channel.oneshot(request).await.map_err(Status::from_error),
-                None => Err(Status::unavailable("the service is not there: the process is starting or stopping")),
-            };
-            Ok(answer.unwrap_or_else(Status::into_http))
+            Ok(match channel {
+                Some(channel) => {
+                    let answer = channel.oneshot(request).await.map_err(Status::from_error);
+                    answer.unwrap_or_else(Status::into_http)
+                }
+                None => refuse("the service is not there: the process is starting, standing by or stopping"),
+            })
         })
     }
 }

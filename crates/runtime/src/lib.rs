@@ -4,6 +4,8 @@
 //! * [`relay`]: brings the events of the metadata store to the event bus.
 //! * [`grpc`]: the listener, the gRPC server with health and reflection, the bounded end.
 //! * [`late`]: a channel to a service that does not exist yet.
+//! * [`router`]: a channel to one of several processes that serve the same.
+//! * [`registration`]: this process's place in the registry of services.
 //! * [`management`]: health, background tasks and version over HTTP, for operators and probes.
 //! * [`metrics`]: numbers for Prometheus, and the list of all of them.
 //! * [`telemetry`]: log lines.
@@ -16,9 +18,13 @@ pub mod grpc;
 pub mod late;
 pub mod management;
 pub mod metrics;
+pub mod registration;
 pub mod relay;
+pub mod router;
 pub mod shutdown;
 pub mod telemetry;
 
 pub use background::{Background, BackgroundTask, NotQuiet, Report, TaskStatus};
 pub use late::LateChannel;
+pub use registration::Registration;
+pub use router::{Router, Target};

@@ -1,6 +1,8 @@
 //! The elanus program under test: start it, kill it, wait for it.
 //!
-//! * [`Server`]: one `elanus standalone` with its data directory, from start to kill.
+//! * [`Server`]: one process of the program, from start to kill: `elanus standalone` with its data directory, or another
+//!   service.
+//! * [`Postgres`]: a PostgreSQL server of a test's own.
 //! * [`elanus`]: any other command of the program; [`program`]: where it is, for those that do not end by themselves.
 //! * [`wait_for`]: the only way to wait in a test: for a level, with a bound and a status text.
 //! * [`python`]: runs a script in a Python that has pymilvus.
@@ -15,6 +17,7 @@ mod binary;
 mod generated;
 mod http;
 mod ports;
+mod postgres;
 mod python;
 mod s3;
 mod server;
@@ -26,6 +29,7 @@ pub use generated::Generated;
 pub use http::get;
 pub use ports::free_port;
 use ports::free_port_pair;
+pub use postgres::Postgres;
 pub use python::python;
 pub use s3::{S3Server, S3User};
 pub use server::{Server, Signal};

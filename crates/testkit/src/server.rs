@@ -1,4 +1,4 @@
-//! One `elanus standalone` process with its data directory and its log.
+//! One process of the program with its log: `elanus standalone` with its data directory, or another service.
 
 use crate::{binary, free_port, get, wait_for};
 use anyhow::{Context as _, Result, bail};
@@ -22,6 +22,8 @@ const LOG_LINES_SHOWN: usize = 120;
 /// A running server, or one between two lives. Killed when dropped.
 #[derive(Debug)]
 pub struct Server {
+    /// `standalone`, `datacoord`, …
+    service: &'static str,
     child: Option<Child>,
     /// Holds the log, and the data unless the test keeps them elsewhere.
     home: TempDir,
@@ -92,10 +94,31 @@ impl Server {
         Self::launch(home()?, data.to_owned(), flags, Vec::new()).await
     }
 
+    /// Starts another service than standalone, on free ports, with these flags and these variables in its environment.
+    ///
+    /// # Errors
+    /// When the program was not built, or ends instead.
+    pub async fn start_service(service: &'static str, flags: &[&str], settings: Vec<(String, String)>) -> Result<Self> {
+        let home = home()?;
+        let data = home.path().join("none");
+        Self::launch_service(service, home, data, flags, settings).await
+    }
+
     async fn launch(home: TempDir, data: PathBuf, flags: &[&str], settings: Vec<(String, String)>) -> Result<Self> {
+        Self::launch_service("standalone", home, data, flags, settings).await
+    }
+
+    async fn launch_service(
+        service: &'static str,
+        home: TempDir,
+        data: PathBuf,
+        flags: &[&str],
+        settings: Vec<(String, String)>,
+    ) -> Result<Self> {
         let nowhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let flags = flags.iter().map(|&flag| flag.to_owned()).collect();
-        let mut server = Self { child: None, home, data, settings, flags, listen: nowhere, management: nowhere };
+        let mut server =
+            Self { service, child: None, home, data, settings, flags, listen: nowhere, management: nowhere };
         for _ in 1..PORT_ATTEMPTS_MAX {
             server.move_to_free_ports()?;
             match server.restart().await {
@@ -131,9 +154,12 @@ impl Server {
             bail!("the server runs already");
         }
         let log = File::options().create(true).append(true).open(self.log_path())?;
-        let child = Command::new(binary::path()?)
-            .arg("standalone")
-            .args(["--data".as_ref(), self.data.as_os_str()])
+        let mut command = Command::new(binary::path()?);
+        command.arg(self.service);
+        if self.service == "standalone" {
+            command.args(["--data".as_ref(), self.data.as_os_str()]);
+        }
+        let child = command
             .args(["--listen", &self.listen.to_string()])
             .args(["--management", &self.management.to_string()])
             .args(&self.flags)
@@ -301,7 +327,7 @@ impl Drop for Server {
             let _ = self.kill9();
         }
         if std::thread::panicking() {
-            eprintln!("── end of the log of the server at {}\n{}\n──", self.listen, self.log_end());
+            eprintln!("── end of the log of the {} at {}\n{}\n──", self.service, self.listen, self.log_end());
         }
     }
 }

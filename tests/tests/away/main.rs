@@ -8,7 +8,6 @@
 
 mod disk;
 mod metadata;
-mod postgres;
 
 use elanus_scenarios::{
     milvus::{CallError, Milvus},

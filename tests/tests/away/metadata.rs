@@ -1,9 +1,8 @@
 //! Metadata that another process has locked, and a metadata server that dies under load.
 
-use crate::postgres::Postgres;
 use crate::{assert_clean, refusal, row};
 use elanus_scenarios::milvus::{CallError, Milvus, completed};
-use elanus_testkit::{Server, settings, wait_for};
+use elanus_testkit::{Postgres, Server, settings, wait_for};
 use elanus_types::RestoreMode;
 use std::{
     cell::Cell,
@@ -95,7 +94,7 @@ async fn load(milvus: Milvus, stop: Rc<Cell<bool>>) -> (BTreeSet<i64>, u32) {
 #[tokio::test]
 async fn d_1_r_3_a_metadata_server_that_is_killed_under_load_comes_back_and_nothing_is_lost() {
     let away = Duration::from_secs(if settings::full() { 60 } else { 2 });
-    let mut postgres = Postgres::start();
+    let mut postgres = Postgres::start().unwrap();
     let home = tempfile::tempdir().unwrap();
     let flags = ["--meta", &postgres.url()];
     let mut server = Server::start_in_with(&home.path().join("data"), &flags).await.unwrap();
@@ -114,7 +113,7 @@ async fn d_1_r_3_a_metadata_server_that_is_killed_under_load_comes_back_and_noth
             let (code, text) = refusal(milvus.create_snapshot("c", "during").await);
             assert!(matches!(code, 1 | 5) && text.contains("metadata"), "{code}: {text}");
             tokio::time::sleep(away).await; // how long it is away is what is tested
-            postgres.start_again();
+            postgres.start_again().unwrap();
             wait_for("a snapshot to be taken again", BACK_MAX, async || {
                 match milvus.create_snapshot("c", "after").await {
                     Err(error) if is_away(&error) => Err(error.to_string()),

@@ -146,16 +146,19 @@ async fn dispatch(parts: &Parts, assignment: Assignment, worker: &WorkerRecord) 
     }
 }
 
-/// Takes tasks from workers that are silent, and tells them, should they only be slow; forgets workers that are gone.
+/// A service that is silent is shown to operators for so long, in milliseconds.
+const SILENT_MS: i64 = 600_000;
+
+/// Takes tasks from workers that are silent, and tells them, should they only be slow; forgets services that are gone.
 pub(crate) async fn expire(parts: &Parts) -> Result<Report, Failure> {
     let revoked = parts.coordinator.expire_tasks().await?;
     for one in &revoked {
         tracing::warn!(task = %one.task, worker = %one.worker, "a worker lost its copy task: no heartbeat");
     }
     tell_all(parts, &revoked).await?;
-    let gone = parts.coordinator.forget_workers().await?;
+    let gone = parts.coordinator.forget_services(SILENT_MS).await?;
     for node in &gone {
-        tracing::warn!(%node, "a data node is gone: it did not renew its lease");
+        tracing::warn!(%node, "a service is forgotten: it was silent for ten minutes");
     }
     if !revoked.is_empty() {
         parts.background.activate(RESTORE_SCHEDULE);

@@ -8,6 +8,7 @@ mod gc;
 mod restore;
 pub(crate) mod scans;
 mod snapshots;
+pub(crate) mod status;
 mod trash;
 
 use crate::DataCoord;
@@ -90,4 +91,5 @@ impl Calls for DataCoord {
     async fn allow_orphans(&self, r: Request<admin::AllowOrphansRequest>) -> Result<Response<admin::AllowOrphansResponse>, Status> { answer(scans::allow(&self.parts, r.into_inner()).await) }
     async fn reconcile(&self, r: Request<admin::ReconcileRequest>) -> Result<Response<admin::ReconcileReport>, Status> { answer(crate::gc::reconcile(&self.parts, r.into_inner()).await) }
     async fn gc(&self, r: Request<admin::GcRequest>) -> Result<Response<admin::GcAnswer>, Status> { answer(gc::serve(&self.parts, r.into_inner()).await) }
+    async fn get_status(&self, _: Request<admin::StatusRequest>) -> Result<Response<admin::ClusterStatus>, Status> { answer(status::get(&self.parts).await) }
 }

@@ -186,7 +186,7 @@ impl Cluster {
         let served = Served::start(Routes::new(datanode_server(datanode.clone()))).await;
         let background = Background::new(self.clock.clone());
         datanode.register(&background, &served.address);
-        background.activate_and_wait("worker.heartbeat").await;
+        background.activate_and_wait("service.heartbeat").await;
         Worker { meta, background, datanode, to_coord, copies, served }
     }
 
@@ -200,7 +200,7 @@ impl Cluster {
     ) {
         for _ in 0..LOOKS_MAX {
             for worker in workers {
-                worker.background.activate_and_wait("worker.heartbeat").await;
+                worker.background.activate_and_wait("service.heartbeat").await;
             }
             for coord in coords {
                 // A coordinator that is fenced finds no quiet, one that waits for a worker neither.

@@ -1,11 +1,12 @@
 //! `elanus config`: check a file, show what is in force, print a file to start from.
 
 use super::layers::Layers;
-use super::settings::SETTINGS;
+use super::settings::{SERVICES, SETTINGS};
+use crate::Cli;
 use crate::output::{Format, Rendered, table};
-use crate::standalone::StandaloneArgs;
+use crate::services::StandaloneArgs;
 use clap::parser::ValueSource;
-use clap::{Arg, ArgMatches, Args, Command, Subcommand};
+use clap::{Arg, ArgMatches, Args, Command, CommandFactory as _, Subcommand};
 use serde_json::json;
 use std::fmt::Write as _;
 use std::process::ExitCode;
@@ -16,8 +17,10 @@ Examples:
   elanus config check --config elanus.toml
   elanus config show --config elanus.toml --restore-mode copy
   elanus standalone --config elanus.toml
+  elanus datanode --config elanus.toml --listen 10.0.0.7:19532
 
-Flags win over the environment, the environment over the file, the file over defaults.
+A file may be for all services: each takes its own keys. `show` and `check` show and check the settings of standalone, and
+`check` every key of the file. Flags win over the environment, the environment over the file, the file over defaults.
 Exit codes: 0 all is well, 2 something is wrong; every mistake is told with its line.";
 
 /// Check and show the configuration
@@ -66,11 +69,11 @@ pub(crate) fn run(args: &ConfigArgs, config: &Command, matches: &ArgMatches, lay
             )
         }
         Action::Template => {
-            let text = config.find_subcommand("check").map(template).unwrap_or_default();
+            let text = template(&Cli::command());
             (None, Rendered { json: json!(text), text }, Format::Table)
         }
     };
-    if let Some(Err(error)) = settings.map(StandaloneArgs::check) {
+    if let Some(Err(error)) = settings.map(StandaloneArgs::check_all) {
         eprintln!("error: {}", layers.explain(&format!("{error:#}")));
         return ExitCode::from(2);
     }
@@ -127,13 +130,15 @@ fn without_secrets(value: &str) -> String {
 }
 
 fn template(command: &Command) -> String {
-    let mut text = "# Configuration of Elanus. What is commented out has its default.\n\
+    let mut text = "# Configuration of Elanus, for all services. What is commented out has its default.\n\
                     # elanus standalone --config FILE; elanus config check --config FILE\n"
         .to_owned();
+    let services = SERVICES.map(|service| command.find_subcommand(service));
     let mut table = "";
     for (in_tables, setting) in [false, true].into_iter().flat_map(|kind| SETTINGS.iter().map(move |s| (kind, s))) {
         let (path, name) = setting.key.rsplit_once('.').unwrap_or(("", setting.key));
-        let Some(argument) = argument(command, setting.flag).filter(|_| path.is_empty() != in_tables) else { continue };
+        let argument = services.iter().flatten().find_map(|service| argument(service, setting.flag));
+        let Some(argument) = argument.filter(|_| path.is_empty() != in_tables) else { continue };
         if path != table {
             let _ = write!(text, "\n[{path}]\n");
             table = path;

@@ -7,7 +7,7 @@ use clap::builder::ValueRange;
 use clap::error::ContextKind;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Command};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -91,6 +91,7 @@ fn lay(
         given = given.subcommand_matches(name).context("a subcommand that was called is not there")?;
     }
     let (mut layers, mut mistakes, mut defaults) = (Layers::default(), Vec::new(), Vec::new());
+    let mut given_keys = BTreeSet::new();
     let mut mistaken = |entry: &Entry, why: String| {
         mistakes.push(Mistake { line: entry.line, text: format!("{}: {why}", entry.key) });
     };
@@ -106,12 +107,19 @@ fn lay(
                 continue;
             }
         };
-        if layers.places.contains_key(setting.flag) {
+        if !given_keys.insert(setting.flag) {
             mistaken(entry, "is given twice".to_owned());
             continue;
         }
-        if let Err(why) = check(called, setting.flag, &entry.value) {
+        // One file may be for all services: what another one is told is checked, and not this one's.
+        let is_own = has(called, setting.flag);
+        let asked =
+            if is_own { Some(called) } else { command.get_subcommands().find(|other| has(other, setting.flag)) };
+        if let Err(why) = check(asked.unwrap_or(called), setting.flag, &entry.value) {
             mistaken(entry, why);
+            continue;
+        }
+        if !is_own {
             continue;
         }
         layers.places.insert(setting.flag, format!("{}:{}: {}", file.display(), entry.line, entry.key));
@@ -139,6 +147,10 @@ fn with_defaults(command: Command, path: &[String], lay: &dyn Fn(Command) -> Com
         [] => lay(command),
         [name, inner @ ..] => command.mut_subcommand(name, |subcommand| with_defaults(subcommand, inner, lay)),
     }
+}
+
+fn has(command: &Command, flag: &str) -> bool {
+    command.get_arguments().any(|argument| argument.get_long() == Some(flag))
 }
 
 /// Asks the flag's own parser (CF-1).
@@ -171,6 +183,7 @@ fn in_file(file: &Path, mistakes: &[Mistake]) -> anyhow::Error {
 mod tests {
     use super::*;
     use crate::Cli;
+    use crate::config::settings::SERVICES;
     use clap::CommandFactory as _;
     use std::io::Write as _;
 
@@ -244,12 +257,27 @@ mod tests {
     #[test]
     fn cf_1_every_flag_but_that_of_the_file_has_a_key() {
         let command = Cli::command();
-        let standalone = command.find_subcommand("standalone").unwrap();
-        let mut flags: Vec<&str> = standalone.get_arguments().filter_map(clap::Arg::get_long).collect();
+        let mut flags: BTreeSet<&str> = BTreeSet::new();
+        for service in SERVICES {
+            let service = command.find_subcommand(service).unwrap();
+            flags.extend(service.get_arguments().filter_map(clap::Arg::get_long));
+        }
         flags.retain(|flag| !["help", "version", FILE_FLAG].contains(flag));
-        let mut known: Vec<&str> = crate::config::settings::SETTINGS.iter().map(|setting| setting.flag).collect();
-        flags.sort_unstable();
-        known.sort_unstable();
-        assert_eq!(flags, known, "every flag of standalone has a row in config/settings.rs");
+        let known: BTreeSet<&str> = crate::config::settings::SETTINGS.iter().map(|setting| setting.flag).collect();
+        assert_eq!(flags, known, "every flag of a service has a row in config/settings.rs");
+    }
+
+    #[test]
+    fn one_file_may_be_for_all_services() {
+        let given = file("[restore]\ncopySlots = 7\n[services]\ndatacoord = \"a:1,b:2\"\n");
+        let (matches, layers) = given.parse(&[]).unwrap();
+        assert_eq!((value(&matches, "copy_slots").as_str(), layers.place("datacoord")), ("7", None));
+        let wrong = file("[services]\ndatacoord = \"a\"\n").parse(&[]).unwrap_err();
+        assert!(wrong.contains("FILE:2: services.datacoord: give HOST:PORT"), "{wrong}");
+        let path = given.0.path().to_str().unwrap();
+        let line = ["elanus", "proxy", "--config", path].map(OsString::from);
+        let (matches, _) = parse(&Cli::command(), &line).unwrap();
+        let found = matches.subcommand_matches("proxy").unwrap().get_many::<String>("datacoord").unwrap();
+        assert_eq!(found.collect::<Vec<_>>(), ["a:1", "b:2"]);
     }
 }

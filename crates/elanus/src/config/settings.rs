@@ -17,6 +17,7 @@ const fn setting(key: &'static str, flag: &'static str) -> Setting {
 pub(crate) const SETTINGS: &[Setting] = &[
     setting("data", "data"),
     setting("listen", "listen"),
+    setting("advertise", "advertise"),
     setting("management", "management"),
     setting("meta.url", "meta"),
     setting("objects.url", "objects"),
@@ -28,6 +29,9 @@ pub(crate) const SETTINGS: &[Setting] = &[
     setting("objects.s3.secretKey", "s3-secret-key"),
     setting("objects.s3.requestsMax", "s3-requests-max"),
     setting("events.url", "events"),
+    setting("services.datacoord", "datacoord"),
+    setting("services.datanode", "datanode"),
+    setting("services.querynode", "querynode"),
     setting("proxy.grpc.serverMaxRecvSize", "message-bytes-max"),
     setting("restore.mode", "restore-mode"),
     setting("restore.copySlots", "copy-slots"),
@@ -39,6 +43,9 @@ pub(crate) const SETTINGS: &[Setting] = &[
     setting("log.level", "log"),
     setting("log.format", "log-format"),
 ];
+
+/// The commands that they are for.
+pub(crate) const SERVICES: [&str; 5] = ["standalone", "proxy", "datacoord", "datanode", "querynode"];
 
 /// The flag that says where the file is; the only one that the file cannot hold.
 pub(crate) const FILE_FLAG: &str = "config";

@@ -12,6 +12,7 @@ mod root;
 mod rows;
 mod scrub;
 mod snapshot;
+mod status;
 mod trash;
 mod wait;
 
@@ -31,6 +32,7 @@ Examples:
   elanus ctl gc status
   elanus ctl gc pause --collection docs --ttl 2h
   elanus ctl job list
+  elanus ctl status
   elanus ctl --output json collection describe docs | jq .statistics.row_count
   elanus ctl scrub --level checksum
   elanus ctl gc scan
@@ -40,7 +42,8 @@ Examples:
 
 Exit codes:
   0  done
-  1  failed; also: scrub, scan or inspect found a difference, gc is frozen or a circuit breaker open
+  1  failed; also: scrub, scan or inspect found a difference, gc is frozen or a circuit breaker open,
+     status found something missing
   2  the command line, or a value in it, is wrong
   4  not found
   5  in the way: pinned, or the name is taken
@@ -102,6 +105,7 @@ enum Command {
     /// See what waits for deletion and what keeps it; pause, hold, plan, undo
     #[command(subcommand)]
     Gc(gc::Command),
+    Status(status::StatusArgs),
     Scrub(scrub::ScrubArgs),
     /// Whose root path it is: show, take, repair; needs no server
     Root(root::RootArgs),
@@ -150,6 +154,7 @@ async fn execute(args: CtlArgs) -> Result<Rendered, Stop> {
     match &args.command {
         Command::Snapshot(snapshot::Command::Inspect(args)) => return inspect::execute(args).await,
         Command::Rebuild(args) => return rebuild::execute(args).await,
+        Command::Status(status::StatusArgs { meta: Some(url) }) => return status::look(url).await,
         _ => {}
     }
     let command = match args.command {
@@ -179,6 +184,7 @@ async fn execute(args: CtlArgs) -> Result<Rendered, Stop> {
         Command::Database(command) => database::execute(&client, command).await,
         Command::Trash(command) => trash::execute(&client, command).await,
         Command::Gc(command) => gc::execute(&client, command).await,
+        Command::Status(_) => status::ask(&client).await,
         Command::Scrub(args) => scrub::execute(&client, &args).await,
         Command::Root(_) => unreachable!("answered above"),
         Command::Rebuild(args) => rebuild::execute(&args).await,
@@ -228,7 +234,7 @@ mod tests {
         let lines: Vec<_> =
             lines.map(|line| line.split(" |").next().unwrap().replace("'before the import'", "x")).collect();
         let lines: Vec<_> = lines.into_iter().map(|line| line.replace("'id < 10'", "x")).collect();
-        assert_eq!(lines.len(), 15);
+        assert_eq!(lines.len(), 16);
         for line in lines {
             assert!(parse(&line).is_ok(), "{line}");
         }

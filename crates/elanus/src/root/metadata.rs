@@ -31,11 +31,11 @@ impl RootInMeta {
 
 /// What the record means to the ownership.
 pub(crate) fn view(record: RootRecord) -> Result<MetaView, MetaError> {
-    let RootRecord { cluster_id, epoch, high_water, location, hold } = record;
+    let RootRecord { cluster_id, epoch, high_water, location, marker_epoch, hold } = record;
     let cluster_id = Uuid::parse_str(&cluster_id).map_err(|_| {
         MetaError::Corrupt(format!("the cluster of the metadata is called {cluster_id}, which is no UUID"))
     })?;
-    Ok(MetaView { cluster_id, epoch, hwm: high_water, hold, location })
+    Ok(MetaView { cluster_id, epoch, hwm: high_water, hold, location, marker_epoch })
 }
 
 #[async_trait]

@@ -7,5 +7,5 @@ mod places;
 mod renewal;
 
 pub(crate) use metadata::{RootInMeta, view};
-pub(crate) use places::{Places, Reach};
-pub(crate) use renewal::Renewal;
+pub(crate) use places::{Places, Reach, checked_meta_url, checked_postgres_url};
+pub(crate) use renewal::{Lookout, Renewal};

@@ -56,12 +56,24 @@ impl Places {
             None => Location::Local(data.clone()),
         };
         let meta_url = match meta {
-            Some(url) => checked_meta_url(url),
-            None => sqlite_url(&data.join("meta.db")),
+            Some(url) => known_meta_url(url).context("--meta"),
+            None => sqlite_url(&data.join("meta.db")).context("--meta"),
         };
         let same = objects == Location::Local(data.clone());
         let meta_dir = (meta.is_none() && !same).then_some(data);
-        Ok(Self { meta_url: meta_url.context("--meta")?, objects, s3: s3.clone(), meta_dir })
+        Ok(Self { meta_url: meta_url?, objects, s3: s3.clone(), meta_dir })
+    }
+
+    /// For services in processes of their own: nothing is in a directory of one of them.
+    pub(crate) fn shared(meta: Option<&str>, objects: Option<&str>, s3: &S3Args) -> anyhow::Result<Self> {
+        let meta = meta.context("--meta: give the metadata store of the cluster, postgres://USER@HOST/DATABASE")?;
+        let objects = objects.context(
+            "--objects: give the object store of the cluster, s3://BUCKET/ROOT, or file:///DIR of a file system that all \
+             services share",
+        )?;
+        let meta_url = checked_postgres_url(meta)?;
+        let objects = Location::from_str(objects).map_err(|error| anyhow!("--objects: {error}"))?;
+        Ok(Self { meta_url, objects, s3: s3.clone(), meta_dir: None })
     }
 
     /// Takes what is needed to talk to the objects: for a bucket certificates and keys.
@@ -120,8 +132,25 @@ impl Places {
     }
 }
 
+/// The value of `--meta` where it must be given.
+pub(crate) fn checked_meta_url(url: Option<&str>) -> anyhow::Result<String> {
+    let url = url.context("--meta: give sqlite:///path or postgres://user:password@host/database")?;
+    known_meta_url(url).context("--meta")
+}
+
+/// As [`checked_meta_url`], for stores that several processes work on.
+pub(crate) fn checked_postgres_url(url: &str) -> anyhow::Result<String> {
+    match url.split_once("://") {
+        Some(("sqlite", _)) => Err(anyhow!(
+            "--meta: a SQLite file serves one process, elanus standalone; services in processes of their own need \
+             postgres://user:password@host/database"
+        )),
+        _ => known_meta_url(url).context("--meta"),
+    }
+}
+
 /// Never repeats the URL: it may have a password in it.
-fn checked_meta_url(url: &str) -> anyhow::Result<String> {
+fn known_meta_url(url: &str) -> anyhow::Result<String> {
     match url.split_once("://") {
         Some(("sqlite", path)) if path.starts_with('/') => Ok(url.to_owned()),
         Some(("sqlite", _)) => Err(anyhow!("a sqlite URL needs an absolute path: sqlite:///path")),
@@ -140,6 +169,25 @@ fn sqlite_url(path: &Path) -> anyhow::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn services_of_their_own_need_stores_that_several_can_share() {
+        let places = |meta, objects| {
+            Places::shared(meta, objects, &S3Args::default()).map(drop).map_err(|error| format!("{error:#}"))
+        };
+        assert_eq!(places(Some("postgres://h/d"), Some("s3://bucket/d")), Ok(()));
+        assert_eq!(places(Some("postgres://h/d"), Some("file:///d")), Ok(()));
+        for (meta, objects, says) in [
+            (None, Some("s3://b"), "--meta: give"),
+            (Some("postgres://h/d"), None, "--objects: give"),
+            (Some("sqlite:///d/meta.db"), Some("s3://b"), "elanus standalone"),
+            (Some("mysql://u:secret@h/d"), Some("s3://b"), "--meta: this is no metadata URL"),
+            (Some("postgres://h/d"), Some("gs://b"), "--objects: gs://"),
+        ] {
+            let error = places(meta, objects).unwrap_err();
+            assert!(error.contains(says) && !error.contains("secret"), "{error}");
+        }
+    }
 
     #[test]
     fn only_metadata_in_the_directory_of_the_objects_is_beside_them() {

@@ -1,7 +1,7 @@
-//! The background task that renews the owner's marker.
+//! The background tasks that renew the owner's marker, or look at it.
 
 use async_trait::async_trait;
-use elanus_objects::{Ownership, ownership::guard::RENEW_EVERY_MS};
+use elanus_objects::{Ownership, Tenant, ownership::guard::RENEW_EVERY_MS};
 use elanus_runtime::background::{BackgroundTask, Report};
 use std::time::Duration;
 
@@ -28,5 +28,39 @@ impl BackgroundTask for Renewal {
         }
         let frozen = self.0.status().frozen;
         Report { text: frozen.map_or_else(String::new, |why| format!("deletes are off: {why}")), ..Report::default() }
+    }
+}
+
+/// Looks at the marker of a root path for a process that writes below it and does not own it.
+pub(crate) struct Lookout(pub(crate) Tenant);
+
+/// Between two looks while it may not write.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+#[async_trait]
+impl BackgroundTask for Lookout {
+    fn name(&self) -> &'static str {
+        "root.look"
+    }
+
+    fn drains(&self) -> &'static str {
+        "the time that the last look at the owner's marker is good for"
+    }
+
+    fn period(&self) -> Duration {
+        Duration::from_millis(RENEW_EVERY_MS.unsigned_abs())
+    }
+
+    async fn round(&self) -> Report {
+        // What it says is in the health of the process; waiting for the first coordinator is no failure.
+        let text = self.0.look().await.err().unwrap_or_default();
+        Report { text, ..Report::default() }
+    }
+
+    async fn woken(&self) {
+        if self.0.is_settled() {
+            std::future::pending::<()>().await;
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
     }
 }

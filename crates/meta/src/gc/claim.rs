@@ -99,6 +99,15 @@ impl Coordinator {
         Ok(ended)
     }
 
+    /// For a take-over while other processes live: ends the pending snapshots of earlier coordinators, which can never
+    /// commit them; how many. What data nodes are writing and copying goes on.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn expire_other_coordinators(&self, me: &NodeId) -> Result<u64> {
+        self.end_snapshots_of_others(std::slice::from_ref(me)).await
+    }
+
     /// Claims what nothing needs. To be repeated as long as it returns any. What was claimed before and is not gone is
     /// claimed again: permits are harmless twice.
     ///

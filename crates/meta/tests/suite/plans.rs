@@ -244,15 +244,14 @@ async fn frequent(store: &Store) -> Vec<(&'static str, Vec<String>)> {
     call!("seal_idle_segments", coordinator.seal_idle_segments(snapshot.create_ts));
     call!("expire_pins", coordinator.expire_pins());
     call!("open_jobs", meta.open_jobs());
-    let worker = elanus_meta::model::WorkerRecord {
-        node: node("n1"),
-        address: String::new(),
-        slots: 1,
-        lease_until_ms: LATER_MS,
-    };
-    call!("heartbeat_worker", meta.heartbeat_worker(&worker));
-    call!("workers", meta.workers());
-    call!("forget_workers", coordinator.forget_workers());
+    let service = crate::services::service("n1", 1, LATER_MS);
+    call!("heartbeat_service", meta.heartbeat_service(&service));
+    call!("services", meta.services());
+    call!("forget_services", coordinator.forget_services(0));
+    call!("renew_coordination", coordinator.renew_coordination(&node("n1")));
+    call!("coordination", meta.coordination());
+    call!("claim_coordination", meta.claim_coordination(&node("n2"), 0));
+    call!("cluster_status", meta.cluster_status());
     call!("prove", coordinator.prove());
     call!("remove_finished_jobs", coordinator.remove_finished_jobs(0, 10));
     call!("drop_partition", coordinator.drop_partition(books, "new"));

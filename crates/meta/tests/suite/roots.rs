@@ -9,8 +9,14 @@ fn mirror(hold: Option<RootHold>) -> RootMirror {
 }
 
 async fn a_look_sees_what_the_store_says_and_nothing_where_there_is_none(store: Store) {
-    let fresh =
-        RootRecord { cluster_id: CLUSTER.to_owned(), epoch: Epoch(1), high_water: 1, location: None, hold: None };
+    let fresh = RootRecord {
+        cluster_id: CLUSTER.to_owned(),
+        epoch: Epoch(1),
+        high_water: 1,
+        location: None,
+        marker_epoch: Epoch(0),
+        hold: None,
+    };
     assert_eq!(store.meta.root().await.unwrap(), fresh);
     assert_eq!(Meta::look(&store.url).await.unwrap(), Some(fresh));
     store.meta.mirror_root(&mirror(Some(RootHold::Quarantined))).await.unwrap();
@@ -19,6 +25,7 @@ async fn a_look_sees_what_the_store_says_and_nothing_where_there_is_none(store: 
     assert_eq!(seen, store.meta.root().await.unwrap());
     assert_eq!((seen.location.as_deref(), seen.hold), (Some("file:///data"), Some(RootHold::Quarantined)));
     assert!(seen.high_water > 1);
+    assert_eq!(seen.marker_epoch, Epoch(9));
 }
 
 async fn a_take_over_is_above_the_floor_and_keeps_a_hold(store: Store) {

@@ -45,6 +45,24 @@ async fn a_newer_schema_is_refused_and_the_file_is_left_as_it_is() {
 }
 
 #[tokio::test]
+async fn a_service_takes_only_a_store_that_was_migrated() {
+    let store = Store::sqlite().await;
+    let clock = Arc::new(ManualClock::at_ms(START_MS));
+    let meta = Meta::connect(&store.url, clock.clone()).await.unwrap();
+    assert_eq!(meta.root().await.unwrap().cluster_id, CLUSTER);
+    meta.close().await;
+    let version = Meta::schema_version(&store.url).await.unwrap();
+    assert_eq!(version.found, Some(version.known));
+    let mut connection = SqliteConnection::connect(&store.url).await.unwrap();
+    let last = "DELETE FROM _sqlx_migrations WHERE version = (SELECT MAX(version) FROM _sqlx_migrations)";
+    sqlx::query(last).execute(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+    let refused = Meta::connect(&store.url, clock).await.unwrap_err();
+    assert!(matches!(refused, MetaError::Older { found, known } if found < known), "{refused:?}");
+    assert!(refused.to_string().contains("elanus migrate"), "{refused}");
+}
+
+#[tokio::test]
 async fn the_store_of_another_cluster_is_refused_and_left_as_it_is() {
     let store = Store::sqlite().await;
     store.meta.close().await;

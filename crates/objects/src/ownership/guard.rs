@@ -256,7 +256,7 @@ impl Ownership {
 }
 
 /// A clock that went back proves nothing either.
-fn stale(now_ms: i64, seen_ms: i64, within_ms: i64) -> Option<Freeze> {
+pub(super) fn stale(now_ms: i64, seen_ms: i64, within_ms: i64) -> Option<Freeze> {
     let age_ms = now_ms - seen_ms;
     if (0..=within_ms).contains(&age_ms) { None } else { Some(Freeze::NotConfirmed { seconds: age_ms.abs() / 1_000 }) }
 }

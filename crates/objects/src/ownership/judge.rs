@@ -38,6 +38,8 @@ pub struct MetaView {
     pub hold: Option<RootHold>,
     /// The root path where it was the owner last; `None`: it never was.
     pub location: Option<String>,
+    /// Of the owner's marker, when it was noted last.
+    pub marker_epoch: Epoch,
 }
 
 /// What is to be done.
@@ -103,6 +105,11 @@ pub enum Refusal {
         /// That cluster.
         cluster: String,
     },
+    /// The marker is older than the one that the metadata remembers, or the place has another name: it is a copy.
+    Copy {
+        /// Where the owner is.
+        location: String,
+    },
 }
 
 /// Why nothing is deleted.
@@ -124,6 +131,8 @@ pub enum Freeze {
         /// Seconds.
         seconds: i64,
     },
+    /// This process is not the coordinator: it writes, and deletes nothing.
+    NotOwner,
     /// Another cluster or a later epoch owns the root path: this process is to end.
     Fenced {
         /// Who.
@@ -210,6 +219,7 @@ impl Freeze {
             Self::Unreadable(_) => "unreadable",
             Self::ClockSkew { .. } => "clock_skew",
             Self::NotConfirmed { .. } => "not_confirmed",
+            Self::NotOwner => "not_owner",
             Self::Fenced { .. } => "fenced",
         }
     }
@@ -235,6 +245,7 @@ impl fmt::Display for Freeze {
             Self::NotConfirmed { seconds } => {
                 format!("the owner's marker was not confirmed for {seconds} s: is the object store reachable?").into()
             }
+            Self::NotOwner => "only the coordinator deletes".into(),
             Self::Fenced { by } => format!("the root path is now owned by {by}").into(),
         };
         f.write_str(&text)
@@ -295,6 +306,10 @@ impl fmt::Display for Refusal {
                  its own; if that cluster is gone for good, remove its claim file"
             )
             .into(),
+            Self::Copy { location } => format!(
+                "it is a copy of {location}, or another place than the coordinator's: give all services the same objects"
+            )
+            .into(),
         };
         f.write_str(&text)
     }
@@ -313,6 +328,7 @@ mod tests {
             hwm,
             hold: None,
             location: location.map(str::to_owned),
+            marker_epoch: Epoch(epoch - 1),
         }
     }
 

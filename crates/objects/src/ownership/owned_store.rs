@@ -1,31 +1,69 @@
-//! An object store that asks the owner of the root path before it writes or deletes: whatever a caller forgets, nothing is
+//! An object store that asks whose the root path is before it writes or deletes: whatever a caller forgets, nothing is
 //! deleted without a confirmed marker (OW-2) and nothing written by a process that lost the root path (OW-3, OW-4).
 
-use super::{Frozen, Ownership};
+use super::{Freeze, Frozen, Ownership, Tenant};
 use crate::{Error, Expected, ObjectInfo, ObjectStore, Result, StaleUpload};
 use async_trait::async_trait;
 use bytes::Bytes;
 use elanus_lifecycle::DeletePermit;
 use elanus_types::{Checksum, ObjectKey};
 use futures::stream::BoxStream;
-use std::{ops::Range, sync::Arc};
+use std::{fmt, ops::Range, sync::Arc};
 
-/// A store below an owned root path.
+/// Who is asked: the owner of the root path, or another process of its cluster.
+#[async_trait]
+pub trait RootGuard: fmt::Debug + Send + Sync + 'static {
+    /// May objects be written now?
+    ///
+    /// # Errors
+    /// Why not.
+    fn may_write(&self) -> Result<(), Frozen>;
+
+    /// May objects be deleted now?
+    ///
+    /// # Errors
+    /// Why not.
+    async fn confirm_for_delete(&self) -> Result<(), Frozen>;
+}
+
+#[async_trait]
+impl RootGuard for Ownership {
+    fn may_write(&self) -> Result<(), Frozen> {
+        Self::may_write(self)
+    }
+
+    async fn confirm_for_delete(&self) -> Result<(), Frozen> {
+        Self::confirm_for_delete(self).await
+    }
+}
+
+#[async_trait]
+impl RootGuard for Tenant {
+    fn may_write(&self) -> Result<(), Frozen> {
+        Self::may_write(self)
+    }
+
+    async fn confirm_for_delete(&self) -> Result<(), Frozen> {
+        Err(Frozen { what: "deletes", why: Freeze::NotOwner })
+    }
+}
+
+/// A store below a root path that has an owner.
 #[derive(Clone, Debug)]
 pub struct OwnedStore {
     inner: Arc<dyn ObjectStore>,
-    ownership: Ownership,
+    guard: Arc<dyn RootGuard>,
 }
 
 impl OwnedStore {
-    /// `inner`, as long as `ownership` says so.
+    /// `inner`, as long as `guard` says so.
     #[must_use]
-    pub fn new(inner: Arc<dyn ObjectStore>, ownership: Ownership) -> Self {
-        Self { inner, ownership }
+    pub fn new(inner: Arc<dyn ObjectStore>, guard: impl RootGuard) -> Self {
+        Self { inner, guard: Arc::new(guard) }
     }
 
     fn may_write(&self, attempt: impl FnOnce() -> String) -> Result<()> {
-        self.ownership.may_write().map_err(|frozen| not_now(attempt(), frozen))
+        self.guard.may_write().map_err(|frozen| not_now(attempt(), frozen))
     }
 }
 
@@ -71,7 +109,7 @@ impl ObjectStore for OwnedStore {
     }
 
     async fn delete(&self, permits: Vec<DeletePermit>) -> Result<()> {
-        let confirmed = self.ownership.confirm_for_delete().await;
+        let confirmed = self.guard.confirm_for_delete().await;
         confirmed.map_err(|frozen| not_now(format!("delete {} objects", permits.len()), frozen))?;
         self.inner.delete(permits).await
     }
@@ -81,7 +119,7 @@ impl ObjectStore for OwnedStore {
     }
 
     async fn abort_upload(&self, upload: StaleUpload) -> Result<()> {
-        let confirmed = self.ownership.confirm_for_delete().await;
+        let confirmed = self.guard.confirm_for_delete().await;
         confirmed.map_err(|frozen| not_now(format!("abort the upload of {}", upload.key), frozen))?;
         self.inner.abort_upload(upload).await
     }

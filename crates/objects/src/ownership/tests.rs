@@ -1,7 +1,7 @@
 //! Clusters that meet at one root path in memory: what each is told, and what the marker says afterwards.
 
 use super::{
-    Freeze, MetaView, Ownership, Refusal, RootMeta, Site, StartError,
+    Freeze, MetaView, Ownership, Refusal, RootMeta, Site, StartError, Tenant,
     marker::{FormerObjects, Marker},
     operator,
     start::{Mirror, Taken, start},
@@ -24,7 +24,9 @@ struct FakeMeta(Mutex<MetaView>);
 impl FakeMeta {
     fn new(cluster: u128) -> Arc<Self> {
         let cluster_id = Uuid::from_u128(cluster);
-        Arc::new(Self(Mutex::new(MetaView { cluster_id, epoch: Epoch(0), hwm: 1, hold: None, location: None })))
+        let (hold, location) = (None, None);
+        let view = MetaView { cluster_id, epoch: Epoch(0), hwm: 1, hold, location, marker_epoch: Epoch(0) };
+        Arc::new(Self(Mutex::new(view)))
     }
 
     fn backup(&self) -> Arc<Self> {
@@ -61,6 +63,7 @@ impl RootMeta for FakeMeta {
     async fn mirror(&self, mirror: &Mirror) -> Result<(), Failure> {
         let mut view = self.0.lock().unwrap();
         (view.location, view.hold) = (Some(mirror.location.clone()), mirror.hold);
+        view.marker_epoch = mirror.epoch;
         Ok(())
     }
 }
@@ -555,4 +558,41 @@ async fn an_owned_store_keeps_every_promise() {
         let inner = Arc::new(MemoryStore::new(world.clock.clone()));
         promise.check(Arc::new(OwnedStore::new(inner, ownership))).await;
     }
+}
+
+#[tokio::test]
+async fn ow_9_a_tenant_writes_once_the_coordinator_owns_the_place_and_deletes_nothing() {
+    let (world, meta) = (World::new(), FakeMeta::new(1));
+    let tenant = Tenant::enter(&world.site(), meta.clone()).await.unwrap();
+    assert!(tenant.may_write().unwrap_err().to_string().contains("elanus datacoord"), "nobody owns it yet");
+    let _owner = world.start(&meta).await.unwrap();
+    tenant.look().await.unwrap();
+    let inner = Arc::new(MemoryStore::new(world.clock.clone()));
+    let store = OwnedStore::new(inner, tenant.clone());
+    let key = ObjectKey::parse("a").unwrap();
+    #[expect(clippy::disallowed_methods, reason = "tests of stores have no metadata")]
+    store.put(&key, Bytes::from_static(b"1")).await.unwrap();
+    let refused = store.delete(suite::permits(std::slice::from_ref(&key))).await.unwrap_err();
+    assert!(matches!(refused, Error::Transient { .. }), "{refused:?}");
+
+    world.clock.advance_ms(60_001);
+    assert!(tenant.may_write().is_err(), "OW-3: the store said nothing for a minute");
+    tenant.look().await.unwrap();
+    let _later = world.start(&meta).await.unwrap();
+    tenant.look().await.unwrap();
+    assert!(tenant.may_write().is_ok(), "a later coordinator of the same cluster");
+}
+
+#[tokio::test]
+async fn ow_9_a_tenant_ends_when_another_cluster_takes_the_root_path() {
+    let (world, meta) = (World::new(), FakeMeta::new(1));
+    let owner = world.start(&meta).await.unwrap();
+    let tenant = Tenant::enter(&world.site(), meta.clone()).await.unwrap();
+    let expected = (Uuid::from_u128(1), owner.epoch());
+    operator::take(&world.site(), &*FakeMeta::new(2), expected, "x").await.unwrap();
+    tenant.look().await.unwrap_err();
+    assert!(tenant.fenced().await.contains("cluster 00000000-0000-0000-0000-000000000002"));
+    assert!(matches!(tenant.may_write().unwrap_err().why, Freeze::Fenced { .. }));
+    let refused = Tenant::enter(&world.site(), meta).await.unwrap_err();
+    assert!(matches!(refused, StartError::Refused { refusal: Refusal::AnotherCluster(_), .. }), "{refused}");
 }

@@ -14,6 +14,7 @@ use crate::{
 use elanus_proto::{
     milvus as m, querynode as qn,
     schema::{FieldData, LongArray, ScalarField, field_data, scalar_field},
+    transport::about,
 };
 use elanus_types::{Code, Failure, schema::DataType};
 
@@ -50,7 +51,7 @@ async fn read(proxy: &Proxy, source: &Source, request: m::QueryRequest) -> Resul
         output_fields: output.columns.clone(),
     };
     let query = qn::QueryRequest { scope: Some(scope), limit: limit.unwrap_or(-1), offset, count_only };
-    let found = answer(proxy.querynode().query(query)).await?;
+    let found = answer(proxy.querynode().query(about(collection.id(), query))).await?;
     let (fields_data, output_fields) = if count_only {
         (vec![count(found.count)], vec![COUNT.to_owned()])
     } else {

@@ -18,6 +18,7 @@ use elanus_proto::{
     milvus::{self as m, search_request::SearchInput},
     querynode as qn,
     schema::SearchResultData,
+    transport::about,
 };
 use elanus_segment::PkColumn;
 use elanus_types::{Code, Failure, schema::FieldSchema};
@@ -64,7 +65,7 @@ async fn read(proxy: &Proxy, source: &Source, request: m::SearchRequest) -> Resu
         radius: range.radius,
         range_filter: range.range_filter,
     };
-    let found = answer(proxy.querynode().search(search)).await?;
+    let found = answer(proxy.querynode().search(about(collection.id(), search))).await?;
     let session_ts = found.read_ts;
     let results = result_data(collection, found, output, decimals, limit)?;
     let collection_name = collection.info.name.clone();

@@ -7,6 +7,7 @@ use crate::{
 };
 use elanus_filter::{Filter, PkList, params_from_json};
 use elanus_proto::convert::template_params;
+use elanus_proto::transport::about;
 use elanus_proto::{datacoord as dc, datanode as dn, milvus as m, querynode as qn};
 use elanus_segment::{PkColumn, from_ipc};
 use elanus_types::{Code, Failure, PartitionId};
@@ -71,7 +72,7 @@ async fn matching(
     let mut offset = 0;
     loop {
         let query = qn::QueryRequest { scope: Some(scope.clone()), limit, offset, count_only: false };
-        let page = answer(proxy.querynode().query(query)).await?;
+        let page = answer(proxy.querynode().query(about(collection.id(), query))).await?;
         scope.read_ts = page.read_ts;
         let batch = from_ipc(page.arrow_ipc).map_err(|error| Failure::internal(error.to_string()))?;
         let keys = PkColumn::from_batch(&batch, &pk).map_err(|error| Failure::internal(error.to_string()))?;

@@ -15,6 +15,7 @@ use crate::{Proxy, backend::Collection, backend::answer};
 use elanus_proto::{
     datanode as dn,
     schema::{IDs, LongArray, StringArray, i_ds::IdField},
+    transport::about,
 };
 use elanus_segment::PkColumn;
 use elanus_types::{Code, Failure};
@@ -48,5 +49,6 @@ fn check_schema_age(collection: &Collection, schema_timestamp: u64) -> Result<()
 }
 
 async fn write(proxy: &Proxy, request: dn::WriteRequest) -> Result<u64, Failure> {
+    let request = about(request.collection_id, request);
     Ok(answer(proxy.datanode().write(request)).await?.timestamp)
 }

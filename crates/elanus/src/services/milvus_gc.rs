@@ -5,14 +5,29 @@ use elanus_proto::admin::{
     GcPauseRequest, GcRequest, GcResumeRequest, gc_answer::What as Answer, gc_request::What as Ask,
 };
 use elanus_proto::datacoord::data_coord_client::DataCoordClient;
-use elanus_proto::transport::Channel;
+use elanus_proto::transport::{Channel, datacoord_client};
+use elanus_runtime::management::Management;
 use serde_json::{Value, json};
 use std::collections::HashMap;
 
 type Query = HashMap<String, String>;
 
+/// Serves both paths; `coordinator` is whoever coordinates.
+pub(super) fn serve(management: Management, coordinator: Channel) -> Management {
+    let (pauses, resumes) = (coordinator.clone(), coordinator);
+    management
+        .get("/management/datacoord/garbage_collection/pause", move |query| {
+            let channel = pauses.clone();
+            Box::pin(async move { pause(datacoord_client(channel), &query).await })
+        })
+        .get("/management/datacoord/garbage_collection/resume", move |query| {
+            let channel = resumes.clone();
+            Box::pin(async move { resume(datacoord_client(channel), &query).await })
+        })
+}
+
 /// `?pause_seconds=N[&collection_id=C]`
-pub(super) async fn pause(coordinator: DataCoordClient<Channel>, query: &Query) -> (u16, Value) {
+async fn pause(coordinator: DataCoordClient<Channel>, query: &Query) -> (u16, Value) {
     let (seconds, collection_id) = match (number(query, "pause_seconds"), optional(query, "collection_id")) {
         (Ok(seconds), Ok(collection)) => (seconds, collection),
         (Err(text), _) | (_, Err(text)) => return (400, json!({"msg": text})),
@@ -26,7 +41,7 @@ pub(super) async fn pause(coordinator: DataCoordClient<Channel>, query: &Query) 
 }
 
 /// `?ticket=T`
-pub(super) async fn resume(coordinator: DataCoordClient<Channel>, query: &Query) -> (u16, Value) {
+async fn resume(coordinator: DataCoordClient<Channel>, query: &Query) -> (u16, Value) {
     let ticket = match optional(query, "ticket") {
         Ok(ticket) => ticket,
         Err(text) => return (400, json!({"msg": text})),

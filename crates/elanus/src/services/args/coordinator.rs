@@ -1,0 +1,54 @@
+//! What the coordinator is told.
+
+use super::values::{a_day_or_more, retention, tolerance};
+use crate::services::error::StartError;
+use anyhow::anyhow;
+use clap::Args;
+use elanus_datacoord::DataCoordConfig;
+use elanus_events::EventBus;
+use elanus_types::RestoreMode;
+use std::{sync::Arc, time::Duration};
+
+#[derive(Clone, Debug, Args)]
+pub(in crate::services) struct CoordinatorArgs {
+    /// Event bus
+    #[arg(long, value_name = "URL", env = "ELANUS_EVENTS", default_value = "local:", hide_env_values = true)]
+    events: String,
+    /// A dropped collection can be brought back for so long: elanus ctl trash. 0: it cannot
+    #[arg(long, value_name = "TIME", env = "ELANUS_TRASH_RETENTION", default_value = "24h", value_parser = retention)]
+    trash_retention: Duration,
+    /// Between two scans of the bucket for objects that nothing knows
+    #[arg(long, value_name = "TIME", env = "ELANUS_GC_SCAN_INTERVAL", default_value = "168h", value_parser = a_day_or_more)]
+    gc_scan_interval: Duration,
+    /// Objects that nothing knows are not deleted before they are so old; at least a day
+    #[arg(long, value_name = "TIME", env = "ELANUS_GC_MISSING_TOLERANCE", default_value = "168h", value_parser = a_day_or_more)]
+    gc_missing_tolerance: Duration,
+    /// What nothing needs any more is deleted so much later: reads that are under way still find it, and `elanus ctl gc
+    /// undo` brings a purged collection back. As long as the oldest backup of the metadata that should be of use. 0: at once
+    #[arg(long, value_name = "TIME", env = "ELANUS_GC_DROP_TOLERANCE", default_value = "24h", value_parser = tolerance)]
+    gc_drop_tolerance: Duration,
+    /// How a restore gets its files when it is not said: clone shares those of the snapshot, copy makes new ones
+    #[arg(long, value_name = "MODE", env = "ELANUS_RESTORE_MODE", default_value = "clone", value_parser = crate::restore_mode())]
+    restore_mode: RestoreMode,
+}
+
+impl CoordinatorArgs {
+    pub(in crate::services) fn bus(&self) -> Result<Arc<dyn EventBus>, StartError> {
+        elanus_events::open(&self.events).map_err(|error| StartError::Usage(anyhow!("--events: {error}")))
+    }
+
+    pub(in crate::services) fn config(&self) -> DataCoordConfig {
+        DataCoordConfig {
+            restore_mode: self.restore_mode,
+            trash_retention_ms: ms(self.trash_retention),
+            scan_interval_ms: ms(self.gc_scan_interval),
+            orphan_age_ms: ms(self.gc_missing_tolerance),
+            gc_drop_tolerance_ms: ms(self.gc_drop_tolerance),
+            ..DataCoordConfig::default()
+        }
+    }
+}
+
+fn ms(time: Duration) -> i64 {
+    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
+}

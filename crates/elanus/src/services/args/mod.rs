@@ -1,0 +1,15 @@
+//! Flags of the services, in groups that several of them have. Look at nothing outside the command line.
+
+mod coordinator;
+mod listen;
+mod peers;
+mod shared;
+mod values;
+mod worker;
+
+pub(super) use coordinator::CoordinatorArgs;
+pub(super) use listen::{ListenArgs, Process};
+pub(super) use peers::{DataCoordArgs, PeerArgs};
+pub(super) use shared::{MemberArgs, SharedArgs};
+pub(super) use values::bytes;
+pub(super) use worker::WorkerArgs;

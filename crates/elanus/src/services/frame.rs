@@ -1,0 +1,203 @@
+//! The frame of every service: command line, both listeners, the service itself, readiness, and an end in good order.
+//!
+//! A step that refuses leaves everything as it was.
+
+use super::args::Process;
+use super::error::StartError;
+use crate::config::Layers;
+use anyhow::anyhow;
+use elanus_meta::model::ServiceKind;
+use elanus_runtime::{
+    grpc::{self, GrpcConfig},
+    management::{self, Management},
+    shutdown, telemetry,
+};
+use elanus_types::{Clock, SystemClock};
+use std::{
+    io::Write as _,
+    net::SocketAddr,
+    process::ExitCode,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+
+pub(super) const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Where a process listens.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bound {
+    pub(super) listen: SocketAddr,
+    pub(super) management: SocketAddr,
+}
+
+/// The flags of a service, and how it starts.
+pub(crate) trait Service: Sized {
+    /// What runs.
+    type Running: Running;
+    /// What it is.
+    const KIND: ServiceKind;
+
+    /// Of all services.
+    fn process(&self) -> Process;
+
+    /// Refuses what this build cannot be made of, before anything is touched.
+    ///
+    /// # Errors
+    /// What is wrong with the command line.
+    fn check(&self) -> Result<(), StartError>;
+
+    /// Starts it.
+    ///
+    /// # Errors
+    /// When it is refused, or fails.
+    fn start(
+        &self,
+        bound: Bound,
+        clock: Arc<dyn Clock>,
+    ) -> impl Future<Output = Result<Self::Running, StartError>> + Send;
+}
+
+/// A service that runs.
+pub(crate) trait Running: Sized + Send + Sync {
+    /// What it serves.
+    fn routes(&self) -> Routes;
+    /// What it tells on the management port.
+    fn management(&self, version: &'static str) -> Management;
+    /// Where its data are, for people; empty: it has none.
+    fn place(&self) -> String;
+    /// Returns when it must end by itself, with why.
+    fn lost(&self) -> impl Future<Output = anyhow::Error> + Send;
+    /// Others are told to send no more calls; those under way go on.
+    fn leave(&self) -> impl Future<Output = ()> + Send;
+    /// Ends everything in good order. No call arrives any more.
+    fn stop(self) -> impl Future<Output = ()> + Send;
+}
+
+/// Runs a service to its end.
+pub(crate) async fn run<S: Service>(args: &S, layers: &Layers) -> ExitCode {
+    match serve(args).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {}", layers.explain(&format!("{:#}", error.error())));
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+async fn serve<S: Service>(args: &S) -> Result<(), StartError> {
+    let started = Instant::now();
+    let process = args.process();
+    telemetry::start(&process.log, process.log_format).map_err(|error| StartError::Failed(error.into()))?;
+    args.check()?;
+    if let Some(file) = &process.config {
+        tracing::info!(file = %file.display(), "configured");
+    }
+    let listener = grpc::bind(process.listen, "--listen").await?;
+    let management_listener = grpc::bind(process.management, "--management").await?;
+    let bound = Bound { listen: address(&listener)?, management: address(&management_listener)? };
+    let stop = shutdown::on_signals().map_err(|error| StartError::Failed(error.into()))?;
+
+    let service = args.start(bound, Arc::new(SystemClock)).await?;
+    let management = service.management(VERSION);
+    let stop_management = CancellationToken::new();
+    let stop_api = CancellationToken::new();
+    let mut api = tokio::spawn(grpc::serve(listener, service.routes(), GrpcConfig::default(), stop_api.clone()));
+    let probes = tokio::spawn(management::serve(management_listener, management.clone(), stop_management.clone()));
+    management.set_ready(true);
+    announce(S::KIND, bound, &service.place(), started.elapsed());
+
+    // The API ends before it was asked to only when it failed.
+    let (mut failed, mut lost) = (None, None);
+    tokio::select! {
+        ended = &mut api => failed = Some(ended),
+        () = stop.cancelled() => {}
+        error = service.lost() => lost = Some(error),
+    };
+    management.set_ready(false);
+    if failed.is_none() && lost.is_none() {
+        service.leave().await;
+    }
+    stop_api.cancel();
+    let ended = match failed {
+        Some(ended) => ended,
+        None => api.await,
+    };
+    service.stop().await;
+    stop_management.cancel();
+    finish("management", probes).await;
+    if let Some(error) = lost {
+        return Err(StartError::Failed(error));
+    }
+    match ended {
+        Ok(Ok(())) => {
+            tracing::info!("stopped");
+            Ok(())
+        }
+        Ok(Err(error)) => Err(StartError::Failed(error.into())),
+        Err(_) => Err(StartError::Failed(anyhow!("the gRPC server panicked"))),
+    }
+}
+
+fn address(listener: &TcpListener) -> Result<SocketAddr, StartError> {
+    listener.local_addr().map_err(|error| StartError::Failed(error.into()))
+}
+
+async fn finish(name: &str, task: JoinHandle<std::io::Result<()>>) {
+    match task.await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!("the {name} server failed: {error}"),
+        Err(_) => tracing::warn!("the {name} server panicked"),
+    }
+}
+
+fn announce(kind: ServiceKind, bound: Bound, place: &str, took: Duration) {
+    let text = announcement(kind, bound, place, took);
+    // A closed stdout is no reason not to serve.
+    let _ = writeln!(std::io::stdout().lock(), "{text}");
+}
+
+fn announcement(kind: ServiceKind, bound: Bound, place: &str, took: Duration) -> String {
+    let Bound { listen, management } = bound;
+    let name = if kind == ServiceKind::Standalone { String::new() } else { format!(" {}", kind.label()) };
+    let data = if place.is_empty() { String::new() } else { format!(", data in {place}") };
+    let took = took.as_millis();
+    let ready = format!(
+        "elanus {VERSION}{name} is ready on {listen}{data}, management on http://{management} (start took {took} ms)"
+    );
+    if !matches!(kind, ServiceKind::Standalone | ServiceKind::Proxy) {
+        return ready;
+    }
+    let mut reach = listen;
+    if listen.ip().is_unspecified() {
+        reach.set_ip(if listen.is_ipv4() { [127, 0, 0, 1].into() } else { std::net::Ipv6Addr::LOCALHOST.into() });
+    }
+    format!(
+        "{ready}\ntry: python3 -c 'from pymilvus import MilvusClient; print(MilvusClient(\"http://{reach}\").list_collections())'"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ready_line_names_the_addresses_and_an_address_that_can_be_reached() {
+        let bound = Bound { listen: ([0, 0, 0, 0], 19_530).into(), management: ([127, 0, 0, 1], 9_091).into() };
+        let text = |kind, place| announcement(kind, bound, place, Duration::from_millis(120));
+        let expected = format!(
+            "elanus {VERSION} is ready on 0.0.0.0:19530, data in /data, management on http://127.0.0.1:9091 (start took 120 ms)\n\
+             try: python3 -c 'from pymilvus import MilvusClient; print(MilvusClient(\"http://127.0.0.1:19530\").list_collections())'"
+        );
+        assert_eq!(text(ServiceKind::Standalone, "/data"), expected);
+        let expected = format!(
+            "elanus {VERSION} datanode is ready on 0.0.0.0:19530, data in s3://b, management on http://127.0.0.1:9091 (start \
+             took 120 ms)"
+        );
+        assert_eq!(text(ServiceKind::DataNode, "s3://b"), expected);
+        assert!(text(ServiceKind::Proxy, "").contains("elanus") && !text(ServiceKind::Proxy, "").contains("data in"));
+    }
+}
