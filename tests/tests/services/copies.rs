@@ -6,7 +6,7 @@ use elanus_scenarios::{
     milvus::Milvus,
     rows::{self, Row},
 };
-use elanus_testkit::{Server, wait_for};
+use elanus_testkit::{Server, settings, wait_for};
 use prost::Message as _;
 use std::collections::BTreeSet;
 
@@ -42,7 +42,7 @@ async fn copies_move_to_nodes_that_come_and_away_from_those_that_go() {
     milvus.raw().create_collection(wide).await.unwrap();
     milvus.create_index("many").await.unwrap();
     milvus.load("many").await.unwrap();
-    const WRITES: i64 = 130;
+    const WRITES: i64 = 70;
     const ROWS: i64 = 64;
     for write in 0..WRITES {
         let rows: Vec<Row> = (1..=ROWS).map(|n| Row { id: write * ROWS + n, version: 1 }).collect();
@@ -59,7 +59,12 @@ async fn copies_move_to_nodes_that_come_and_away_from_those_that_go() {
     first.terminate().await.unwrap();
     let third = cluster.service_with("datanode", &["--copy-slots", "4"]).await;
     at_work(&proxy, &job, 3).await;
-    second.kill9().unwrap();
+    // A node that dies keeps its tasks until their lease ends, half a minute later.
+    if settings::full() {
+        second.kill9().unwrap();
+    } else {
+        second.terminate().await.unwrap();
+    }
     wait_for("the end of the restore", SOON * 2, async || {
         let described = ctl(&proxy, &format!("--output json job describe {job}")).await;
         if described.contains("\"completed\"") { Ok(()) } else { Err(described) }

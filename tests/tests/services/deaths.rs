@@ -19,7 +19,10 @@ fn load(milvus: &Milvus, stop: &Arc<AtomicBool>) -> JoinHandle<Sent> {
             if stop.load(Ordering::Relaxed) {
                 break;
             }
-            sent.note(id, milvus.insert("load", &[Row { id, version: 1 }]).await.map(drop));
+            let answer = milvus.insert("load", &[Row { id, version: 1 }]).await.map(drop);
+            let pause = if answer.is_ok() { Duration::ZERO } else { Duration::from_millis(200) };
+            sent.note(id, answer);
+            tokio::time::sleep(pause).await;
         }
         sent
     })
@@ -81,7 +84,7 @@ async fn every_service_may_be_killed() {
         sent.refused.len(),
         sent.unknown.len()
     );
-    assert!(sent.acknowledged.len() > 100, "{sent:?}");
+    assert!(sent.acknowledged.len() > 10 && sent.unknown.len() < 100, "{sent:?}");
     sent.check(&milvus, "load").await;
     sent.check(&other, "load").await;
     ctl(&proxies[1], "snapshot restore load after_0 again --mode copy --wait").await;

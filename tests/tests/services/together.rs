@@ -62,7 +62,7 @@ async fn pymilvus_works_through_services_that_find_each_other() {
     let shown = ctl(&proxy, "status").await;
     assert!(shown.contains(&standby.listen().to_string()) && !shown.contains("missing"), "{shown}");
     for server in [&proxy, &writer, &reader, &coordinator, &standby] {
-        assert_eq!(get(server.management(), "/healthz/strict").await.unwrap(), (200, "OK".to_owned()));
+        assert_eq!(get(server.management(), "/healthz/strict").await.unwrap(), (200, "OK\n".to_owned()));
         assert!(get(server.management(), "/metrics").await.unwrap().1.contains("elanus_"));
     }
 

@@ -6,7 +6,7 @@ use elanus_runtime::grpc::BindError;
 
 /// Why the process did not start or did not go on, by what has to change.
 #[derive(Debug)]
-pub(super) enum StartError {
+pub(crate) enum StartError {
     /// The command line.
     Usage(anyhow::Error),
     /// The environment: an address, a directory, a version. Nothing was touched.

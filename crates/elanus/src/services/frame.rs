@@ -29,7 +29,7 @@ pub(super) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Where a process listens.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Bound {
+pub(crate) struct Bound {
     pub(super) listen: SocketAddr,
     pub(super) management: SocketAddr,
 }

@@ -60,7 +60,7 @@ impl Service for QueryNodeArgs {
     async fn start(&self, bound: Bound, clock: Arc<dyn Clock>) -> Result<Reader, StartError> {
         let stores = Stores::join(Self::KIND, &self.shared.places()?, clock).await?;
         // It writes nothing: that it looks at the right place is all that matters.
-        Tenant::enter(&stores.site, stores.in_meta.clone()).await?;
+        Tenant::check(&stores.site, &*stores.in_meta).await?;
         let querynode = begin(&stores, Arc::clone(&stores.objects));
         let registration = stores.registration(Self::KIND, self.member.address(bound.listen), bound, 0);
         registration.start(&stores.background);

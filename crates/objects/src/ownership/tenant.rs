@@ -84,7 +84,7 @@ impl Tenant {
     pub async fn enter(site: &Site, meta: Arc<dyn RootMeta>) -> Result<Self, StartError> {
         let (state, fenced) = (Mutex::default(), watch::Sender::new(None));
         let tenant = Self(Arc::new(Inner { site: site.clone(), meta, state, fenced }));
-        match tenant.0.ask().await? {
+        match ask(site, &*tenant.0.meta).await? {
             Standing::Refused(refusal) => Err(site.refuse(refusal)),
             standing => {
                 tenant.0.heard(standing);
@@ -93,12 +93,23 @@ impl Tenant {
         }
     }
 
+    /// For a process that only reads: looks whether the place is this cluster's.
+    ///
+    /// # Errors
+    /// As [`Tenant::enter`].
+    pub async fn check(site: &Site, meta: &dyn RootMeta) -> Result<(), StartError> {
+        match ask(site, meta).await? {
+            Standing::Refused(refusal) => Err(site.refuse(refusal)),
+            Standing::Allowed | Standing::Wait { .. } => Ok(()),
+        }
+    }
+
     /// One look at the marker, every [`super::guard::RENEW_EVERY_MS`], or sooner while it may not write.
     ///
     /// # Errors
     /// Why it may not write.
     pub async fn look(&self) -> Result<(), String> {
-        match self.0.ask().await {
+        match ask(&self.0.site, &*self.0.meta).await {
             Ok(standing) => self.0.heard(standing),
             Err(StartError::Meta(failure)) => return Err(failure.message),
             Err(other) => return Err(other.to_string()),
@@ -156,16 +167,16 @@ impl Tenant {
     }
 }
 
+async fn ask(site: &Site, meta: &dyn RootMeta) -> Result<Standing, StartError> {
+    // Before the marker: one that is older than what is said here is a copy, and never one that is just being written.
+    let view = meta.view().await?;
+    let found = look(site, true).await;
+    Ok(stand(&found.seen, &view, &site.location))
+}
+
 impl Inner {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    async fn ask(&self) -> Result<Standing, StartError> {
-        // Before the marker: one that is older than what is said here is a copy, and never one that is just being written.
-        let view = self.meta.view().await?;
-        let found = look(&self.site, true).await;
-        Ok(stand(&found.seen, &view, &self.site.location))
     }
 
     fn heard(&self, standing: Standing) {

@@ -41,7 +41,7 @@ impl From<LogFormat> for telemetry::Format {
 
 /// The same for every service.
 #[derive(Clone, Debug)]
-pub(in crate::services) struct Process {
+pub(crate) struct Process {
     pub(in crate::services) config: Option<PathBuf>,
     pub(in crate::services) listen: SocketAddr,
     pub(in crate::services) management: SocketAddr,

@@ -8,7 +8,8 @@ mod values;
 mod worker;
 
 pub(super) use coordinator::CoordinatorArgs;
-pub(super) use listen::{ListenArgs, Process};
+pub(super) use listen::ListenArgs;
+pub(crate) use listen::Process;
 pub(super) use peers::{DataCoordArgs, PeerArgs};
 pub(super) use shared::{MemberArgs, SharedArgs};
 pub(super) use values::bytes;
