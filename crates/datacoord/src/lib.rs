@@ -26,7 +26,7 @@ mod workers;
 
 pub use workers::{OwnWorker, RemoteWorkers, Workers};
 
-pub use gc::{Bucket, DeleteGuard};
+pub use gc::{Bucket, DeleteGuard, Former};
 
 use elanus_events::EventBus;
 use elanus_meta::{Coordinator, Meta};
@@ -72,6 +72,8 @@ pub struct DataCoordConfig {
     pub history_retention_ms: i64,
     /// The audit trail of deletes is kept for so long, in milliseconds.
     pub audit_retention_ms: i64,
+    /// It answers questions about metadata that refuse every write, and has no background tasks.
+    pub only_reads: bool,
 }
 
 impl Default for DataCoordConfig {
@@ -95,6 +97,7 @@ impl Default for DataCoordConfig {
             gc_tombstones_ms: 48 * HOUR_MS,
             history_retention_ms: 30 * 24 * HOUR_MS,
             audit_retention_ms: 90 * 24 * HOUR_MS,
+            only_reads: false,
         }
     }
 }
@@ -131,7 +134,7 @@ pub struct DataCoord {
 }
 
 impl DataCoord {
-    /// Starts the coordinator of an epoch: its background tasks run from now on.
+    /// Starts the coordinator of an epoch: its background tasks run from now on, unless it only reads.
     pub fn start(
         coordinator: Coordinator,
         bucket: impl Into<Bucket>,
@@ -147,8 +150,10 @@ impl DataCoord {
         let Bucket { objects, guard } = bucket.into();
         let gc = gc::Collector::default();
         let parts = Parts { coordinator, objects, guard, workers, node, config, background, revocations, schedule, gc };
-        background::register(&parts);
-        wake::listen(bus, parts.background.clone(), parts.coordinator.clone());
+        if !parts.config.only_reads {
+            background::register(&parts);
+            wake::listen(bus, parts.background.clone(), parts.coordinator.clone());
+        }
         Self { parts }
     }
 

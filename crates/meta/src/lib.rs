@@ -29,6 +29,7 @@ mod memberships;
 pub mod model;
 mod outbox;
 mod pins;
+mod purges;
 mod reads;
 pub mod rebuild;
 mod restore;
@@ -52,8 +53,9 @@ pub use gc::{
 };
 pub use history::HistoryRecord;
 pub use lease::while_renewing;
+pub use purges::PurgeRecord;
 pub use rollback::{Begun, NewRollback, RollbackRecord};
-pub use roots::{RootMirror, RootRecord};
+pub use roots::{NewStart, RootMirror, RootRecord};
 pub use segments::SegmentRecord;
 pub use snapshots::SnapshotFilesPlan;
 pub use trash::TrashRecord;
@@ -65,6 +67,7 @@ use sqlx::migrate::{Migrate, Migration, MigrationType, Migrator};
 use sqlx::{AssertSqlSafe, Row, SqlSafeStr};
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use tokio::sync::watch;
 
 /// Migrations in order. Never edited once released, only added to.
@@ -76,6 +79,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (5, "catalog", include_str!("../migrations/0005_catalog.sql")),
     (6, "scan", include_str!("../migrations/0006_scan.sql")),
     (9, "gc_failures", include_str!("../migrations/0009_gc_failures.sql")),
+    (11, "starts", include_str!("../migrations/0011_starts.sql")),
 ];
 
 /// What was released waits so long before it is deleted, unless [`Coordinator::with_drop_tolerance`] says otherwise.
@@ -92,7 +96,8 @@ pub struct Meta {
 #[derive(Clone, Debug)]
 pub struct Coordinator {
     meta: Meta,
-    epoch: Epoch,
+    /// Rises, for all clones, with [`Coordinator::next_epoch`].
+    epoch: Arc<AtomicI64>,
     drop_tolerance_ms: i64,
     /// Becomes true, for all clones, when a write found out that another took over; never false again.
     fenced: watch::Sender<bool>,
@@ -115,6 +120,38 @@ impl Meta {
             return Err(error);
         }
         Ok(meta)
+    }
+
+    /// Opens a store that is there, to read it: every write is refused with [`elanus_types::Code::WriteDenied`] and the reason
+    /// `why`. Nothing is created or migrated.
+    ///
+    /// # Errors
+    /// When there is none, or not of exactly this program's version; [`MetaError::BadUrl`], and when the store is away.
+    pub async fn open_to_read(url: &str, clock: Arc<dyn Clock>, why: &'static str) -> Result<Self> {
+        let known = MIGRATIONS[MIGRATIONS.len() - 1].0;
+        let found = Self::version(url).await?.ok_or_else(|| Failure::invalid("there is no metadata at this place"))?;
+        if found > known {
+            return Err(MetaError::Newer { found, known });
+        }
+        if found < known {
+            let text = format!(
+                "the metadata has version {found}, and this program {known}: start it once without reading only, which brings \
+                 it up to date, or read it with the program that wrote it"
+            );
+            return Err(Failure::invalid(text).into());
+        }
+        let cluster_id = Self::look(url).await?.map(|record| record.cluster_id).unwrap_or_default();
+        let keys = KeySpace::new(&cluster_id).map_err(|e| MetaError::Corrupt(e.to_string()))?;
+        let db = Db::open(url, clock).await?.denying(why);
+        Ok(Self { db, keys })
+    }
+
+    /// Whoever coordinates now, for who only reads: nothing that it writes is ever stored.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn coordinator_to_read(&self) -> Result<Coordinator> {
+        Ok(Coordinator::new(self.clone(), self.root().await?.epoch))
     }
 
     /// The same store with a hook around every transaction, for tests that fail or die there.
@@ -152,7 +189,7 @@ impl Meta {
     /// # Errors
     /// When the store is away.
     pub async fn take_over(&self, holder: &NodeId) -> Result<Coordinator> {
-        let (coordinator, _) = self.take_over_root(holder, Epoch(0), None).await?;
+        let (coordinator, _) = self.take_over_root(NewStart::of(holder)).await?;
         Ok(coordinator)
     }
 
@@ -178,6 +215,7 @@ impl Meta {
 
 impl Coordinator {
     pub(crate) fn new(meta: Meta, epoch: Epoch) -> Self {
+        let epoch = Arc::new(AtomicI64::new(epoch.0));
         Self { meta, epoch, drop_tolerance_ms: DROP_TOLERANCE_MS, fenced: watch::Sender::new(false) }
     }
 
@@ -190,7 +228,7 @@ impl Coordinator {
     /// The ownership number of this coordinator.
     #[must_use]
     pub fn epoch(&self) -> Epoch {
-        self.epoch
+        Epoch(self.epoch.load(Ordering::Acquire))
     }
 
     /// The same coordinator; what it releases from now on waits so long before it may be deleted.
@@ -210,8 +248,12 @@ impl Coordinator {
     /// # Errors
     /// [`MetaError::Fenced`] when another took over; when the store is away.
     pub async fn prove(&self) -> Result<()> {
+        let before = self.epoch();
         let mut tx = self.meta.db.read().await?;
-        let proof = tx.prove(self.epoch).await;
+        let proof = tx.prove(before).await;
+        if proof.is_err() && self.epoch() != before {
+            return Ok(()); // it was this coordinator that raised it
+        }
         self.noticed(proof)
     }
 
@@ -229,7 +271,14 @@ impl Coordinator {
 
     /// A transaction that proves the epoch.
     pub(crate) async fn write(&self) -> Result<db::Tx> {
-        self.noticed(self.meta.db.write_as(self.epoch).await)
+        let before = self.epoch();
+        match self.meta.db.write_as(before).await {
+            // It was this coordinator that raised it.
+            Err(MetaError::Fenced { .. }) if self.epoch() != before => {
+                self.noticed(self.meta.db.write_as(self.epoch()).await)
+            }
+            tx => self.noticed(tx),
+        }
     }
 
     fn noticed<T>(&self, result: Result<T>) -> Result<T> {

@@ -18,6 +18,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
     setting("data", "data"),
     setting("listen", "listen"),
     setting("management", "management"),
+    setting("readOnly", "read-only"),
     setting("meta.url", "meta"),
     setting("objects.url", "objects"),
     setting("objects.s3.endpoint", "s3-endpoint"),

@@ -8,4 +8,4 @@ mod renewal;
 
 pub(crate) use metadata::{RootInMeta, view};
 pub(crate) use places::{Places, Reach};
-pub(crate) use renewal::Renewal;
+pub(crate) use renewal::{Renewal, measure};

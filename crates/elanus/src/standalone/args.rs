@@ -60,6 +60,19 @@ pub(crate) struct StandaloneArgs {
     objects: Option<String>,
     #[command(flatten)]
     s3: S3Args,
+    /// Write nothing, delete nothing, and leave the root path to whoever owns it: for looking at a cluster whose root path is
+    /// somebody else's now. The metadata must be there and of this version
+    #[arg(
+        long,
+        value_name = "BOOL",
+        env = "ELANUS_READ_ONLY",
+        action = clap::ArgAction::Set,
+        default_value = "false",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
+    read_only: bool,
     /// Event bus
     #[arg(long, value_name = "URL", env = "ELANUS_EVENTS", default_value = "local:", hide_env_values = true)]
     events: String,
@@ -115,6 +128,7 @@ impl From<LogFormat> for telemetry::Format {
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
     pub(super) places: Places,
+    pub(super) read_only: bool,
     pub(super) bus: Arc<dyn EventBus>,
     pub(super) message_bytes_max: usize,
     pub(super) trash_retention: Duration,
@@ -143,6 +157,7 @@ impl StandaloneArgs {
         let places = places.map_err(StartError::Usage)?;
         Ok(Plan {
             places,
+            read_only: self.read_only,
             bus,
             message_bytes_max: self.message_bytes_max,
             trash_retention: self.trash_retention,

@@ -4,6 +4,7 @@
 //! leaves everything as it was.
 
 mod args;
+mod ground;
 mod milvus_gc;
 mod wiring;
 
@@ -12,7 +13,7 @@ pub(crate) use args::StandaloneArgs;
 use crate::config::Layers;
 use anyhow::anyhow;
 use elanus_meta::MetaError;
-use elanus_objects::{RootError, ownership};
+use elanus_objects::{Ownership, RootError, ownership};
 use elanus_runtime::{
     grpc::{self, BindError, GrpcConfig},
     management, shutdown, telemetry,
@@ -132,7 +133,7 @@ async fn serve(args: &StandaloneArgs) -> Result<(), StartError> {
     announce(listen, manage, &services.data(), started.elapsed());
 
     // The API ends before it was asked to only when it failed.
-    let ownership = services.ownership().clone();
+    let ownership = services.ownership().cloned();
     let mut taken_over = None;
     let failed = tokio::select! {
         ended = &mut api => Some(ended),
@@ -144,8 +145,7 @@ async fn serve(args: &StandaloneArgs) -> Result<(), StartError> {
             ));
             None
         }
-        by = ownership.fenced() => {
-            let location = ownership.status().location;
+        (by, location) = fenced(ownership.as_ref()) => {
             taken_over = Some(anyhow!(
                 "stopped, because the root path {location} is now owned by {by}; nothing was deleted or written since this \
                  was noticed. See `elanus ctl root show`"
@@ -172,6 +172,14 @@ async fn serve(args: &StandaloneArgs) -> Result<(), StartError> {
         }
         Ok(Err(error)) => Err(StartError::Failed(error.into())),
         Err(_) => Err(StartError::Failed(anyhow!("the gRPC server panicked"))),
+    }
+}
+
+/// The new owner and the root path, when this process has lost it. Who only reads has nothing to lose.
+async fn fenced(ownership: Option<&Ownership>) -> (String, String) {
+    match ownership {
+        Some(ownership) => (ownership.fenced().await, ownership.status().location),
+        None => std::future::pending().await,
     }
 }
 

@@ -1,12 +1,11 @@
 //! Which service gets which parts, and the order in which they start and end.
 
-use super::{StartError, args::Plan, milvus_gc};
-use crate::root::{self, Places, Reach, Renewal, RootInMeta};
-use anyhow::Context as _;
-use elanus_datacoord::{Bucket, DataCoord, DataCoordConfig, DeleteGuard, OwnWorker};
+use super::{StartError, args::Plan, ground::Ground, milvus_gc};
+use crate::root::{self, Reach, Renewal};
+use elanus_datacoord::{Bucket, DataCoord, DataCoordConfig, OwnWorker};
 use elanus_datanode::DataNode;
 use elanus_meta::Meta;
-use elanus_objects::{LocalRoot, LocalStore, ObjectStore, OwnedStore, Ownership, ownership::start};
+use elanus_objects::{LocalRoot, Ownership};
 use elanus_proto::transport::{
     Channel, admin_server, datacoord_client, datacoord_server, datanode_client, datanode_server, milvus_server,
     querynode_client, querynode_server,
@@ -18,10 +17,12 @@ use elanus_runtime::{Background, LateChannel, management::Management, relay::Rel
 use elanus_types::{Clock, NodeId};
 use std::{sync::Arc, time::Duration};
 use tonic::service::Routes;
-use uuid::Uuid;
 
 /// How long acknowledged work may take to be answered at the end; what is not answered was not promised.
 const WRITES_MAX: Duration = Duration::from_secs(5);
+
+/// How long the last renewal of the owner's marker may take.
+const LAST_WORD_MAX: Duration = Duration::from_secs(2);
 
 /// Heartbeat of the leases of what the query node reads: a third of their time.
 const READER_HEARTBEAT: Duration = Duration::from_secs(20);
@@ -54,17 +55,6 @@ impl BackgroundTask for ReaderLeases {
     }
 }
 
-/// Deletes only what is under this cluster's own root path.
-#[derive(Debug)]
-struct Owner(Ownership);
-
-#[tonic::async_trait]
-impl DeleteGuard for Owner {
-    async fn confirm_for_delete(&self) -> Result<(), String> {
-        self.0.confirm_for_delete().await.map_err(|frozen| frozen.to_string())
-    }
-}
-
 /// The running services of one process.
 pub(super) struct Services {
     meta: Meta,
@@ -74,7 +64,8 @@ pub(super) struct Services {
     proxy: Proxy,
     background: Background,
     message_bytes_max: usize,
-    ownership: Ownership,
+    /// `None`: this process only reads.
+    ownership: Option<Ownership>,
     reach: Reach,
     location: String,
     /// Given back last: until then no other process may work on the directory.
@@ -88,48 +79,14 @@ fn ms(time: Duration) -> i64 {
 
 impl Services {
     pub(super) async fn start(plan: &Plan, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
-        let Places { meta_url, meta_dir, .. } = &plan.places;
-        let reach = plan.places.reach().await.map_err(StartError::Refused)?;
-        let site = plan.places.site(&reach, &clock);
-        // OW-1: whoever is refused has made nothing yet.
-        let known = Meta::look(meta_url).await?.map(root::view).transpose()?;
-        start::check(&site, known.as_ref()).await?;
-        let meta_root = meta_dir.as_deref().map(LocalRoot::open).transpose()?;
-        let root = match &reach {
-            Reach::Directory(dir) => Some(LocalRoot::lock(dir)?),
-            Reach::Bucket(_) => None,
-        };
-        let cluster_id = known.map_or_else(Uuid::new_v4, |view| view.cluster_id).to_string();
-        let meta = Meta::open(meta_url, &cluster_id, Arc::clone(&clock)).await?;
-        let node = NodeId(format!("standalone-{}", Uuid::now_v7()));
-        let in_meta = Arc::new(RootInMeta::new(meta.clone(), node.clone()));
-        let ownership = start::start(&site, in_meta.clone(), &node).await?;
-        let coordinator = in_meta.coordinator().context("the start took no epoch").map_err(StartError::Failed)?;
-        if let Some(root) = &root {
-            root.sweep_staging(&cluster_id)?;
-        }
-        let objects: Arc<dyn ObjectStore> = match &reach {
-            Reach::Directory(dir) => {
-                let store = LocalStore::open(dir).context("could not open the object store");
-                Arc::new(store.map_err(StartError::Failed)?)
-            }
-            Reach::Bucket(store) => Arc::new(store.clone()),
-        };
-        let objects: Arc<dyn ObjectStore> = Arc::new(OwnedStore::new(objects, ownership.clone()));
-
-        // A lock proves that no other process of this cluster lives: what they had begun need not run out first. Where
-        // there is none, in a bucket with its metadata on a server, it runs out.
-        if root.is_some() || meta_root.is_some() {
-            let given_up = coordinator.expire_other_owners(std::slice::from_ref(&node)).await?;
-            if given_up > 0 {
-                tracing::info!(given_up, "gave up what an earlier process had begun and not acknowledged");
-            }
-        }
-
+        let Ground { meta, coordinator, objects, guard, ownership, reach, location, node, root, meta_root } =
+            Ground::take(plan, &clock).await?;
         let _ = elanus_runtime::metrics::collector();
         let reader = node.clone();
         let background = Background::new(Arc::clone(&clock));
-        background.spawn(Renewal(ownership.clone()));
+        if let Some(ownership) = &ownership {
+            background.spawn(Renewal(ownership.clone()));
+        }
         let late = LateChannel::new();
         let datanode = DataNode::new(
             meta.clone(),
@@ -138,12 +95,14 @@ impl Services {
             node.clone(),
             plan.datanode,
         );
-        datanode.register(&background, "");
+        if ownership.is_some() {
+            datanode.register(&background, "");
+        }
         let to_datanode = Channel::in_process(datanode_server(datanode.clone()));
         let worker = OwnWorker::new(node.clone(), datanode_client(to_datanode.clone()));
         let datacoord = DataCoord::start(
             coordinator,
-            Bucket { objects: Arc::clone(&objects), guard: Arc::new(Owner(ownership.clone())) },
+            Bucket { objects: Arc::clone(&objects), guard },
             Arc::clone(&plan.bus),
             Arc::new(worker),
             node,
@@ -153,14 +112,17 @@ impl Services {
                 scan_interval_ms: ms(plan.gc_scan_interval),
                 orphan_age_ms: ms(plan.gc_missing_tolerance),
                 gc_drop_tolerance_ms: ms(plan.gc_drop_tolerance),
+                only_reads: ownership.is_none(),
                 ..DataCoordConfig::default()
             },
             &background,
         );
         late.set(Channel::in_process(datacoord_server(datacoord.clone())));
-        background.spawn(Relay::new(meta.clone(), Arc::clone(&plan.bus)));
         let querynode = QueryNode::new(meta.clone(), objects, QueryConfig::default());
-        background.spawn(ReaderLeases { querynode: querynode.clone(), node: reader });
+        if ownership.is_some() {
+            background.spawn(Relay::new(meta.clone(), Arc::clone(&plan.bus)));
+            background.spawn(ReaderLeases { querynode: querynode.clone(), node: reader });
+        }
         let proxy = Proxy::new(
             datacoord_client(late.channel()),
             datanode_client(to_datanode),
@@ -178,7 +140,7 @@ impl Services {
             message_bytes_max: plan.message_bytes_max,
             ownership,
             reach,
-            location: site.location,
+            location,
             _root: root,
             _meta_root: meta_root,
         })
@@ -210,7 +172,9 @@ impl Services {
         let meta = self.meta.clone();
         let reach = self.reach.clone();
         let (ownership, owner) = (self.ownership.clone(), self.ownership.clone());
+        let location = self.location.clone();
         let freezes = self.meta.clone();
+        let clock = Arc::clone(self.meta.clock());
         self.garbage_collection(Management::new(self.background.clone(), version))
             .check("metadata", move || {
                 let meta = meta.clone();
@@ -221,11 +185,16 @@ impl Services {
                 Box::pin(async move { reach.look().await })
             })
             .watch("ownership", move || {
-                let frozen = owner.status().frozen;
-                Box::pin(async move { frozen.map_or(Ok(()), |why| Err(format!("deletes are off: {why}"))) })
+                let status = owner.as_ref().map(Ownership::status);
+                root::measure(status.as_ref(), clock.now_ms());
+                let concern = match status {
+                    None => Some(format!("this process only reads {location}")),
+                    Some(status) => status.frozen.map(|why| format!("deletes are off: {why}")),
+                };
+                Box::pin(async move { concern.map_or(Ok(()), Err) })
             })
             .check("root path", move || {
-                let writes = ownership.may_write();
+                let writes = ownership.as_ref().map_or(Ok(()), Ownership::may_write);
                 Box::pin(async move { writes.map_err(|frozen| frozen.to_string()) })
             })
             .watch("deletes", move || {
@@ -247,8 +216,9 @@ impl Services {
             })
     }
 
-    pub(super) fn ownership(&self) -> &Ownership {
-        &self.ownership
+    /// `None`: this process only reads.
+    pub(super) fn ownership(&self) -> Option<&Ownership> {
+        self.ownership.as_ref()
     }
 
     /// Returns when another process coordinates the cluster instead.
@@ -270,6 +240,12 @@ impl Services {
             tracing::warn!("some writes did not end in time; they were not acknowledged");
         }
         self.background.shutdown().await;
+        // A backup that was made while it ran is behind the last word.
+        if let Some(ownership) = &self.ownership
+            && !matches!(tokio::time::timeout(LAST_WORD_MAX, ownership.renew()).await, Ok(Ok(())))
+        {
+            tracing::debug!("the owner's marker was not written at the end");
+        }
         // The coordinator and the worker hold each other.
         self.to_datacoord.clear();
         self.meta.close().await;

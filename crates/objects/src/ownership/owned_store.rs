@@ -14,18 +14,34 @@ use std::{ops::Range, sync::Arc};
 #[derive(Clone, Debug)]
 pub struct OwnedStore {
     inner: Arc<dyn ObjectStore>,
-    ownership: Ownership,
+    /// `None`: nobody here owns it, and it is only read.
+    ownership: Option<Ownership>,
 }
 
 impl OwnedStore {
     /// `inner`, as long as `ownership` says so.
     #[must_use]
     pub fn new(inner: Arc<dyn ObjectStore>, ownership: Ownership) -> Self {
-        Self { inner, ownership }
+        Self { inner, ownership: Some(ownership) }
     }
 
-    fn may_write(&self, attempt: impl FnOnce() -> String) -> Result<()> {
-        self.ownership.may_write().map_err(|frozen| not_now(attempt(), frozen))
+    /// `inner`, to be read: every write and delete is refused.
+    #[must_use]
+    pub fn to_read(inner: Arc<dyn ObjectStore>) -> Self {
+        Self { inner, ownership: None }
+    }
+
+    fn owner(&self, attempt: impl FnOnce() -> String) -> Result<&Ownership> {
+        self.ownership.as_ref().ok_or_else(|| Error::refused(attempt(), "this process only reads"))
+    }
+
+    fn may_write(&self, attempt: impl Fn() -> String) -> Result<()> {
+        self.owner(&attempt)?.may_write().map_err(|frozen| not_now(attempt(), frozen))
+    }
+
+    async fn may_delete(&self, attempt: impl Fn() -> String) -> Result<()> {
+        let confirmed = self.owner(&attempt)?.confirm_for_delete().await;
+        confirmed.map_err(|frozen| not_now(attempt(), frozen))
     }
 }
 
@@ -71,8 +87,8 @@ impl ObjectStore for OwnedStore {
     }
 
     async fn delete(&self, permits: Vec<DeletePermit>) -> Result<()> {
-        let confirmed = self.ownership.confirm_for_delete().await;
-        confirmed.map_err(|frozen| not_now(format!("delete {} objects", permits.len()), frozen))?;
+        let objects = permits.len();
+        self.may_delete(|| format!("delete {objects} objects")).await?;
         self.inner.delete(permits).await
     }
 
@@ -81,8 +97,7 @@ impl ObjectStore for OwnedStore {
     }
 
     async fn abort_upload(&self, upload: StaleUpload) -> Result<()> {
-        let confirmed = self.ownership.confirm_for_delete().await;
-        confirmed.map_err(|frozen| not_now(format!("abort the upload of {}", upload.key), frozen))?;
+        self.may_delete(|| format!("abort the upload of {}", upload.key)).await?;
         self.inner.abort_upload(upload).await
     }
 }
