@@ -34,7 +34,7 @@ pub use elanus_proto::admin::{ClusterStatus, Queues, Service};
 pub use elanus_proto::admin::{
     CollectionDetail, GcAmount, GcAuditLine, GcHold, GcPause, GcPlan, GcPlanItem, GcRun, GcStatus, GcWhy,
 };
-pub use elanus_proto::admin::{DeleteFreeze, ListScansResponse, Orphan, ReconcileReport, Scan};
+pub use elanus_proto::admin::{DeleteFreeze, ListScansResponse, Orphan, PurgeNamespaceReport, ReconcileReport, Scan};
 pub use elanus_proto::admin::{ScrubFinding, ScrubReport};
 pub use elanus_proto::datacoord::{
     Collection, JobError, JobHistoryLine, Pin, RestoreJob, Rollback, Snapshot, Statistics, TrashedCollection,

@@ -1,9 +1,9 @@
 //! Scans for orphans, and the reconcile after a restore of the metadata.
 
-use crate::{Client, Orphan, ReconcileReport, Result, Scan};
+use crate::{Client, Orphan, PurgeNamespaceReport, ReconcileReport, Result, Scan};
 use elanus_proto::admin::{
-    AllowOrphansRequest, ListOrphansRequest, ListScansRequest, ListScansResponse, ReconcileRequest, StartScanRequest,
-    allow_orphans_request::What,
+    AllowOrphansRequest, ListOrphansRequest, ListScansRequest, ListScansResponse, PurgeNamespaceRequest,
+    ReconcileRequest, StartScanRequest, allow_orphans_request::What,
 };
 use std::time::Duration;
 
@@ -75,11 +75,55 @@ impl Scans<'_> {
         Ok(self.0.write(admin.allow_orphans(AllowOrphansRequest { what: Some(what) })).await?.objects)
     }
 
-    /// Compares bucket and metadata after the metadata was restored from a backup; with `apply` puts what is unknown in
-    /// quarantine and ends the freeze of deletes.
+    /// What is in the folder of a former owner of the root path; changes nothing.
     ///
     /// # Errors
-    /// When live objects are missing and `accept_missing` is not set; when bucket or metadata cannot be read.
+    /// When the cluster is no former owner, or nobody has decided what becomes of its objects.
+    pub async fn look_at_namespace(&self, cluster_id: &str) -> Result<PurgeNamespaceReport> {
+        self.ask_namespace(cluster_id, false).await
+    }
+
+    /// Has the folder of a former owner emptied; returns at once. Repeated, it is the same one.
+    ///
+    /// # Errors
+    /// As [`Scans::look_at_namespace`].
+    pub async fn purge_namespace(&self, cluster_id: &str, actor: &str) -> Result<PurgeNamespaceReport> {
+        let mut admin = self.0.admin.clone();
+        let ask = PurgeNamespaceRequest {
+            cluster_id: cluster_id.to_owned(),
+            apply: true,
+            confirm: cluster_id.to_owned(),
+            actor: actor.to_owned(),
+            progress: false,
+        };
+        self.0.write(admin.purge_namespace(ask)).await
+    }
+
+    /// How that stands; an empty `state`: nobody wanted it.
+    ///
+    /// # Errors
+    /// When the server is away.
+    pub async fn purge_progress(&self, cluster_id: &str) -> Result<PurgeNamespaceReport> {
+        self.ask_namespace(cluster_id, true).await
+    }
+
+    async fn ask_namespace(&self, cluster_id: &str, progress: bool) -> Result<PurgeNamespaceReport> {
+        let cluster_id = cluster_id.to_owned();
+        let ask = PurgeNamespaceRequest { cluster_id, progress, ..PurgeNamespaceRequest::default() };
+        self.0
+            .read(|| {
+                let (mut admin, ask) = (self.0.admin.clone(), ask.clone());
+                async move { admin.purge_namespace(ask).await }
+            })
+            .await
+    }
+
+    /// Compares bucket and metadata after the metadata was restored from a backup; with `apply` puts what is unknown in
+    /// quarantine and lets deletes go on, unless live objects are missing or damaged and `accept_missing` is not set: then
+    /// the report says that nothing was applied.
+    ///
+    /// # Errors
+    /// When bucket or metadata cannot be read, or the owner's marker cannot be written.
     pub async fn reconcile(&self, apply: bool, accept_missing: bool, quarantine: Duration) -> Result<ReconcileReport> {
         let quarantine_ms = i64::try_from(quarantine.as_millis()).unwrap_or(i64::MAX);
         let mut admin = self.0.admin.clone();

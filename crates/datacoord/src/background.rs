@@ -32,6 +32,8 @@ pub const SEGMENT_SEAL: &str = "segment.seal";
 pub const SWEEP: &str = "sweep";
 /// Counts what waits for deletion and what keeps it, for metrics.
 pub const GC_MEASURE: &str = "gc.measure";
+/// Empties folders of former owners of the root path, where an operator wants that.
+pub const PURGE: &str = "purge";
 /// Looks for objects that nothing knows.
 pub const GC_SCAN: &str = "gc.scan";
 /// Gives back the references of what was dropped.
@@ -65,6 +67,7 @@ pub(crate) fn register(parts: &Parts) {
     spawn(GC_SCAN,           "orphans, where a scan is due",           600, |p| Box::pin(gc::scan(p)));
     spawn(GC_RELEASE,        "dropped snapshots and collections",      5,  |p| Box::pin(gc::release(p)));
     spawn(SWEEP,             "queued file sets that nothing keeps",    5,  |p| Box::pin(gc::sweep(p)));
+    spawn(PURGE,             "folders that are to be emptied",         10, |p| Box::pin(gc::purge(p)));
     spawn(GC_RECOUNT,        "references that are not what they say",  3600, |p| Box::pin(gc::recount(p)));
     spawn(GC_FORGET,         "rows after their retention",             60, |p| Box::pin(gc::forget(p)));
 }

@@ -30,7 +30,7 @@ mod workers;
 
 pub use workers::{OwnWorker, RemoteWorkers, Workers};
 
-pub use gc::{Bucket, DeleteGuard};
+pub use gc::{Bucket, DeleteGuard, Former};
 pub use service::status::of_status;
 pub use standby::stand_by;
 
@@ -80,6 +80,8 @@ pub struct DataCoordConfig {
     pub history_retention_ms: i64,
     /// The audit trail of deletes is kept for so long, in milliseconds.
     pub audit_retention_ms: i64,
+    /// It answers questions about metadata that refuse every write, and has no background tasks.
+    pub only_reads: bool,
 }
 
 impl Default for DataCoordConfig {
@@ -103,6 +105,7 @@ impl Default for DataCoordConfig {
             gc_tombstones_ms: 48 * HOUR_MS,
             history_retention_ms: 30 * 24 * HOUR_MS,
             audit_retention_ms: 90 * 24 * HOUR_MS,
+            only_reads: false,
         }
     }
 }
@@ -141,7 +144,7 @@ pub struct DataCoord {
 }
 
 impl DataCoord {
-    /// Starts the coordinator of an epoch: its background tasks run from now on.
+    /// Starts the coordinator of an epoch: its background tasks run from now on, unless it only reads.
     pub fn start(
         coordinator: Coordinator,
         bucket: impl Into<Bucket>,
@@ -171,8 +174,10 @@ impl DataCoord {
             gc,
             lease_until_ms,
         };
-        background::register(&parts);
-        wake::listen(bus, parts.background.clone(), parts.coordinator.clone());
+        if !parts.config.only_reads {
+            background::register(&parts);
+            wake::listen(bus, parts.background.clone(), parts.coordinator.clone());
+        }
         Self { parts }
     }
 

@@ -8,7 +8,7 @@ mod dialect;
 use crate::error::{MetaError, Result};
 use dialect::Pools;
 pub(crate) use dialect::{Engine, name_was_taken, statement_failed};
-use elanus_types::{Clock, Epoch, Timestamp};
+use elanus_types::{Clock, Code, Epoch, Failure, Timestamp};
 use sqlx::any::{AnyArguments, AnyRow};
 use sqlx::{Any, AnyConnection, AnyPool, AssertSqlSafe, Connection as _, Row, Transaction};
 use std::any::Any as StdAny;
@@ -86,6 +86,8 @@ pub(crate) struct Db {
     pools: Pools,
     pub(crate) clock: Arc<dyn Clock>,
     hook: Option<Arc<dyn CommitHook>>,
+    /// Why nothing is written; `None`: things are.
+    denied: Option<&'static str>,
     /// Woken after every commit that left events in the outbox.
     pub(crate) outbox: Arc<tokio::sync::Notify>,
 }
@@ -102,6 +104,15 @@ impl Reader {
         let answer = self.engine.answer(sqlx::query(sql).fetch_optional(&mut self.connection)).await;
         match answer {
             Err(error) if dialect::table_is_missing(&error) => Ok(None),
+            answer => Ok(answer?),
+        }
+    }
+
+    /// The rows of a statement; none when there is not even the table.
+    pub(crate) async fn all_if_there(&mut self, sql: &'static str) -> Result<Vec<AnyRow>> {
+        let answer = self.engine.answer(sqlx::query(sql).fetch_all(&mut self.connection)).await;
+        match answer {
+            Err(error) if dialect::table_is_missing(&error) => Ok(Vec::new()),
             answer => Ok(answer?),
         }
     }
@@ -159,13 +170,13 @@ impl Db {
     /// Opens a SQLite file, creating it when absent.
     async fn open_sqlite(path: &Path, clock: Arc<dyn Clock>) -> Result<Self> {
         let pools = dialect::open_sqlite(path).await?;
-        Ok(Self { engine: Engine::Sqlite, pools, clock, hook: None, outbox: Arc::default() })
+        Ok(Self { engine: Engine::Sqlite, pools, clock, hook: None, denied: None, outbox: Arc::default() })
     }
 
     /// Connects to a database of a PostgreSQL server.
     async fn open_postgres(url: &str, clock: Arc<dyn Clock>) -> Result<Self> {
         let pools = dialect::open_postgres(url).await?;
-        Ok(Self { engine: Engine::Postgres, pools, clock, hook: None, outbox: Arc::default() })
+        Ok(Self { engine: Engine::Postgres, pools, clock, hook: None, denied: None, outbox: Arc::default() })
     }
 
     pub(crate) fn with_hook(mut self, hook: Arc<dyn CommitHook>) -> Self {
@@ -173,8 +184,17 @@ impl Db {
         self
     }
 
+    /// Every transaction that would write is refused, with this reason.
+    pub(crate) fn denying(mut self, why: &'static str) -> Self {
+        self.denied = Some(why);
+        self
+    }
+
     /// A transaction that may write. Nothing else writes while it is open on SQLite.
     pub(crate) async fn write(&self) -> Result<Tx> {
+        if let Some(why) = self.denied {
+            return Err(Failure::new(Code::WriteDenied, why).into());
+        }
         let turn = self.turn().await?;
         let inner = self.engine.answer(self.pools.writer.begin_with(self.engine.begin_write())).await?;
         Ok(self.tx(inner, turn, true))

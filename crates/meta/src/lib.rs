@@ -30,6 +30,7 @@ mod memberships;
 pub mod model;
 mod outbox;
 mod pins;
+mod purges;
 mod reads;
 pub mod rebuild;
 mod restore;
@@ -56,8 +57,9 @@ pub use gc::{
 };
 pub use history::HistoryRecord;
 pub use lease::while_renewing;
+pub use purges::PurgeRecord;
 pub use rollback::{Begun, NewRollback, RollbackRecord};
-pub use roots::{RootMirror, RootRecord};
+pub use roots::{NewStart, RootMirror, RootRecord};
 pub use schema::SchemaVersion;
 pub use segments::SegmentRecord;
 pub use snapshots::SnapshotFilesPlan;
@@ -68,6 +70,7 @@ use db::{Db, args};
 use elanus_types::key::KeySpace;
 use elanus_types::{Clock, Epoch, NodeId};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use tokio::sync::watch;
 
 /// What was released waits so long before it is deleted, unless [`Coordinator::with_drop_tolerance`] says otherwise.
@@ -84,7 +87,8 @@ pub struct Meta {
 #[derive(Clone, Debug)]
 pub struct Coordinator {
     meta: Meta,
-    epoch: Epoch,
+    /// Rises, for all clones, with [`Coordinator::next_epoch`].
+    epoch: Arc<AtomicI64>,
     drop_tolerance_ms: i64,
     /// Becomes true, for all clones, when a write found out that another took over; never false again.
     fenced: watch::Sender<bool>,
@@ -119,6 +123,23 @@ impl Meta {
         let record = Self::look(url).await?.ok_or_else(|| MetaError::Corrupt("the cluster has no name".to_owned()))?;
         let keys = KeySpace::new(&record.cluster_id).map_err(|e| MetaError::Corrupt(e.to_string()))?;
         Ok(Self { db: Db::open(url, clock).await?, keys })
+    }
+
+    /// As [`Meta::connect`], to read: every write is refused with [`elanus_types::Code::WriteDenied`] and the reason `why`.
+    ///
+    /// # Errors
+    /// Those of [`Meta::connect`].
+    pub async fn open_to_read(url: &str, clock: Arc<dyn Clock>, why: &'static str) -> Result<Self> {
+        let Self { db, keys } = Self::connect(url, clock).await?;
+        Ok(Self { db: db.denying(why), keys })
+    }
+
+    /// Whoever coordinates now, for who only reads: nothing that it writes is ever stored.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn coordinator_to_read(&self) -> Result<Coordinator> {
+        Ok(Coordinator::new(self.clone(), self.root().await?.epoch))
     }
 
     /// The same store with a hook around every transaction, for tests that fail or die there.
@@ -156,7 +177,7 @@ impl Meta {
     /// # Errors
     /// When the store is away.
     pub async fn take_over(&self, holder: &NodeId) -> Result<Coordinator> {
-        let (coordinator, _) = self.take_over_root(holder, Epoch(0), None).await?;
+        let (coordinator, _) = self.take_over_root(NewStart::of(holder)).await?;
         Ok(coordinator)
     }
 
@@ -182,6 +203,7 @@ impl Meta {
 
 impl Coordinator {
     pub(crate) fn new(meta: Meta, epoch: Epoch) -> Self {
+        let epoch = Arc::new(AtomicI64::new(epoch.0));
         Self { meta, epoch, drop_tolerance_ms: DROP_TOLERANCE_MS, fenced: watch::Sender::new(false) }
     }
 
@@ -194,7 +216,7 @@ impl Coordinator {
     /// The ownership number of this coordinator.
     #[must_use]
     pub fn epoch(&self) -> Epoch {
-        self.epoch
+        Epoch(self.epoch.load(Ordering::Acquire))
     }
 
     /// The same coordinator; what it releases from now on waits so long before it may be deleted.
@@ -214,8 +236,12 @@ impl Coordinator {
     /// # Errors
     /// [`MetaError::Fenced`] when another took over; when the store is away.
     pub async fn prove(&self) -> Result<()> {
+        let before = self.epoch();
         let mut tx = self.meta.db.read().await?;
-        let proof = tx.prove(self.epoch).await;
+        let proof = tx.prove(before).await;
+        if proof.is_err() && self.epoch() != before {
+            return Ok(()); // it was this coordinator that raised it
+        }
         self.noticed(proof)
     }
 
@@ -233,7 +259,14 @@ impl Coordinator {
 
     /// A transaction that proves the epoch.
     pub(crate) async fn write(&self) -> Result<db::Tx> {
-        self.noticed(self.meta.db.write_as(self.epoch).await)
+        let before = self.epoch();
+        match self.meta.db.write_as(before).await {
+            // It was this coordinator that raised it.
+            Err(MetaError::Fenced { .. }) if self.epoch() != before => {
+                self.noticed(self.meta.db.write_as(self.epoch()).await)
+            }
+            tx => self.noticed(tx),
+        }
     }
 
     fn noticed<T>(&self, result: Result<T>) -> Result<T> {

@@ -10,11 +10,15 @@
 //! OW-3  Nothing is written when the store has not said for 60 seconds that no other cluster owns the root path.
 //! OW-4  Who finds another cluster or a later epoch in the marker is fenced, for ever: it deletes and writes no more.
 //! OW-5  A marker that went missing, or cannot be read, stops deletes and nothing else.
-//! OW-6  The epoch in the marker never falls, and its high-water mark never does.
+//! OW-6  The epoch in the marker never falls, and its counter never does.
 //! OW-7  A hold ([`elanus_types::RootHold`]) outlives the process: it is in the marker and in the metadata, and holds when
 //!       either has it.
 //! OW-8  Every write of the marker has a new nonce, so that an etag is never valid twice.
-//! OW-9  A process of the cluster that is not its coordinator writes under OW-3 and OW-4 as well, and deletes nothing. It
+//! OW-9  Every write of the marker raises the counter of the metadata first, and what was claimed is deleted after such a
+//!       write only. So a backup of the metadata from before a claim is behind the marker from the claim on.
+//! OW-10 Metadata that is behind the marker, or does not know the start that wrote it, deletes nothing until somebody
+//!       reconciles. A process that died between metadata and marker is neither.
+//! OW-11 A process of the cluster that is not its coordinator writes under OW-3 and OW-4 as well, and deletes nothing. It
 //!       does not write to a copy of the root path, which has an older marker than the metadata remembers.
 //!
 //! * [`judge`]: what a marker means, as a table. Pure.
@@ -39,9 +43,9 @@ pub mod tenant;
 #[cfg(test)]
 mod tests;
 
-pub use guard::{Ownership, Status};
-pub use judge::{Freeze, Frozen, MetaView, Refusal, Seen, Verdict, judge};
-pub use marker::{FormerOwner, Marker};
+pub use guard::{Ownership, Reconciled, Status};
+pub use judge::{Doubt, Freeze, Frozen, MetaView, NoPurge, Refusal, Seen, Standing, Verdict, doubt, judge, purgeable};
+pub use marker::{FormerOwner, Marker, Term};
 pub use owned_store::{OwnedStore, RootGuard};
 pub use start::{RootMeta, Site, StartError, look};
 pub use tenant::Tenant;

@@ -2,8 +2,8 @@
 //! a directory may be the root path of objects is judged by [`crate::ownership`].
 //!
 //! LR-1  A directory that is refused is left as it was: nothing is created, changed or removed in it.
-//! LR-2  The marker of a directory for metadata is created in an empty one, or one that Elanus made; once, and never
-//!       changed.
+//! LR-2  The marker of a directory for metadata is created in an empty one, one that Elanus made, or one that holds nothing
+//!       but Elanus' metadata; once, and never changed.
 //! LR-3  While a process holds the guard, no other process gets it; or those that share it do, and no other. The end of the
 //!       process ends it, also kill -9.
 //! LR-4  Staging files (`name#N`) are removed while no other process can be writing: after the lock, before the answer;
@@ -108,17 +108,18 @@ struct MarkerVersion {
 }
 
 impl LocalRoot {
-    /// Takes a directory for metadata whose objects are elsewhere; creates it when it is absent.
+    /// Takes a directory for metadata whose objects are elsewhere; creates it when it is absent. `own`: names of files of
+    /// these metadata, which may be the only thing there is: they were brought back from a backup, or rebuilt.
     ///
     /// # Errors
     /// When it belongs to somebody else, to a newer version or to a running process, or cannot be written.
-    pub fn open(path: &Path) -> Result<Self, RootError> {
+    pub fn open(path: &Path, own: &[String]) -> Result<Self, RootError> {
         let failed = |source: io::Error| RootError::io(path, source);
         let path = std::path::absolute(path).map_err(failed)?;
-        inspect(&path)?; // LR-1
+        inspect(&path, own)?; // LR-1
         let root = Self::lock(&path)?;
         // Whoever held the lock until now may have created the marker since.
-        if inspect(&path)?.is_none() {
+        if inspect(&path, own)?.is_none() {
             create_marker(&path).map_err(failed)?;
         }
         // The process that created the marker may have died before this.
@@ -189,8 +190,8 @@ impl RootError {
     }
 }
 
-/// The marker, or `None` for a directory that is absent, empty, or a root path of objects. Changes nothing.
-fn inspect(path: &Path) -> Result<Option<Marker>, RootError> {
+/// The marker, or `None` for a directory that is absent, empty but for `own`, or a root path of objects. Changes nothing.
+fn inspect(path: &Path, own: &[String]) -> Result<Option<Marker>, RootError> {
     let failed = |source: io::Error| RootError::io(path, source);
     let marker = path.join(FOLDER).join(MARKER);
     match fs::read(&marker) {
@@ -201,6 +202,7 @@ fn inspect(path: &Path) -> Result<Option<Marker>, RootError> {
     let foreign = || RootError::Foreign { path: path.to_path_buf() };
     let mut names = names(path).map_err(failed)?;
     names.remove(LOST_AND_FOUND);
+    names.retain(|name| !own.contains(name));
     if names.remove(FOLDER) {
         let own = names_in_folder(path).map_err(failed)?;
         if own.contains(OWNER) {
@@ -297,7 +299,7 @@ mod tests {
 
     fn refused_untouched(dir: &Path) -> RootError {
         let before = listing(dir);
-        let error = LocalRoot::open(dir).unwrap_err();
+        let error = LocalRoot::open(dir, &[]).unwrap_err();
         assert_eq!(listing(dir), before, "{error}");
         error
     }
@@ -312,19 +314,34 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         for name in ["", "not/yet/there"] {
             let path = dir.path().join("x").join(name);
-            drop(LocalRoot::open(&path).unwrap());
+            drop(LocalRoot::open(&path, &[]).unwrap());
             fs::write(path.join("data"), b"x").unwrap();
-            assert_eq!(LocalRoot::open(&path).unwrap().path(), path);
+            assert_eq!(LocalRoot::open(&path, &[]).unwrap().path(), path);
             assert!(!path.join("_elanus/metadata.json.new").exists());
             fs::remove_dir_all(dir.path().join("x")).unwrap();
         }
     }
 
     #[test]
+    fn a_directory_with_nothing_but_own_metadata_is_taken_and_with_anything_else_it_is_not() {
+        let own = ["meta.db", "meta.db-wal"].map(str::to_owned);
+        let dir = tempfile::tempdir().unwrap();
+        write(dir.path().join("meta.db"), b"x");
+        refused_untouched(dir.path());
+        drop(LocalRoot::open(dir.path(), &own).unwrap());
+        assert!(dir.path().join("_elanus/metadata.json").exists());
+        let other = tempfile::tempdir().unwrap();
+        write(other.path().join("meta.db"), b"x");
+        write(other.path().join("notes.txt"), b"x");
+        assert!(matches!(LocalRoot::open(other.path(), &own), Err(RootError::Foreign { .. })));
+        assert!(!other.path().join("_elanus").exists(), "LR-1");
+    }
+
+    #[test]
     fn an_empty_volume_is_taken() {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("lost+found")).unwrap();
-        LocalRoot::open(dir.path()).unwrap();
+        LocalRoot::open(dir.path(), &[]).unwrap();
     }
 
     #[test]
@@ -335,7 +352,7 @@ mod tests {
             for name in left {
                 write(dir.path().join("_elanus").join(name), b"{\"form");
             }
-            drop(LocalRoot::open(dir.path()).unwrap());
+            drop(LocalRoot::open(dir.path(), &[]).unwrap());
             assert!(dir.path().join("_elanus/metadata.json").exists());
         }
     }
@@ -357,7 +374,7 @@ mod tests {
     #[test]
     fn lr_1_a_directory_whose_marker_was_removed_is_refused_and_untouched() {
         let dir = tempfile::tempdir().unwrap();
-        drop(LocalRoot::open(dir.path()).unwrap());
+        drop(LocalRoot::open(dir.path(), &[]).unwrap());
         write(dir.path().join("meta.db"), b"data");
         fs::remove_file(dir.path().join("_elanus/metadata.json")).unwrap();
         assert!(matches!(refused_untouched(dir.path()), RootError::Foreign { .. }));
@@ -368,7 +385,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         write(dir.path().join("_elanus/owner.json"), b"{}");
         write(dir.path().join("cluster/x"), b"data");
-        LocalRoot::open(dir.path()).unwrap();
+        LocalRoot::open(dir.path(), &[]).unwrap();
         assert!(dir.path().join("_elanus/metadata.json").exists());
     }
 
@@ -394,7 +411,7 @@ mod tests {
         write(dir.path().join("file"), b"mine");
         let before = listing(dir.path());
         for path in ["file", "file/below"] {
-            let error = LocalRoot::open(&dir.path().join(path)).unwrap_err();
+            let error = LocalRoot::open(&dir.path().join(path), &[]).unwrap_err();
             assert!(error.to_string().contains(path), "{error}");
         }
         assert_eq!(listing(dir.path()), before);
@@ -436,12 +453,12 @@ mod tests {
     #[test]
     fn lr_3_a_second_holder_is_told_which_directory_is_in_use() {
         let dir = tempfile::tempdir().unwrap();
-        let first = LocalRoot::open(dir.path()).unwrap();
-        let error = LocalRoot::open(dir.path()).unwrap_err();
+        let first = LocalRoot::open(dir.path(), &[]).unwrap();
+        let error = LocalRoot::open(dir.path(), &[]).unwrap_err();
         assert!(matches!(error, RootError::InUse { .. }), "{error}");
         assert!(error.to_string().contains(dir.path().to_str().unwrap()), "{error}");
         drop(first);
-        LocalRoot::open(dir.path()).unwrap();
+        LocalRoot::open(dir.path(), &[]).unwrap();
     }
 
     #[test]

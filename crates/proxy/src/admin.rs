@@ -56,6 +56,7 @@ pass_on! {
     list_orphans -> list_orphans(a::ListOrphansRequest) -> a::ListOrphansResponse;
     allow_orphans -> allow_orphans(a::AllowOrphansRequest) -> a::AllowOrphansResponse;
     reconcile -> reconcile(a::ReconcileRequest) -> a::ReconcileReport;
+    purge_namespace -> purge_namespace(a::PurgeNamespaceRequest) -> a::PurgeNamespaceReport;
     gc -> gc(a::GcRequest) -> a::GcAnswer;
     get_status -> get_status(a::StatusRequest) -> a::ClusterStatus;
     rollback_collection -> rollback_collection(dc::SnapshotRef) -> dc::Rollback;

@@ -14,6 +14,8 @@ pub enum Code {
     DiskFull,
     /// Too many requests; pymilvus waits and tries again.
     RateLimit,
+    /// Writes are denied here, and will be.
+    WriteDenied,
     /// A call or an option that Elanus does not serve.
     Unimplemented,
     /// No such collection.
@@ -69,6 +71,7 @@ impl Code {
             Self::Internal => 5,
             Self::DiskFull => 7,
             Self::RateLimit => 8,
+            Self::WriteDenied => 9,
             Self::Unimplemented => 10,
             Self::CollectionNotFound => 100,
             Self::CollectionNotLoaded => 101,
@@ -109,6 +112,7 @@ impl Code {
             Self::ParameterInvalid | Self::ParameterMissing | Self::ParameterTooLarge => 5,
             Self::IndexNotFound => 25,
             Self::RateLimit => 49,
+            Self::WriteDenied => 50,
             Self::SchemaMismatch => 62,
             _ => 1,
         }
@@ -138,11 +142,12 @@ impl Code {
     }
 }
 
-const ALL: [Code; 26] = [
+const ALL: [Code; 27] = [
     Code::NotReady,
     Code::Internal,
     Code::DiskFull,
     Code::RateLimit,
+    Code::WriteDenied,
     Code::Unimplemented,
     Code::CollectionNotFound,
     Code::CollectionNotLoaded,

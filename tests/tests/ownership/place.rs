@@ -39,6 +39,10 @@ impl Ground {
         }
     }
 
+    pub(crate) fn is_directory(&self) -> bool {
+        matches!(self, Self::Directory(_))
+    }
+
     /// What a command is told to use it.
     fn flags(&self) -> Vec<String> {
         match self {
@@ -202,9 +206,16 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// What is dropped is garbage at once.
     pub(crate) async fn start(&self) -> Server {
+        self.start_with(&["--gc-drop-tolerance", "0", "--trash-retention", "0"]).await
+    }
+
+    pub(crate) fn flags(&self) -> Vec<String> {
+        self.root.flags()
+    }
+
+    pub(crate) async fn start_with(&self, more: &[&str]) -> Server {
         let flags = self.root.flags();
-        let at_once = ["--gc-drop-tolerance", "0", "--trash-retention", "0"];
-        let flags: Vec<&str> = flags.iter().map(String::as_str).chain(at_once).collect();
+        let flags: Vec<&str> = flags.iter().map(String::as_str).chain(more.iter().copied()).collect();
         Server::start_in_with(&self.data, &flags).await.unwrap()
     }
 
@@ -240,6 +251,14 @@ impl Cluster {
         let ended = self.root(line).await;
         assert_eq!(ended.code, Some(code), "{line:?}: {ended:?}");
         assert!(ended.stderr.contains(says), "{line:?}: {}", ended.stderr);
+    }
+
+    /// Takes the root path from its owner, who is told by the marker.
+    pub(crate) async fn takes_over(&self) {
+        let marker = self.root.marker().await;
+        let (owner, epoch) = (marker["cluster_id"].as_str().unwrap(), marker["epoch"].to_string());
+        let line = ["takeover", "--expect-cluster", owner, "--expect-epoch", &epoch, "--reason", "burnt", "--yes"];
+        self.root_done(&line).await;
     }
 
     /// What `root show` says, whatever its exit code.
@@ -305,14 +324,6 @@ pub(crate) async fn collects(server: &Server, root: &Ground) {
         left.map_or(Ok(()), |left| Err(format!("{left} is there: {told:?}")))
     })
     .await;
-}
-
-/// The collector is asked to delete, whether it may or not.
-pub(crate) async fn tries_to_collect(server: &Server, root: &Ground) {
-    litter(server, root).await;
-    for _ in 0..2 {
-        gc_run(server).await;
-    }
 }
 
 /// The collector is asked to delete, says why it does not, and not even the litter goes.

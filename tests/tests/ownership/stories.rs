@@ -1,10 +1,8 @@
 //! The stories, wherever they play.
 
-use crate::place::{
-    Cluster, Place, assert_superset, collects, collects_nothing, copy_tree, scrubbed_clean, tries_to_collect, work,
-};
+use crate::place::{Cluster, Place, assert_superset, collects, collects_nothing, copy_tree, scrubbed_clean, work};
 use elanus_scenarios::{milvus::Milvus, rows::Row};
-use elanus_testkit::{elanus, wait_for};
+use elanus_testkit::{Server, Signal, elanus, wait_for};
 use serde_json::Value;
 use std::time::Duration;
 
@@ -123,7 +121,7 @@ pub(crate) async fn a_marker_that_was_deleted_stops_deletes_and_lets_no_second_c
     assert_superset(&place.root.files().await, &before);
 }
 
-pub(crate) async fn metadata_from_yesterday_deletes_nothing_until_it_is_released(place: Place) {
+pub(crate) async fn metadata_from_yesterday_deletes_nothing_until_it_is_reconciled(place: Place) {
     let one = place.cluster("one");
     let mut server = one.start().await;
     work(&server).await;
@@ -143,22 +141,119 @@ pub(crate) async fn metadata_from_yesterday_deletes_nothing_until_it_is_released
     let restored = Cluster { data: yesterday, root: place.root.clone() };
     assert_eq!(restored.show().await["outcome"], "restored");
     let mut server = restored.start().await;
-    assert!(server.log().contains("the metadata was restored from a backup"), "{}", server.log());
+    for part in ["the metadata is from the past", "the metadata was restored from a backup"] {
+        assert!(server.log().contains(part), "{part}: {}", server.log());
+    }
     collects_nothing(&server, &place.root).await;
     // What only the lost metadata knew is unknown, and stays.
     let scrubbed = elanus(["ctl", "--addr", &server.url(), "--output", "json", "scrub"]).await.unwrap();
     assert_eq!(scrubbed.code, Some(1), "{scrubbed:?}");
     assert_superset(&place.root.files().await, &before);
-    server.terminate().await.unwrap();
+    server.kill9().unwrap();
     assert_eq!(restored.show().await["outcome"], "restored", "also after a restart");
-    restored.root_fails(&["repair", "--metadata-is-complete"], 2, "nobody can be asked").await;
-    restored.root_done(&["repair", "--metadata-is-complete", "--yes"]).await;
-    assert_eq!(restored.show().await["outcome"], "owner");
-    let mut server = restored.start().await;
-    assert!(Milvus::at(&server.url()).insert("kept", &rows).await.is_ok());
+    server.restart().await.unwrap();
+
+    let told = reconcile(&server, 0, &[]).await;
+    let epoch = told["epoch"].as_i64().unwrap();
+    assert_eq!((&told["applied"], &told["missing_num"]), (&false.into(), &0.into()), "{told}");
+    assert!(told["frozen"].as_str().unwrap().contains("restored from a backup") && told["unknown_num"] != 0, "{told}");
+    collects_nothing(&server, &place.root).await;
+    let told = reconcile(&server, 0, &["--apply", "--yes"]).await;
+    assert_eq!((&told["applied"], &told["frozen"]), (&true.into(), &Value::Null), "{told}");
+    assert_eq!((&told["epoch"], &told["ended"][0]["source"]), (&(epoch + 1).into(), &"root path".into()), "{told}");
+    assert_eq!(place.root.marker().await["epoch"], epoch + 1);
+    assert!(Milvus::at(&server.url()).insert("kept", &rows).await.is_ok(), "it goes on under the new epoch");
     collects(&server, &place.root).await;
+    let again = reconcile(&server, 0, &["--apply", "--yes"]).await;
+    assert_eq!((&again["applied"], &again["ended"]), (&true.into(), &Value::Array(vec![])), "{again}");
+    server.kill9().unwrap();
+    assert_eq!(restored.show().await["outcome"], "owner");
+    assert_superset(&place.root.files().await, &before);
+    // What was written today, by metadata that are gone, is there and belongs to nobody.
+    restored.collects_nothing_but_its_own().await;
+    assert_superset(&place.root.files().await, &before);
+    one.root_fails(&["repair", "--metadata-is-complete", "--yes"], 5, "not held").await;
+}
+
+/// `gc reconcile`: what it says, when it ends with this code.
+pub(crate) async fn reconcile(server: &Server, code: i32, rest: &[&str]) -> Value {
+    let (url, line) = (server.url(), ["gc", "reconcile"]);
+    let ended = elanus(["ctl", "--addr", &url, "--output", "json"].iter().chain(&line).chain(rest)).await.unwrap();
+    assert_eq!(ended.code, Some(code), "{ended:?}");
+    serde_json::from_str(&ended.stdout).unwrap()
+}
+
+pub(crate) async fn a_backup_of_a_running_server_is_known_as_one_from_the_first_deletion_on(place: Place) {
+    let one = place.cluster("one");
+    let mut server = one.start().await;
+    work(&server).await;
+    // A backup that is younger than the last renewal, as a rule; the server dies before the next one, as a rule.
+    let young = place.home.path().join("young");
+    server.signal(Signal::Stop).unwrap();
+    copy_tree(&one.data, &young);
+    server.signal(Signal::Continue).unwrap();
+    collects(&server, &place.root).await;
+    server.kill9().unwrap();
+    let before = place.root.files().await;
+
+    let restored = Cluster { data: young, root: place.root.clone() };
+    assert_eq!(restored.show().await["outcome"], "restored");
+    let mut server = restored.start().await;
+    assert!(server.log().contains("the metadata is from the past"), "{}", server.log());
+    collects_nothing(&server, &place.root).await;
     assert_superset(&place.root.files().await, &before);
     server.terminate().await.unwrap();
+    // The original is the copy now.
+    assert_eq!(one.show().await["outcome"], "restored");
+}
+
+pub(crate) async fn two_copies_of_the_metadata_are_told_apart_whatever_their_numbers_say(place: Place) {
+    let one = place.cluster("one");
+    let mut original = one.start().await;
+    work(&original).await;
+    original.terminate().await.unwrap();
+    let copied = place.home.path().join("copied");
+    copy_tree(&one.data, &copied);
+    let copy = Cluster { data: copied, root: place.root.clone() };
+    original.restart().await.unwrap();
+    if place.root.is_directory() {
+        assert!(copy.refused().await.contains("is in use by another elanus process"));
+        original.terminate().await.unwrap();
+    }
+    // In a bucket nothing but the marker tells that the other one runs: the second one takes over, and deletes nothing.
+    let mut second = copy.start().await;
+    assert!(
+        second.log().contains("deletes are off: the owner's marker was written by other metadata"),
+        "{}",
+        second.log()
+    );
+    if !place.root.is_directory() {
+        let ended = wait_for("the original to end", FENCED_MAX, async || original.ended_with().ok_or("it runs")).await;
+        assert_eq!(ended, Some(1), "{}", original.log());
+        assert!(original.log().contains("is now owned by a later process of this cluster"), "{}", original.log());
+    }
+    collects_nothing(&second, &place.root).await;
+    second.terminate().await.unwrap();
+    let before = place.root.files().await;
+
+    // Somebody decides for the original. Its epochs are above those of the copy, and the other way round in the end.
+    let mut original = one.start().await;
+    collects_nothing(&original, &place.root).await;
+    reconcile(&original, 0, &["--apply", "--yes"]).await;
+    collects(&original, &place.root).await;
+    // What the copy wrote is unknown to it, and stays.
+    let url = original.url();
+    let scrubbed = elanus(["ctl", "--addr", &url, "--output", "json", "scrub", "--checksums"]).await.unwrap();
+    let scrubbed: Value = serde_json::from_str(&scrubbed.stdout).unwrap();
+    let none = Value::Array(vec![]);
+    assert_eq!((&scrubbed["missing"], &scrubbed["damaged"]), (&none, &none), "{scrubbed}");
+    original.terminate().await.unwrap();
+    for _ in 0..2 {
+        let mut second = copy.start().await;
+        collects_nothing(&second, &place.root).await;
+        second.terminate().await.unwrap();
+    }
+    assert_superset(&place.root.files().await, &before);
 }
 
 pub(crate) async fn a_bucket_that_another_system_fills_is_refused_and_shared_only_when_that_is_said(place: Place) {
@@ -207,7 +302,12 @@ pub(crate) async fn a_copied_bucket_with_other_metadata_is_refused_and_with_its_
     let before = place.root.files().await;
     let stray = Cluster { data: twin.data.clone(), root: place.root.clone() };
     let mut server = stray.start().await;
-    tries_to_collect(&server, &place.root).await;
+    assert!(
+        server.log().contains("deletes are off: the owner's marker was written by other metadata"),
+        "{}",
+        server.log()
+    );
+    collects_nothing(&server, &place.root).await;
     server.terminate().await.unwrap();
     assert_superset(&place.root.files().await, &before);
 }

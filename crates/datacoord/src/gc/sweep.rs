@@ -1,7 +1,7 @@
 //! Deletes the objects of what was claimed. Dying between any two steps is repaired by the next round: what is claimed is
 //! claimed again, deleting twice is harmless, for a key is never used twice.
 
-use super::gate::gate;
+use super::gate::{gate, gate_claimed};
 use crate::Parts;
 use elanus_meta::Room;
 use elanus_objects::Error;
@@ -34,6 +34,7 @@ pub(crate) async fn sweep(parts: &Parts) -> Result<Report, Failure> {
     if gone > 0 {
         // A failing job waits until nothing is left of it.
         parts.background.activate(crate::background::RESTORE_CHECK);
+        parts.background.activate(crate::background::PURGE);
     }
     let report = Report { again_now: gone + failed.objects >= u64::from(room), ..Report::handled(gone) };
     Ok(Report { failed: failed.objects, text: failed.text(), ..report })
@@ -93,7 +94,7 @@ async fn delete(parts: &Parts, room: Room) -> Result<Deleted, Failure> {
     if claimed.file_sets == 0 {
         return Ok(Deleted::default());
     }
-    gate(parts).await?;
+    gate_claimed(parts).await?;
     let sets = &parts.gc.sets;
     let objects = claimed.permits.len() as u64;
     let deleted = match parts.objects.delete(claimed.permits).await {

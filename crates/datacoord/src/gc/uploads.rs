@@ -4,7 +4,7 @@
 //! One bounded round of each scan, behind the same gate and brakes as every deletion. A failure aborts no more and is told;
 //! the scan itself counts all the same.
 
-use super::gate::gate;
+use super::gate::{brake, gate};
 use crate::Parts;
 use elanus_objects::{STALE_UPLOADS_MAX, StaleUpload};
 use elanus_types::{Failure, ObjectKey};
@@ -78,14 +78,4 @@ fn counted(uploads: usize) -> String {
 fn is_stale(upload: &StaleUpload, namespace: &ObjectKey, before_ms: i64) -> bool {
     let below = upload.key.as_str().strip_prefix(namespace.as_str()).is_some_and(|rest| rest.starts_with('/'));
     below && upload.begun_ms < before_ms
-}
-
-/// Why nothing at all is deleted at present.
-async fn brake(parts: &Parts) -> Result<Option<String>, Failure> {
-    if let Some(freeze) = parts.meta().delete_freezes().await?.into_iter().next() {
-        return Ok(Some(format!("deletes are frozen by {}", freeze.source)));
-    }
-    // Whose collection a write belongs to is not asked: a pause of one is a pause of all.
-    let paused = !parts.meta().gc_pauses().await?.is_empty();
-    Ok(paused.then(|| "deletes are paused".to_owned()))
 }

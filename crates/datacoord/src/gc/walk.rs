@@ -36,15 +36,19 @@ pub(super) struct Page {
 pub(super) struct Walk<'p> {
     parts: &'p Parts,
     namespace: ObjectKey,
+    /// After every key in it.
+    end: ObjectKey,
     after: Option<ObjectKey>,
     done: bool,
 }
 
 impl<'p> Walk<'p> {
     pub(super) fn new(parts: &'p Parts) -> Result<Self, Failure> {
-        let namespace =
-            ObjectKey::parse(parts.meta().keys().namespace()).map_err(|e| Failure::internal(e.to_string()))?;
-        Ok(Self { parts, namespace, after: None, done: false })
+        let parse = |text: &str| ObjectKey::parse(text).map_err(|e| Failure::internal(e.to_string()));
+        let namespace = parts.meta().keys().namespace();
+        // No character that a key can have stands between the slash and the zero.
+        let (namespace, end) = (parse(namespace)?, parse(&format!("{namespace}0"))?);
+        Ok(Self { parts, namespace, end, after: None, done: false })
     }
 
     /// The next keys; `None` after the last ones.
@@ -61,7 +65,9 @@ impl<'p> Walk<'p> {
         }
         let mut until = (listed.len() >= PAGE).then(|| listed.last().map(|info| info.key.clone())).flatten();
         let limit = u32::try_from(KNOWN_MAX).unwrap_or(u32::MAX);
-        let known = self.parts.meta().known_between(self.after.as_ref(), until.as_ref(), limit).await?;
+        // Rows of another namespace are of one that is being purged.
+        let (after, before) = (self.after.as_ref().unwrap_or(&self.namespace), until.as_ref().unwrap_or(&self.end));
+        let known = self.parts.meta().known_between(Some(after), Some(before), limit).await?;
         if known.len() >= KNOWN_MAX {
             // The rest of both is for the next page.
             until = known.last().map(|object| object.key.clone());

@@ -196,6 +196,10 @@ async fn why(parts: &Parts, key: &str) -> Result<pb::GcWhy, Failure> {
 async fn undo(parts: &Parts, ask: &pb::GcUndoRequest, actor: &str) -> Result<pb::GcUndone, Failure> {
     let new_name = Some(ask.new_name.as_str()).filter(|name| !name.is_empty());
     let back = parts.coordinator.undo_collection(CollectionId(ask.collection_id), new_name, actor).await?;
+    // A backup from before the undo would delete it. It is done, whether this works or not.
+    if let Err(why) = parts.guard.mark().await {
+        tracing::warn!(why, "a backup of the metadata from before this undo may not be known as one");
+    }
     Ok(pb::GcUndone { collection_id: back.id.0, name: back.name })
 }
 

@@ -90,6 +90,7 @@ impl Calls for DataCoord {
     async fn list_orphans(&self, r: Request<admin::ListOrphansRequest>) -> Result<Response<admin::ListOrphansResponse>, Status> { answer(scans::orphans(&self.parts, r.into_inner()).await) }
     async fn allow_orphans(&self, r: Request<admin::AllowOrphansRequest>) -> Result<Response<admin::AllowOrphansResponse>, Status> { answer(scans::allow(&self.parts, r.into_inner()).await) }
     async fn reconcile(&self, r: Request<admin::ReconcileRequest>) -> Result<Response<admin::ReconcileReport>, Status> { answer(crate::gc::reconcile(&self.parts, r.into_inner()).await) }
+    async fn purge_namespace(&self, r: Request<admin::PurgeNamespaceRequest>) -> Result<Response<admin::PurgeNamespaceReport>, Status> { answer(crate::gc::serve_purge(&self.parts, r.into_inner()).await) }
     async fn gc(&self, r: Request<admin::GcRequest>) -> Result<Response<admin::GcAnswer>, Status> { answer(gc::serve(&self.parts, r.into_inner()).await) }
     async fn get_status(&self, _: Request<admin::StatusRequest>) -> Result<Response<admin::ClusterStatus>, Status> { answer(status::get(&self.parts).await) }
 }

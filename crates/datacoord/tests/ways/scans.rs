@@ -152,16 +152,23 @@ async fn g_1_a_live_object_that_is_gone_stops_all_deleting_until_it_is_back() {
     assert!(found.message.contains(lost.as_str()), "{}", found.message);
     assert_eq!(process.meta.delete_freezes().await.unwrap().len(), 1);
 
+    // An object of another size is not whole either.
+    std::fs::write(folder.path().join(lost.as_str()), &bytes[1..]).unwrap();
+    let told = process.coord.reconcile(ReconcileRequest::default()).await.unwrap().into_inner();
+    assert_eq!((told.missing_num, told.damaged), (0, vec![lost.to_string()]));
+    std::fs::remove_file(folder.path().join(lost.as_str())).unwrap();
+
     // A reconcile says what is lost, and goes on only when somebody accepts it.
     let request = ReconcileRequest::default();
     let told = process.coord.reconcile(request).await.unwrap().into_inner();
     assert_eq!((told.missing, told.applied), (vec![lost.to_string()], false));
     let apply = ReconcileRequest { apply: true, ..ReconcileRequest::default() };
-    let refused = process.coord.reconcile(apply).await.unwrap_err();
-    assert!(refused.message().contains("deletes stay frozen"), "{refused}");
+    let told = process.coord.reconcile(apply).await.unwrap().into_inner();
+    assert!(!told.applied && told.frozen.starts_with("deletes are frozen by scan: 1 live objects"), "{told:?}");
     assert_eq!(process.meta.delete_freezes().await.unwrap().len(), 1);
     let accept = ReconcileRequest { accept_missing: true, ..apply };
-    assert!(process.coord.reconcile(accept).await.unwrap().into_inner().applied);
+    let told = process.coord.reconcile(accept).await.unwrap().into_inner();
+    assert!(told.applied && told.frozen.is_empty() && told.ended[0].source == "scan", "{told:?}");
     assert!(process.meta.delete_freezes().await.unwrap().is_empty());
 
     scan(&mut process).await;

@@ -6,7 +6,7 @@ pub(crate) mod effects;
 use arrow::array::{ArrayRef, Int64Array, RecordBatch};
 use async_trait::async_trait;
 use effects::{Commits, Effects, Writes};
-use elanus_datacoord::{Bucket, DataCoord, DataCoordConfig, DeleteGuard, OwnWorker};
+use elanus_datacoord::{Bucket, DataCoord, DataCoordConfig, DeleteGuard, Former, OwnWorker};
 use elanus_datanode::{DataNode, DataNodeConfig};
 use elanus_events::LocalBus;
 use elanus_meta::Meta;
@@ -74,6 +74,9 @@ impl DerefMut for Process {
     }
 }
 
+/// The root path was taken from this cluster.
+pub(crate) const FORMER: &str = "5e1f0e6c-0000-4000-8000-000000000001";
+
 /// Owns the root path, until it does not.
 #[derive(Debug, Default)]
 pub(crate) struct Owner(pub(crate) AtomicBool);
@@ -82,6 +85,21 @@ pub(crate) struct Owner(pub(crate) AtomicBool);
 impl DeleteGuard for Owner {
     async fn confirm_for_delete(&self) -> Result<(), String> {
         if self.0.load(Ordering::SeqCst) { Ok(()) } else { Err("another cluster owns the root path".to_owned()) }
+    }
+
+    async fn mark(&self) -> Result<(), String> {
+        self.confirm_for_delete().await
+    }
+
+    async fn reconciled(&self) -> Result<Option<String>, String> {
+        Ok(None)
+    }
+
+    async fn purgeable(&self, cluster_id: &str) -> Result<Former, String> {
+        match cluster_id {
+            FORMER => Ok(Former { cluster_id: FORMER.to_owned(), taken_ms: 1, reason: "burnt".to_owned() }),
+            _ => Err("never the owner".to_owned()),
+        }
     }
 }
 

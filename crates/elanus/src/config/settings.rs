@@ -19,6 +19,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
     setting("listen", "listen"),
     setting("advertise", "advertise"),
     setting("management", "management"),
+    setting("readOnly", "read-only"),
     setting("meta.url", "meta"),
     setting("objects.url", "objects"),
     setting("objects.s3.endpoint", "s3-endpoint"),

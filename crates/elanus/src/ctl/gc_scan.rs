@@ -56,7 +56,9 @@ pub(super) struct OrphansArgs {
 
 /// Compare bucket and metadata after the metadata was restored from a backup, and let deletes go on
 ///
-/// Without --apply nothing is changed. Ends with exit code 1 when live objects are missing.
+/// Without --apply nothing is changed. Every object that the metadata needs is looked for; objects that it does not know are
+/// listed, and kept for a quarantine with --apply. Deletes go on under a new epoch, unless something is missing or damaged.
+/// May be repeated at any time. Ends with exit code 1 when something is missing or damaged, or deletes stay frozen.
 #[derive(Debug, Args)]
 #[command(
     after_long_help = "Examples:\n  elanus ctl gc reconcile\n  elanus ctl gc reconcile --apply --quarantine 30days --yes"
@@ -65,7 +67,7 @@ pub(super) struct ReconcileArgs {
     /// Put unknown objects in quarantine and end the freeze of deletes
     #[arg(long)]
     apply: bool,
-    /// Go on although live objects are missing: what needs them cannot be read
+    /// Go on although live objects are missing or damaged: what needs them cannot be read
     #[arg(long, requires = "apply")]
     accept_missing: bool,
     /// Unknown objects are not deleted for so long: at least as long as backups of the metadata are kept
@@ -151,7 +153,9 @@ pub(super) async fn reconcile(client: &Client, args: &ReconcileArgs) -> Result<R
     }
     let report = client.scans().reconcile(args.apply, args.accept_missing, args.quarantine).await?;
     let rendered = render_reconcile(&report);
-    if report.missing_num > 0 { Err(Stop::Differs(rendered)) } else { Ok(rendered) }
+    let is_whole = report.missing_num + report.damaged_num == 0;
+    let is_open = !args.apply || report.frozen.is_empty();
+    if is_whole && is_open { Ok(rendered) } else { Err(Stop::Differs(rendered)) }
 }
 
 fn allowed(objects: i64) -> Rendered {
@@ -241,15 +245,30 @@ fn render_orphans(orphans: &[Orphan]) -> Rendered {
     }
 }
 
+/// How things stand after the call.
+fn deletes(report: &ReconcileReport) -> String {
+    match (report.applied, report.frozen.as_str()) {
+        (true, "") => "go on".to_owned(),
+        (false, "") => "are on, as before: nothing was changed".to_owned(),
+        (true, why) => format!("stay off: {}", clean(why)),
+        (false, why) => format!("are off, as before: {}", clean(why)),
+    }
+}
+
 fn render_reconcile(report: &ReconcileReport) -> Rendered {
     let mut text = facts(&[
         ("objects in the bucket", report.listed.to_string()),
         ("needed by the metadata", report.referenced.to_string()),
         ("missing", report.missing_num.to_string()),
+        ("damaged", report.damaged_num.to_string()),
         ("unknown", report.unknown_num.to_string()),
-        ("deletes", if report.applied { "go on" } else { "as before: nothing was changed" }.to_owned()),
+        ("epoch", report.epoch.to_string()),
+        ("deletes", deletes(report)),
     ]);
-    for (what, keys) in [("missing", &report.missing), ("unknown", &report.unknown)] {
+    for ended in &report.ended {
+        text.push_str(&format!("\nended: {}: {}", clean(&ended.source), clean(&ended.why)));
+    }
+    for (what, keys) in [("missing", &report.missing), ("damaged", &report.damaged), ("unknown", &report.unknown)] {
         for key in keys {
             text.push_str(&format!("\n{what}: {}", clean(key)));
         }
@@ -258,10 +277,14 @@ fn render_reconcile(report: &ReconcileReport) -> Rendered {
         "listed": report.listed,
         "referenced": report.referenced,
         "missing_num": report.missing_num,
+        "damaged_num": report.damaged_num,
         "unknown_num": report.unknown_num,
         "missing": report.missing,
+        "damaged": report.damaged,
         "unknown": report.unknown,
         "applied": report.applied,
+        "epoch": report.epoch,
+        "frozen": (!report.frozen.is_empty()).then_some(&report.frozen),
         "ended": report.ended.iter().map(freeze_json).collect::<Vec<_>>(),
     });
     Rendered { text, json }

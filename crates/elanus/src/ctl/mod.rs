@@ -36,7 +36,7 @@ Examples:
   elanus ctl --output json collection describe docs | jq .statistics.row_count
   elanus ctl scrub --level checksum
   elanus ctl gc scan
-  elanus ctl rebuild --objects file:///var/lib/elanus --meta sqlite:///var/lib/elanus/meta.db
+  elanus ctl rebuild --data /var/lib/elanus
   elanus ctl root show --data /var/lib/elanus
   elanus ctl snapshot inspect data/CLUSTER/snapshots/3/metadata/7.json --verify checksum
 
@@ -80,9 +80,20 @@ struct Options {
     /// What results look like; JSON is stable and exact
     #[arg(long, value_name = "FORMAT", env = "ELANUS_OUTPUT", default_value = "table", global = true)]
     output: Format,
-    /// Longest wait for one answer of the server, for example 90s [default: 60s; scrub, gc run, apply, pause and reconcile: none]
+    /// Longest wait for one answer of the server, for example 90s [default: 60s; scrub, gc run, apply, pause, reconcile and root purge-namespace: none]
     #[arg(long, value_name = "TIME", env = "ELANUS_TIMEOUT", value_parser = humantime::parse_duration, global = true)]
     timeout: Option<Duration>,
+}
+
+impl Options {
+    /// `bounded`: an answer is not waited for without end.
+    async fn client(&self, bounded: bool) -> Result<Client, Stop> {
+        let mut builder = Client::builder(&self.addr).database(self.db.clone());
+        if let Some(timeout) = self.timeout.or(bounded.then_some(TIMEOUT)) {
+            builder = builder.timeout(timeout);
+        }
+        Ok(builder.connect().await?)
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -107,7 +118,7 @@ enum Command {
     Gc(gc::Command),
     Status(status::StatusArgs),
     Scrub(scrub::ScrubArgs),
-    /// Whose root path it is: show, take, repair; needs no server
+    /// Whose root path it is: show, take, repair; needs no server, but for purge-namespace
     Root(root::RootArgs),
     Rebuild(rebuild::RebuildArgs),
 }
@@ -158,11 +169,9 @@ async fn execute(args: CtlArgs) -> Result<Rendered, Stop> {
         _ => {}
     }
     let command = match args.command {
-        Command::Root(args) => return root::execute(args).await,
+        Command::Root(root) => return root::execute(root, &args.options).await,
         command => command,
     };
-    let Options { addr, db, timeout, .. } = args.options;
-    let mut builder = Client::builder(&addr).database(db);
     let bounded = !matches!(
         command,
         Command::Scrub(_)
@@ -173,10 +182,7 @@ async fn execute(args: CtlArgs) -> Result<Rendered, Stop> {
                     | gc::Command::Reconcile(_)
             )
     );
-    if let Some(timeout) = timeout.or(bounded.then_some(TIMEOUT)) {
-        builder = builder.timeout(timeout);
-    }
-    let client = builder.connect().await?;
+    let client = args.options.client(bounded).await?;
     match command {
         Command::Snapshot(command) => snapshot::execute(&client, command).await,
         Command::Job(command) => job::execute(&client, command).await,
@@ -189,6 +195,10 @@ async fn execute(args: CtlArgs) -> Result<Rendered, Stop> {
         Command::Root(_) => unreachable!("answered above"),
         Command::Rebuild(args) => rebuild::execute(&args).await,
     }
+}
+
+fn stop(kind: ErrorKind, message: String) -> Stop {
+    Stop::Client(ClientError { kind, code: None, message })
 }
 
 fn complaint(error: &ClientError) -> String {
@@ -274,9 +284,12 @@ mod tests {
             "root takeover",
             "root takeover --expect-cluster x --expect-epoch 1 --reason y",
             "root adopt --cluster 7",
+            "root purge-namespace",
+            "root purge-namespace 7",
+            "root purge-namespace 5e1f0e6c-0000-4000-8000-000000000001 --no-wait",
             "scrub --level deep",
             "rebuild --objects file:///d",
-            "rebuild --meta sqlite:///m --objects file:///d --yes",
+            "rebuild --data /d --yes",
             "gc reconcile --accept-missing",
             "gc orphans --accept-scan x",
             "--output xml job list",

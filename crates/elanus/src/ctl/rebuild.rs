@@ -16,27 +16,36 @@ use elanus_types::key::KeySpace;
 use elanus_types::{Clock, Failure, SystemClock};
 use indicatif::ProgressBar;
 use serde_json::{Value, json};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+const HELP: &str = "\
+Examples:
+  elanus ctl rebuild --data /var/lib/elanus --apply
+  elanus ctl rebuild --data /var/lib/new --objects s3://bucket/elanus --apply
+  elanus standalone --data /var/lib/new --objects s3://bucket/elanus";
 
 /// Make new metadata from the snapshots in the bucket, when the metadata store is lost
 ///
 /// Every collection that has a snapshot comes back as it was at its newest one, with all its snapshots. What was written after
 /// the newest snapshot, collections without snapshots, aliases, pins and jobs are lost. Prints what would come back; writes it
-/// with --apply, into an empty metadata store. No server may run on the bucket.
+/// with --apply, into an empty metadata store. No server may run on the bucket. --data, --objects and --meta are those of the
+/// server that is started afterwards.
 #[derive(Debug, Args)]
-#[command(
-    after_long_help = "Example:\n  elanus ctl rebuild --objects file:///var/lib/elanus --meta sqlite:///var/lib/elanus/meta.db --apply"
-)]
+#[command(after_long_help = HELP)]
 pub(super) struct RebuildArgs {
-    /// Object store: file:///absolute/path or s3://bucket/root/path
-    #[arg(long, value_name = "URL")]
-    objects: String,
+    /// Directory of all data, as the server's: metadata go to meta.db in it; created when absent
+    #[arg(long, value_name = "DIR", env = "ELANUS_DATA", required_unless_present_all = ["objects", "meta"])]
+    data: Option<PathBuf>,
+    /// Object store: file:///absolute/path or s3://bucket/root/path [default: the data directory]
+    #[arg(long, value_name = "URL", env = "ELANUS_OBJECTS", hide_env_values = true)]
+    objects: Option<String>,
     #[command(flatten)]
     s3: S3Args,
-    /// Metadata store to be filled, a new one: sqlite:///absolute/path or postgres://user:password@host/database
+    /// Metadata store to be filled, a new one: sqlite:///absolute/path or postgres://user:password@host/database [default:
+    /// meta.db in the data directory]
     #[arg(long, value_name = "URL", env = "ELANUS_META", hide_env_values = true)]
-    meta: String,
+    meta: Option<String>,
     /// Write it
     #[arg(long)]
     apply: bool,
@@ -47,7 +56,9 @@ pub(super) struct RebuildArgs {
 
 pub(super) async fn execute(args: &RebuildArgs) -> Result<Rendered, Stop> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let places = Places::of(Path::new("."), Some(&args.meta), Some(&args.objects), &args.s3)
+    // Where both are said, the directory is not asked for.
+    let data = args.data.as_deref().unwrap_or(Path::new("."));
+    let places = Places::of(data, args.meta.as_deref(), args.objects.as_deref(), &args.s3)
         .map_err(|error| refused(ErrorKind::Invalid, format!("{error:#}")))?;
     let reach = places.reach().await.map_err(|error| refused(ErrorKind::Invalid, format!("{error:#}")))?;
     let marker = owner(&places, &reach, &clock).await?;
@@ -77,6 +88,9 @@ pub(super) async fn execute(args: &RebuildArgs) -> Result<Rendered, Stop> {
         eprintln!("{}", render(&survey, None).text);
         confirm::confirm(args.yes, "this will be written into the empty metadata store", &cluster)
     })?;
+    // No server starts on it meanwhile either, and the next one finds a directory that Elanus made.
+    let known = Meta::look(&places.meta_url).await.map_err(|error| failed(error.into()))?.is_some();
+    let _meta_dir = places.take_meta_dir(known).map_err(|error| refused(ErrorKind::Conflict, error))?;
     let meta = Meta::open(&places.meta_url, &cluster, clock).await.map_err(|error| failed(error.into()))?;
     let applied = rebuild::apply(&*objects, &meta, &survey, &progress).await;
     meta.close().await;
@@ -141,7 +155,7 @@ fn render(survey: &Survey, written: Option<u64>) -> Rendered {
     let end = match written {
         None => "nothing was written; give --apply to write it".to_owned(),
         Some(written) => format!(
-            "{written} collections were written; start the server, run elanus ctl scrub, then elanus ctl root repair --metadata-is-complete: until then nothing is deleted"
+            "{written} collections were written; start the server, run elanus ctl scrub, then elanus ctl gc reconcile --apply: until then nothing is deleted"
         ),
     };
     text.push_str(&format!("\n{} objects in the bucket; {end}", survey.objects));

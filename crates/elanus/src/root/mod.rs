@@ -8,4 +8,4 @@ mod renewal;
 
 pub(crate) use metadata::{RootInMeta, view};
 pub(crate) use places::{Places, Reach, checked_meta_url, checked_postgres_url};
-pub(crate) use renewal::{Lookout, Renewal};
+pub(crate) use renewal::{Lookout, Renewal, measure};

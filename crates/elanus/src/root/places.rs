@@ -2,7 +2,9 @@
 
 use crate::s3::S3Args;
 use anyhow::{Context as _, anyhow};
-use elanus_objects::{LocalMarkers, Location, MarkerStore as _, S3Store, marker_store::FOLDER, ownership::Site};
+use elanus_objects::{
+    LocalMarkers, LocalRoot, Location, MarkerStore as _, RootError, S3Store, marker_store::FOLDER, ownership::Site,
+};
 use elanus_types::{Clock, Failure};
 use std::{
     path::{Path, PathBuf},
@@ -122,13 +124,26 @@ impl Places {
 
     /// Names of the metadata's files, where they lie among the objects.
     fn metadata_beside(&self) -> Vec<String> {
+        self.directory().map(|dir| self.metadata_in(dir)).unwrap_or_default()
+    }
+
+    /// Names of the metadata's files, where they lie in this directory.
+    fn metadata_in(&self, dir: &Path) -> Vec<String> {
         let path = self.meta_url.strip_prefix("sqlite://").map(Path::new);
-        let (Some(path), Location::Local(dir)) = (path, &self.objects) else { return Vec::new() };
-        let name = path.file_name().and_then(|name| name.to_str());
-        match name.filter(|_| path.parent() == Some(dir)) {
+        let name =
+            path.filter(|path| path.parent() == Some(dir)).and_then(Path::file_name).and_then(|name| name.to_str());
+        match name {
             Some(name) => ["", "-wal", "-shm", "-journal"].map(|end| format!("{name}{end}")).to_vec(),
             None => Vec::new(),
         }
+    }
+
+    /// Takes the data directory that holds the metadata of objects that are elsewhere, where there is one. `known`: there is
+    /// metadata of Elanus in it, which may have come there without a server.
+    pub(crate) fn take_meta_dir(&self, known: bool) -> Result<Option<LocalRoot>, RootError> {
+        let Some(dir) = self.meta_dir.as_deref() else { return Ok(None) };
+        let own = if known { self.metadata_in(dir) } else { Vec::new() };
+        LocalRoot::open(dir, &own).map(Some)
     }
 }
 

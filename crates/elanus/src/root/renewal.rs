@@ -1,8 +1,12 @@
-//! The background tasks that renew the owner's marker, or look at it.
+//! The background tasks that renew the owner's marker, or look at it, and what the process tells about it.
 
 use async_trait::async_trait;
-use elanus_objects::{Ownership, Tenant, ownership::guard::RENEW_EVERY_MS};
+use elanus_objects::{
+    Ownership, Tenant,
+    ownership::{Standing, Status, guard::RENEW_EVERY_MS},
+};
 use elanus_runtime::background::{BackgroundTask, Report};
+use metrics::gauge;
 use std::time::Duration;
 
 /// Renews the marker of a root path for as long as the process lives.
@@ -63,4 +67,18 @@ impl BackgroundTask for Lookout {
         }
         tokio::time::sleep(LOOK_AGAIN).await;
     }
+}
+
+/// Tells metrics how this process stands to the root path, as of `now_ms`; without a status it only reads.
+pub(crate) fn measure(status: Option<&Status>, now_ms: i64) {
+    let standing = status.map_or(Standing::Foreign, |status| Standing::of(status.frozen.as_ref()));
+    for one in Standing::ALL {
+        gauge!("elanus_root_state", "state" => one.label()).set(if one == standing { 1.0 } else { 0.0 });
+    }
+    let Some(status) = status else { return };
+    let age_ms = status.confirmed_ms.map_or(-1_000, |confirmed_ms| (now_ms - confirmed_ms).max(0));
+    #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
+    gauge!("elanus_root_renewed_age_seconds").set(age_ms as f64 / 1_000.0);
+    #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
+    gauge!("elanus_root_epoch").set(status.epoch.0 as f64);
 }

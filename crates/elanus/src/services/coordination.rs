@@ -1,6 +1,8 @@
-//! The active coordinator of a cluster: owner of the root path, coordinator of the metadata, relay of the outbox.
+//! The active coordinator of a cluster: owner of the root path, coordinator of the metadata, relay of the outbox. Or what takes
+//! its place where a process only reads.
 
 use super::error::StartError;
+use super::guard::{Nobody, Owner};
 use super::stores::Stores;
 use crate::root::Renewal;
 use anyhow::{Context as _, anyhow};
@@ -10,21 +12,15 @@ use elanus_meta::Coordinator;
 use elanus_objects::{ObjectStore, OwnedStore, Ownership, ownership::start};
 use elanus_runtime::relay::Relay;
 use std::sync::Arc;
+use std::time::Duration;
 
-/// Deletes only what is under this cluster's own root path.
-#[derive(Debug)]
-struct Owner(Ownership);
-
-#[tonic::async_trait]
-impl DeleteGuard for Owner {
-    async fn confirm_for_delete(&self) -> Result<(), String> {
-        self.0.confirm_for_delete().await.map_err(|frozen| frozen.to_string())
-    }
-}
+/// How long the last renewal of the owner's marker may take.
+const LAST_WORD_MAX: Duration = Duration::from_secs(2);
 
 /// The root path is this process's, and so is the last epoch. Nothing runs yet.
 pub(super) struct TakenOver {
-    pub(super) ownership: Ownership,
+    /// `None`: nothing was taken, it is only read.
+    pub(super) ownership: Option<Ownership>,
     pub(super) coordinator: Coordinator,
     /// Asks the ownership before it writes or deletes.
     pub(super) objects: Arc<dyn ObjectStore>,
@@ -37,10 +33,17 @@ impl TakenOver {
         let coordinator =
             stores.in_meta.coordinator().context("the start took no epoch").map_err(StartError::Failed)?;
         let objects = Arc::new(OwnedStore::new(Arc::clone(&stores.objects), ownership.clone()));
-        Ok(Self { ownership, coordinator, objects })
+        Ok(Self { ownership: Some(ownership), coordinator, objects })
     }
 
-    /// Begins to coordinate.
+    /// Takes nothing: root path and epoch stay with whoever has them.
+    pub(super) async fn to_read(stores: &Stores) -> Result<Self, StartError> {
+        let coordinator = stores.meta.coordinator_to_read().await?;
+        let objects = Arc::new(OwnedStore::to_read(Arc::clone(&stores.objects)));
+        Ok(Self { ownership: None, coordinator, objects })
+    }
+
+    /// Begins to coordinate; where it is only read, to answer.
     pub(super) fn coordinate(
         self,
         stores: &Stores,
@@ -50,11 +53,20 @@ impl TakenOver {
     ) -> Active {
         let Self { ownership, coordinator, objects } = self;
         let background = &stores.background;
-        background.spawn(Renewal(ownership.clone()));
-        let bucket = Bucket { objects, guard: Arc::new(Owner(ownership.clone())) };
+        let guard: Arc<dyn DeleteGuard> = match &ownership {
+            Some(ownership) => {
+                background.spawn(Renewal(ownership.clone()));
+                Arc::new(Owner(ownership.clone()))
+            }
+            None => Arc::new(Nobody),
+        };
+        let bucket = Bucket { objects, guard };
+        let config = DataCoordConfig { only_reads: ownership.is_none(), ..config };
         let (bus_of_relay, node) = (Arc::clone(&bus), stores.node.clone());
         let datacoord = DataCoord::start(coordinator, bucket, bus, workers, node, config, background);
-        background.spawn(Relay::new(stores.meta.clone(), bus_of_relay));
+        if ownership.is_some() {
+            background.spawn(Relay::new(stores.meta.clone(), bus_of_relay));
+        }
         Active { ownership, datacoord }
     }
 }
@@ -62,7 +74,8 @@ impl TakenOver {
 /// A coordinator that runs. Clones are the same one.
 #[derive(Clone, Debug)]
 pub(super) struct Active {
-    pub(super) ownership: Ownership,
+    /// `None`: it is only read.
+    pub(super) ownership: Option<Ownership>,
     pub(super) datacoord: DataCoord,
 }
 
@@ -74,8 +87,7 @@ impl Active {
                 "another elanus took over this metadata, so this one has stopped: nothing that was acknowledged is lost. \
                  Where that was no standby that you run, find the other one before you start this one again"
             ),
-            by = self.ownership.fenced() => {
-                let location = self.ownership.status().location;
+            (by, location) = self.lost_to() => {
                 anyhow!(
                     "stopped, because the root path {location} is now owned by {by}; nothing was deleted or written since \
                      this was noticed. See `elanus ctl root show`"
@@ -84,8 +96,21 @@ impl Active {
         }
     }
 
+    /// The new owner and the root path, when this process has lost it. Who only reads has nothing to lose.
+    async fn lost_to(&self) -> (String, String) {
+        match &self.ownership {
+            Some(ownership) => (ownership.fenced().await, ownership.status().location),
+            None => std::future::pending().await,
+        }
+    }
+
     /// Lets a standby take over at once. The background tasks have ended.
     pub(super) async fn release(&self) {
+        let Some(ownership) = &self.ownership else { return };
+        // A backup that was made while it ran is behind the last word.
+        if !matches!(tokio::time::timeout(LAST_WORD_MAX, ownership.renew()).await, Ok(Ok(()))) {
+            tracing::debug!("the owner's marker was not written at the end");
+        }
         if let Err(failure) = self.datacoord.release().await {
             tracing::debug!(%failure, "the coordination was not given back");
         }

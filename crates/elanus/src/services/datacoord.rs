@@ -151,7 +151,7 @@ impl Running for Candidate {
     fn management(&self, version: &'static str) -> Management {
         let management = milvus_gc::serve(self.stores.management(version), self.late.channel());
         let active = self.active.clone();
-        let owner = move || active.borrow().as_ref().map(|active| active.ownership.clone());
+        let owner = move || active.borrow().as_ref().and_then(|active| active.ownership.clone());
         owner_is_well(management, owner, self.stores.meta.clone())
     }
 

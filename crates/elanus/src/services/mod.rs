@@ -5,6 +5,7 @@
 //! * `args`: flags, in groups.
 //! * `stores`: metadata, objects, a place in the registry; what is told about them.
 //! * `coordination`: the active coordinator, in whichever process it is.
+//! * `guard`: who says whether it may delete.
 //! * `peers`: how services find each other, and which of several is asked.
 //! * `standalone`, `proxy`, `datacoord`, `datanode`, `querynode`: a file each; standalone is made of the same parts.
 
@@ -14,6 +15,7 @@ mod datacoord;
 mod datanode;
 mod error;
 mod frame;
+mod guard;
 mod migrate;
 mod milvus_gc;
 mod peers;

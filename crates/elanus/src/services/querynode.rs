@@ -101,9 +101,14 @@ impl BackgroundTask for ReaderLeases {
     }
 }
 
+/// A query node without leases, for who may not write any.
+pub(super) fn reader(stores: &Stores, objects: Arc<dyn ObjectStore>) -> QueryNode {
+    QueryNode::new(stores.meta.clone(), objects, QueryConfig::default())
+}
+
 /// A query node with its background task.
 pub(super) fn begin(stores: &Stores, objects: Arc<dyn ObjectStore>) -> QueryNode {
-    let querynode = QueryNode::new(stores.meta.clone(), objects, QueryConfig::default());
+    let querynode = reader(stores, objects);
     stores.background.spawn(ReaderLeases { querynode: querynode.clone(), node: stores.node.clone() });
     querynode
 }

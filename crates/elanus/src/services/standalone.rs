@@ -6,10 +6,12 @@ use super::args::{CoordinatorArgs, ListenArgs, Process, WorkerArgs, bytes};
 use super::coordination::{Active, TakenOver};
 use super::error::StartError;
 use super::frame::{Bound, Running, Service};
-use super::stores::{Stores, new_node, owner_is_well};
+use super::guard::metadata_to_read;
+use super::stores::{Stores, new_node, only_reads, owner_is_well};
 use super::{milvus_gc, proxy, querynode};
 use crate::root::{self, Places, Reach};
 use crate::s3::S3Args;
+use anyhow::anyhow;
 use clap::Args;
 use elanus_datacoord::OwnWorker;
 use elanus_datanode::DataNode;
@@ -63,6 +65,19 @@ pub(crate) struct StandaloneArgs {
     objects: Option<String>,
     #[command(flatten)]
     s3: S3Args,
+    /// Write nothing, delete nothing, and leave the root path to whoever owns it: for looking at a cluster whose root path is
+    /// somebody else's now. The metadata must be there and of this version
+    #[arg(
+        long,
+        value_name = "BOOL",
+        env = "ELANUS_READ_ONLY",
+        action = clap::ArgAction::Set,
+        default_value = "false",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
+    read_only: bool,
     /// Longest message of the Milvus API, for example 64MiB
     #[arg(long, value_name = "BYTES", env = "ELANUS_MESSAGE_BYTES_MAX", default_value = "512MiB", value_parser = bytes)]
     message_bytes_max: usize,
@@ -104,7 +119,10 @@ impl Service for StandaloneArgs {
 
     async fn start(&self, bound: Bound, clock: Arc<dyn Clock>) -> Result<Standalone, StartError> {
         let (places, bus) = (self.places()?, self.coordinator.bus()?);
-        let Open { stores, taken, _alone } = open(&places, Arc::clone(&clock)).await?;
+        let Open { stores, taken, _alone } = match self.read_only {
+            false => open(&places, Arc::clone(&clock)).await?,
+            true => open_to_read(&places, Arc::clone(&clock)).await?,
+        };
 
         let late = LateChannel::new();
         let to_datacoord = late.channel();
@@ -112,13 +130,18 @@ impl Service for StandaloneArgs {
         let config = self.worker.config();
         let datanode = DataNode::new(meta, objects, datacoord_client(to_datacoord.clone()), node, config);
         let registration = stores.registration(Self::KIND, String::new(), bound, config.copy_slots);
-        datanode.register_as(&stores.background, registration);
+        if !self.read_only {
+            datanode.register_as(&stores.background, registration);
+        }
         let to_datanode = Channel::in_process(datanode_server(datanode.clone()));
         let worker = OwnWorker::new(stores.node.clone(), datanode_client(to_datanode.clone()));
         let objects = Arc::clone(&taken.objects);
         let active = taken.coordinate(&stores, bus, self.coordinator.config(), Arc::new(worker));
         late.set(Channel::in_process(datacoord_server(active.datacoord.clone())));
-        let querynode = querynode::begin(&stores, objects);
+        let querynode = match self.read_only {
+            false => querynode::begin(&stores, objects),
+            true => querynode::reader(&stores, objects),
+        };
         let to_querynode = Channel::in_process(querynode_server(querynode));
         let proxy = proxy::over(to_datacoord, to_datanode, to_querynode, clock);
         let message_bytes_max = self.message_bytes_max;
@@ -135,13 +158,13 @@ struct Open {
 }
 
 async fn open(places: &Places, clock: Arc<dyn Clock>) -> Result<Open, StartError> {
-    let Places { meta_url, meta_dir, .. } = places;
+    let meta_url = &places.meta_url;
     let reach = places.reach().await.map_err(StartError::Refused)?;
     let site = places.site(&reach, &clock);
     // OW-1: whoever is refused has made nothing yet.
     let known = Meta::look(meta_url).await?.map(root::view).transpose()?;
     start::check(&site, known.as_ref()).await?;
-    let meta_root = meta_dir.as_deref().map(LocalRoot::open).transpose()?;
+    let meta_root = places.take_meta_dir(known.is_some())?;
     let root = match &reach {
         Reach::Directory(dir) => Some(LocalRoot::lock(dir)?),
         Reach::Bucket(_) => None,
@@ -164,6 +187,19 @@ async fn open(places: &Places, clock: Arc<dyn Clock>) -> Result<Open, StartError
     Ok(Open { stores, taken, _alone: [root, meta_root] })
 }
 
+async fn open_to_read(places: &Places, clock: Arc<dyn Clock>) -> Result<Open, StartError> {
+    let reach = places.reach().await.map_err(StartError::Refused)?;
+    let site = places.site(&reach, &clock);
+    let known = Meta::look(&places.meta_url).await?.map(root::view).transpose()?.ok_or_else(|| {
+        let text = "--read-only: there is no metadata at this place; give --data or --meta of the cluster that wrote it";
+        StartError::Refused(anyhow!(text))
+    })?;
+    let meta = metadata_to_read(&places.meta_url, &site, &known, clock).await?;
+    let stores = Stores::new(meta, new_node(ServiceKind::Standalone), site, reach)?;
+    let taken = TakenOver::to_read(&stores).await?;
+    Ok(Open { stores, taken, _alone: [None, None] })
+}
+
 /// All services.
 pub(crate) struct Standalone {
     stores: Stores,
@@ -182,8 +218,10 @@ impl Running for Standalone {
 
     fn management(&self, version: &'static str) -> Management {
         let management = milvus_gc::serve(self.stores.management(version), self.late.channel());
-        let ownership = self.active.ownership.clone();
-        owner_is_well(management, move || Some(ownership.clone()), self.stores.meta.clone())
+        match self.active.ownership.clone() {
+            Some(owner) => owner_is_well(management, move || Some(owner.clone()), self.stores.meta.clone()),
+            None => only_reads(management, self.stores.site.location.clone()),
+        }
     }
 
     fn place(&self) -> String {

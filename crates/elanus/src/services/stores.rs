@@ -2,7 +2,7 @@
 
 use super::error::StartError;
 use super::frame::{Bound, VERSION};
-use crate::root::{Places, Reach, RootInMeta};
+use crate::root::{self, Places, Reach, RootInMeta};
 use anyhow::Context as _;
 use elanus_meta::Meta;
 use elanus_meta::model::{ServiceKind, ServiceRecord};
@@ -114,9 +114,14 @@ pub(super) fn owner_is_well(
     meta: Meta,
 ) -> Management {
     let owned = owner.clone();
+    let clock = Arc::clone(meta.clock());
     management
         .watch("ownership", move || {
-            let frozen = owner().and_then(|owner| owner.status().frozen);
+            let status = owner().map(|owner| owner.status());
+            if let Some(status) = &status {
+                root::measure(Some(status), clock.now_ms());
+            }
+            let frozen = status.and_then(|status| status.frozen);
             Box::pin(async move { frozen.map_or(Ok(()), |why| Err(format!("deletes are off: {why}"))) })
         })
         .check("root path", move || {
@@ -127,6 +132,15 @@ pub(super) fn owner_is_well(
             let meta = meta.clone();
             Box::pin(async move { deletes_work(&meta).await })
         })
+}
+
+/// Health of a process that only reads what is at `location`.
+pub(super) fn only_reads(management: Management, location: String) -> Management {
+    management.watch("ownership", move || {
+        root::measure(None, 0);
+        let text = format!("this process only reads {location}");
+        Box::pin(async move { Err(text) })
+    })
 }
 
 async fn deletes_work(meta: &Meta) -> Result<(), String> {

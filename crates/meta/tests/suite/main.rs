@@ -36,6 +36,7 @@ mod detach;
 mod gc;
 mod history;
 mod plans;
+mod purges;
 mod races;
 mod reads;
 mod restore;

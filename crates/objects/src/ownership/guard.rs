@@ -2,13 +2,13 @@
 
 use super::{
     claims,
-    judge::{Freeze, Frozen, MetaView, Running, Seen, Verdict, judge, judge_running},
-    marker::Marker,
+    judge::{Freeze, Frozen, MetaView, Running, Seen, Verdict, doubt, judge, judge_running, purgeable},
+    marker::{FormerOwner, Marker, Term},
     probe::{Capabilities, Probed, SKEW_MAX_MS, chain, skew_ms},
     start::{Mirror, RootMeta, Site, look},
 };
 use crate::{Error, marker_store::Etag};
-use elanus_types::{Epoch, NodeId, RootHold};
+use elanus_types::{Epoch, Failure, NodeId, RootHold};
 use std::{
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -23,6 +23,26 @@ pub const DELETE_WITHIN_MS: i64 = 30_000;
 /// Nothing is written when the store was heard longer ago (OW-3).
 pub const WRITE_WITHIN_MS: i64 = 60_000;
 
+/// What a renewal does while the metadata is away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Counter {
+    /// The marker shows a living owner all the same, with the counter that it has.
+    May,
+    /// Nothing: the counter must be raised.
+    Must,
+}
+
+const LATER_PROCESS: &str = "a later process of this cluster, as the metadata says";
+
+/// What a reconciliation ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reconciled {
+    /// Of this process from now on.
+    pub epoch: Epoch,
+    /// The hold that was there.
+    pub ended: Option<RootHold>,
+}
+
 /// The owner of a root path. Clones are the same owner.
 #[derive(Clone)]
 pub struct Ownership(Arc<Inner>);
@@ -31,7 +51,6 @@ struct Inner {
     site: Site,
     meta: Arc<dyn RootMeta>,
     cluster_id: Uuid,
-    epoch: Epoch,
     holder: NodeId,
     capabilities: Capabilities,
     state: Mutex<State>,
@@ -42,6 +61,8 @@ struct Inner {
 
 #[derive(Clone)]
 struct State {
+    /// Of this process; only a reconciliation changes it.
+    term: Term,
     /// The marker as this process wrote or read it last.
     marker: Option<(Marker, Etag)>,
     /// What the metadata said before this process took over; `None` once the marker was confirmed.
@@ -53,6 +74,8 @@ struct State {
     skew_ms: i64,
     /// Why the marker is not confirmed.
     freeze: Option<Freeze>,
+    /// What the metadata was told to remember last, beside the etag.
+    mirrored: Option<(Epoch, Option<RootHold>)>,
 }
 
 /// How an owner is doing.
@@ -84,8 +107,10 @@ impl Ownership {
         etag: Etag,
     ) -> Self {
         let now_ms = site.clock.now_ms();
-        let (cluster_id, epoch) = (marker.cluster_id, marker.epoch);
+        let cluster_id = marker.cluster_id;
         let state = State {
+            term: marker.term(),
+            mirrored: Some((marker.epoch, marker.hold)),
             marker: Some((marker, etag)),
             before: None,
             confirmed_ms: Some(now_ms),
@@ -93,20 +118,22 @@ impl Ownership {
             skew_ms: probed.skew_ms,
             freeze: None,
         };
-        Self::new(site, meta, holder, (cluster_id, epoch), probed, state)
+        Self::new(site, meta, holder, cluster_id, probed, state)
     }
 
     pub(super) fn frozen(
         site: &Site,
         meta: &Arc<dyn RootMeta>,
         holder: &NodeId,
-        epoch: Epoch,
+        term: Term,
         probed: Probed,
         before: MetaView,
         freeze: Freeze,
     ) -> Self {
         let cluster_id = before.cluster_id;
         let state = State {
+            term,
+            mirrored: None,
             marker: None,
             before: Some(before),
             confirmed_ms: None,
@@ -114,14 +141,14 @@ impl Ownership {
             skew_ms: probed.skew_ms,
             freeze: Some(freeze),
         };
-        Self::new(site, meta, holder, (cluster_id, epoch), probed, state)
+        Self::new(site, meta, holder, cluster_id, probed, state)
     }
 
     fn new(
         site: &Site,
         meta: &Arc<dyn RootMeta>,
         holder: &NodeId,
-        (cluster_id, epoch): (Uuid, Epoch),
+        cluster_id: Uuid,
         probed: Probed,
         state: State,
     ) -> Self {
@@ -129,7 +156,6 @@ impl Ownership {
             site: site.clone(),
             meta: Arc::clone(meta),
             cluster_id,
-            epoch,
             holder: holder.clone(),
             capabilities: probed.capabilities,
             state: Mutex::new(state),
@@ -147,7 +173,7 @@ impl Ownership {
     /// Of this process.
     #[must_use]
     pub fn epoch(&self) -> Epoch {
-        self.0.epoch
+        self.0.state().term.epoch
     }
 
     /// May objects be deleted? To be asked before every delete request, and before anything is claimed for deletion
@@ -195,7 +221,7 @@ impl Ownership {
     pub fn status(&self) -> Status {
         Status {
             cluster_id: self.0.cluster_id,
-            epoch: self.0.epoch,
+            epoch: self.epoch(),
             location: self.0.site.location.clone(),
             frozen: self.delete_freeze(),
             writes: self.write_freeze().is_none(),
@@ -204,21 +230,26 @@ impl Ownership {
         }
     }
 
-    /// Releases a hold, when what it was there for is done: in the marker, then in the metadata.
+    /// The former owner whose folder may be emptied, by a marker that was written a moment ago.
+    ///
+    /// # Errors
+    /// Why it may not, for people.
+    pub async fn purgeable(&self, cluster: Uuid) -> Result<FormerOwner, String> {
+        self.mark().await.map_err(|freeze| freeze.to_string())?;
+        let marker = self.0.state().marker.clone();
+        let (marker, _) = marker.ok_or_else(|| Freeze::MarkerMissing.to_string())?;
+        purgeable(&marker, cluster).cloned().map_err(|why| why.to_string())
+    }
+
+    /// Ends the hold on restored metadata, when somebody has reconciled it, under a new epoch: whatever another copy of the
+    /// metadata decided before is behind. The epoch is raised in the metadata, then the marker is written without the hold,
+    /// then the metadata forgets it: dying in between leaves the hold. Done again, it is another epoch and nothing else.
     ///
     /// # Errors
     /// When the marker could not be written: the hold stays.
-    pub async fn release(&self, hold: RootHold) -> Result<(), Frozen> {
+    pub async fn reconciled(&self) -> Result<Reconciled, Frozen> {
         let _turn = self.0.turn.lock().await;
-        let frozen = |why| Frozen { what: "deletes", why };
-        let held = self.0.state().marker.clone().filter(|(marker, _)| marker.hold == Some(hold));
-        let Some((marker, etag)) = held else { return Ok(()) };
-        // Only a marker that was written without the hold ends it here.
-        match self.0.write(Marker { hold: None, ..marker }, &etag, 0).await {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(frozen(Freeze::Unreadable("somebody else writes it at the same time".to_owned()))),
-            Err(why) => Err(frozen(why)),
-        }
+        self.0.reconciled().await.map_err(|why| Frozen { what: "deletes", why })
     }
 
     /// One renewal: writes the marker again, or finds out why it cannot (OW-4, OW-5). Every [`RENEW_EVERY_MS`].
@@ -227,7 +258,17 @@ impl Ownership {
     /// Why the marker is not confirmed.
     pub async fn renew(&self) -> Result<(), Freeze> {
         let _turn = self.0.turn.lock().await;
-        self.0.renew().await
+        self.0.renew(Counter::May).await
+    }
+
+    /// A renewal after which every backup from before is known as one: between a claim and its delete, and after an undo
+    /// (OW-9).
+    ///
+    /// # Errors
+    /// Why it is not; also when the metadata is away.
+    pub async fn mark(&self) -> Result<(), Freeze> {
+        let _turn = self.0.turn.lock().await;
+        self.0.renew(Counter::Must).await
     }
 
     fn delete_freeze(&self) -> Option<Freeze> {
@@ -255,6 +296,10 @@ impl Ownership {
     }
 }
 
+fn away(failure: &Failure) -> Freeze {
+    Freeze::Unreadable(format!("the metadata did not answer: {}", failure.message))
+}
+
 /// A clock that went back proves nothing either.
 pub(super) fn stale(now_ms: i64, seen_ms: i64, within_ms: i64) -> Option<Freeze> {
     let age_ms = now_ms - seen_ms;
@@ -270,19 +315,24 @@ impl Inner {
         self.fenced.borrow().clone().map(|by| Freeze::Fenced { by })
     }
 
-    async fn renew(&self) -> Result<(), Freeze> {
+    async fn renew(&self, counter: Counter) -> Result<(), Freeze> {
         if let Some(fenced) = self.fenced_freeze() {
             return Err(fenced);
         }
-        let hwm = match self.meta.high_water(self.epoch).await {
+        let (known, epoch) = {
+            let state = self.state();
+            (state.marker.clone(), state.term.epoch)
+        };
+        // OW-9: first in the metadata.
+        let hwm = match self.meta.raise(epoch, known.as_ref().map(|(_, etag)| etag)).await {
             Ok(Some(hwm)) => hwm,
-            Ok(None) => return Err(self.fence("a later process of this cluster, as the metadata says".to_owned())),
+            Ok(None) => return Err(self.fence(LATER_PROCESS.to_owned())),
+            Err(failure) if counter == Counter::Must => return Err(away(&failure)),
             Err(failure) => {
                 tracing::warn!(error = failure.message, "the marker is renewed without a word of the metadata");
                 0 // OW-6: what the marker has stays
             }
         };
-        let known = self.state().marker.clone();
         if let Some((marker, etag)) = known
             && self.write(marker, &etag, hwm).await?
         {
@@ -295,17 +345,41 @@ impl Inner {
         Err(self.freeze(Freeze::Unreadable("somebody else writes it at the same time".to_owned())))
     }
 
+    async fn reconciled(&self) -> Result<Reconciled, Freeze> {
+        // Also finds out that this process is fenced, before it takes anything.
+        self.renew(Counter::Must).await?;
+        let epoch = self.state().term.epoch;
+        let Some(taken) = self.meta.next_term(epoch).await.map_err(|failure| away(&failure))? else {
+            return Err(self.fence(LATER_PROCESS.to_owned()));
+        };
+        self.state().term = taken.term.clone();
+        // Only a marker that was written without the hold ends it here.
+        let known = self.state().marker.clone();
+        let Some((marker, etag)) = known else { return Err(self.freeze(Freeze::MarkerMissing)) };
+        let ended = marker.hold.filter(|hold| *hold == RootHold::Restored);
+        let hold = marker.hold.filter(|hold| *hold != RootHold::Restored);
+        if !self.write(Marker { hold, ..marker }, &etag, taken.hwm).await? {
+            return Err(Freeze::Unreadable("somebody else writes it at the same time; try again".to_owned()));
+        }
+        tracing::warn!(epoch = taken.term.epoch.0, ended = ended.map(RootHold::label), "the metadata was reconciled");
+        Ok(Reconciled { epoch: taken.term.epoch, ended })
+    }
+
     /// True when it was written; false when somebody else wrote since.
     async fn write(&self, marker: Marker, expected: &Etag, hwm: i64) -> Result<bool, Freeze> {
         let before_ms = self.site.clock.now_ms();
         if !self.capabilities.conditional_writes() && !self.seems_unchanged(&marker).await? {
             return Ok(false);
         }
-        let next = marker.renewed(self.epoch, hwm, &self.holder.0, before_ms + self.state().skew_ms);
+        let (term, skew_ms) = {
+            let state = self.state();
+            (state.term.clone(), state.skew_ms)
+        };
+        let next = marker.renewed(&term, hwm, &self.holder.0, before_ms + skew_ms);
         match self.site.store.replace(&Marker::key(), next.to_bytes(), expected).await {
             Ok(written) => {
-                self.confirmed(next, written.etag.clone(), before_ms, written.store_ms);
-                self.mirror(&written.etag).await;
+                self.confirmed(next, written.etag, before_ms, written.store_ms);
+                self.mirror().await;
                 Ok(true)
             }
             Err(Error::Conflict { .. }) => Ok(false),
@@ -324,6 +398,8 @@ impl Inner {
         let was_frozen = state.freeze.take();
         // From before the request: the store decided at some moment after that.
         *state = State {
+            term: state.term.clone(),
+            mirrored: state.mirrored,
             marker: Some((marker, etag)),
             before: None,
             confirmed_ms: Some(before_ms),
@@ -351,8 +427,11 @@ impl Inner {
     /// The marker, when it is still mine.
     async fn look_again(&self) -> Result<(Marker, Etag), Freeze> {
         let found = look(&self.site, true).await;
-        let before = self.state().before.clone();
-        match (judge_running(&found.seen, self.cluster_id, self.epoch), found.seen, found.etag) {
+        let (before, term) = {
+            let state = self.state();
+            (state.before.clone(), state.term.clone())
+        };
+        match (judge_running(&found.seen, self.cluster_id, &term), found.seen, found.etag) {
             (Running::Mine, Seen::Marker(marker), Some(etag)) => Ok((self.as_first_seen(*marker, before), etag)),
             (Running::Fenced { by }, ..) => Err(self.fence(by)),
             (Running::Freeze(freeze), ..) => Err(self.freeze(freeze)),
@@ -363,10 +442,14 @@ impl Inner {
     /// A marker that this process never saw may know more than the metadata did at the start.
     fn as_first_seen(&self, mut marker: Marker, before: Option<MetaView>) -> Marker {
         let Some(before) = before else { return marker };
+        let own = self.state().term.epoch;
         let seen = Seen::Marker(Box::new(marker.clone()));
         if let Verdict::Replace { hold: Some(hold) } = judge(&seen, Some(&before), &self.site.location)
-            && marker.epoch < self.epoch
+            && marker.epoch < own
         {
+            if let Some(doubt) = doubt(&marker, &before) {
+                tracing::error!(holder = marker.holder, "{doubt}");
+            }
             tracing::error!("deletes are off: {}", Freeze::Hold(hold));
             marker.hold = Some(hold);
         }
@@ -397,12 +480,20 @@ impl Inner {
         freeze
     }
 
-    /// Best effort: the marker is what counts, the mirror is for when it is gone.
-    async fn mirror(&self, etag: &Etag) {
-        let hold = self.state().marker.as_ref().and_then(|(marker, _)| marker.hold);
-        let mirror = Mirror { location: self.site.location.clone(), epoch: self.epoch, etag: etag.0.clone(), hold };
-        if let Err(failure) = self.meta.mirror(&mirror).await {
-            tracing::warn!(error = failure.message, "the metadata could not note the owner's marker");
+    /// Best effort: the marker is what counts, the mirror is for when it is gone. The etag alone waits for the next renewal.
+    async fn mirror(&self) {
+        let Some((marker, etag)) = self.state().marker.clone() else { return };
+        let said = Some((marker.epoch, marker.hold));
+        if self.state().mirrored == said {
+            return;
+        }
+        let location = self.site.location.clone();
+        let mirror = Mirror { location, epoch: marker.epoch, etag: etag.0, hold: marker.hold };
+        match self.meta.mirror(&mirror).await {
+            Ok(()) => self.state().mirrored = said,
+            Err(failure) => {
+                tracing::warn!(error = failure.message, "the metadata could not note the owner's marker");
+            }
         }
     }
 }

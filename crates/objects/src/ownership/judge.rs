@@ -1,9 +1,10 @@
 //! What a marker means to a cluster. Pure; the table of docs/operations.md, and nothing else decides.
 
-use super::marker::Marker;
+use super::marker::{FormerObjects, FormerOwner, Marker, Term};
 use elanus_types::{Epoch, RootHold};
 use std::{
     borrow::Cow,
+    collections::BTreeMap,
     fmt,
     time::{Duration, UNIX_EPOCH},
 };
@@ -32,8 +33,10 @@ pub struct MetaView {
     pub cluster_id: Uuid,
     /// The last epoch that was given.
     pub epoch: Epoch,
-    /// The highest id that was given, durably.
+    /// Its counter: no marker that it wrote has a higher one.
     pub hwm: i64,
+    /// The starts that it gave an epoch to: all since the marker was seen to be written, and many before.
+    pub starts: BTreeMap<Epoch, String>,
     /// A hold that the metadata remembers.
     pub hold: Option<RootHold>,
     /// The root path where it was the owner last; `None`: it never was.
@@ -140,6 +143,56 @@ pub enum Freeze {
     },
 }
 
+/// How a process stands to a root path, in a word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It owns it, and deletes.
+    Owner,
+    /// Deletes are off until the marker can be confirmed, or the clocks agree.
+    Frozen,
+    /// Deletes are off until somebody reconciles.
+    Restored,
+    /// Deletes are off until somebody says what becomes of a former owner's objects.
+    Quarantined,
+    /// It lost it.
+    Fenced,
+    /// It only reads: the root path is, or may be, somebody else's.
+    Foreign,
+}
+
+impl Standing {
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::Owner, Self::Frozen, Self::Restored, Self::Quarantined, Self::Fenced, Self::Foreign];
+
+    /// What a reason for which nothing is deleted means; `None`: there is none.
+    #[must_use]
+    pub fn of(frozen: Option<&Freeze>) -> Self {
+        match frozen {
+            None => Self::Owner,
+            Some(Freeze::Hold(RootHold::Restored)) => Self::Restored,
+            Some(Freeze::Hold(RootHold::Quarantined)) => Self::Quarantined,
+            Some(Freeze::Fenced { .. }) => Self::Fenced,
+            Some(
+                Freeze::MarkerMissing | Freeze::Unreadable(_) | Freeze::ClockSkew { .. } | Freeze::NotConfirmed { .. },
+            ) => Self::Frozen,
+        }
+    }
+
+    /// For metrics.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Owner => "owner",
+            Self::Frozen => "frozen",
+            Self::Restored => "restored",
+            Self::Quarantined => "quarantined",
+            Self::Fenced => "fenced",
+            Self::Foreign => "foreign",
+        }
+    }
+}
+
 /// Deletes, or writes, are off.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{what} are off: {why}")]
@@ -150,6 +203,38 @@ pub struct Frozen {
     pub why: Freeze,
 }
 
+/// Why metadata of this cluster cannot be what wrote the marker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Doubt {
+    /// The marker was written after anything that the metadata knows of: it was restored from a backup.
+    Behind {
+        /// Epoch and counter in the marker.
+        marker: (Epoch, i64),
+        /// Epoch and counter of the metadata.
+        meta: (Epoch, i64),
+    },
+    /// The marker was written by a start that the metadata never saw, although its numbers are higher: there are two
+    /// copies of it, and both were started.
+    Diverged {
+        /// Of that start.
+        epoch: Epoch,
+    },
+}
+
+/// Is it this metadata that wrote this cluster's marker last? The numbers tell a backup; the start tells a copy whose
+/// numbers went on by themselves.
+#[must_use]
+pub fn doubt(marker: &Marker, meta: &MetaView) -> Option<Doubt> {
+    if marker.cluster_id != meta.cluster_id {
+        return None;
+    }
+    if marker.epoch > meta.epoch || marker.meta_hwm > meta.hwm {
+        return Some(Doubt::Behind { marker: (marker.epoch, marker.meta_hwm), meta: (meta.epoch, meta.hwm) });
+    }
+    let known = marker.start_id.is_empty() || meta.starts.get(&marker.epoch) == Some(&marker.start_id);
+    if known { None } else { Some(Doubt::Diverged { epoch: marker.epoch }) }
+}
+
 /// The start of a cluster on a root path at `location`.
 #[must_use]
 pub fn judge(seen: &Seen, meta: Option<&MetaView>, location: &str) -> Verdict {
@@ -157,8 +242,8 @@ pub fn judge(seen: &Seen, meta: Option<&MetaView>, location: &str) -> Verdict {
     match (seen, meta) {
         (Seen::Newer(found), _) => Verdict::Refuse(Refusal::Newer { found: *found }),
         (Seen::Marker(marker), Some(meta)) if marker.cluster_id == meta.cluster_id => {
-            let ahead = marker.epoch > meta.epoch || marker.meta_hwm > meta.hwm;
-            let hold = if ahead { Some(RootHold::Restored) } else { marker.hold.or(meta.hold) }; // OW-7
+            let doubted = doubt(marker, meta).is_some();
+            let hold = if doubted { Some(RootHold::Restored) } else { marker.hold.or(meta.hold) }; // OW-7
             Verdict::Replace { hold }
         }
         (Seen::Marker(marker), _) => Verdict::Refuse(Refusal::AnotherCluster(marker.clone())),
@@ -172,6 +257,39 @@ pub fn judge(seen: &Seen, meta: Option<&MetaView>, location: &str) -> Verdict {
             }
             (Some(_), _) => Verdict::Freeze(Freeze::MarkerMissing), // OW-5
         },
+    }
+}
+
+/// Why the folder of a cluster is not emptied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoPurge {
+    /// The root path is that cluster's.
+    #[error("that cluster owns the root path: its folder is never emptied")]
+    Owner,
+    /// The root path was never taken from it.
+    #[error(
+        "the root path was not taken from that cluster, as far as the owner's marker knows: its objects are not touched"
+    )]
+    NeverOwner,
+    /// Nobody has said what becomes of its objects.
+    #[error("nobody has said what becomes of that cluster's objects: run `elanus ctl root leave-foreign` first")]
+    Undecided,
+}
+
+/// May the folder of `cluster` be emptied? Only that of a former owner of which somebody has decided.
+///
+/// # Errors
+/// Why not.
+pub fn purgeable(marker: &Marker, cluster: Uuid) -> Result<&FormerOwner, NoPurge> {
+    if marker.cluster_id == cluster {
+        return Err(NoPurge::Owner);
+    }
+    // It may have taken the root path back, and lost it again.
+    let last = marker.former_owners.iter().rev().find(|owner| owner.cluster_id == cluster);
+    match last {
+        None => Err(NoPurge::NeverOwner),
+        Some(owner) if owner.objects == FormerObjects::Undecided => Err(NoPurge::Undecided),
+        Some(owner) => Ok(owner),
     }
 }
 
@@ -189,16 +307,21 @@ pub enum Running {
     },
 }
 
-/// The owner `cluster_id` with `epoch` has lost sight of its marker, and looked.
+/// The owner `cluster_id` with `term` has lost sight of its marker, and looked.
 #[must_use]
-pub fn judge_running(seen: &Seen, cluster_id: Uuid, epoch: Epoch) -> Running {
+pub fn judge_running(seen: &Seen, cluster_id: Uuid, term: &Term) -> Running {
     match seen {
         Seen::Marker(marker) if marker.cluster_id != cluster_id => {
             let Marker { cluster_id, epoch, holder, .. } = &**marker;
             Running::Fenced { by: format!("cluster {cluster_id} (epoch {}, {holder})", epoch.0) }
         }
-        Seen::Marker(marker) if marker.epoch > epoch => {
+        Seen::Marker(marker) if marker.epoch > term.epoch => {
             let by = format!("a later process of this cluster (epoch {}, {})", marker.epoch.0, marker.holder);
+            Running::Fenced { by }
+        }
+        Seen::Marker(marker) if marker.epoch == term.epoch && marker.start_id != term.start_id => {
+            let Marker { epoch, holder, .. } = &**marker;
+            let by = format!("a process with another copy of this cluster's metadata (epoch {}, {holder})", epoch.0);
             Running::Fenced { by }
         }
         // An older epoch of mine: somebody put an old marker back.
@@ -225,12 +348,30 @@ impl Freeze {
     }
 }
 
+impl fmt::Display for Doubt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Behind { marker, meta } => write!(
+                f,
+                "the metadata is from the past: the owner's marker has epoch {} and counter {}, the metadata {} and {}",
+                marker.0.0, marker.1, meta.0.0, meta.1
+            ),
+            Self::Diverged { epoch } => write!(
+                f,
+                "there are two copies of this metadata: the owner's marker was written by a start with epoch {} that this \
+                 one never saw",
+                epoch.0
+            ),
+        }
+    }
+}
+
 impl fmt::Display for Freeze {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text: Cow<'_, str> = match self {
-            Self::Hold(RootHold::Restored) => "the owner's marker knows more than the metadata, so the metadata was \
-                 restored from a backup: check it with `elanus ctl scrub`, then release it with `elanus ctl root repair \
-                 --metadata-is-complete`"
+            Self::Hold(RootHold::Restored) => "the owner's marker was written by other metadata than this, so the metadata was \
+                 restored from a backup, or it is one of two copies: check it with `elanus ctl gc reconcile`, then release it \
+                 with `elanus ctl gc reconcile --apply`"
                 .into(),
             Self::Hold(RootHold::Quarantined) => "the root path was taken from another cluster and nobody has said what \
                  becomes of its objects: run `elanus ctl root leave-foreign` or `elanus ctl root adopt`"
@@ -326,14 +467,20 @@ mod tests {
             cluster_id: Uuid::from_u128(1),
             epoch: Epoch(epoch),
             hwm,
+            starts: (0..=epoch).map(|epoch| (Epoch(epoch), start_id(epoch))).collect(),
             hold: None,
             location: location.map(str::to_owned),
             marker_epoch: Epoch(epoch - 1),
         }
     }
 
+    fn start_id(epoch: i64) -> String {
+        format!("start {epoch}")
+    }
+
     fn marker(cluster: u128, epoch: i64, hwm: i64) -> Marker {
-        Marker::new(Uuid::from_u128(cluster)).renewed(Epoch(epoch), hwm, "node", 5)
+        let term = Term { epoch: Epoch(epoch), start_id: start_id(epoch) };
+        Marker::new(Uuid::from_u128(cluster)).renewed(&term, hwm, "node", 5)
     }
 
     fn seen(marker: Marker) -> Seen {
@@ -367,7 +514,9 @@ mod tests {
         let owned         = Some(meta(4, 40, Some(HERE)));
         let elsewhere     = Some(meta(4, 40, Some("file:///there")));
         let kinds = [never_written, never_owned, owned, elsewhere];
-        let table: [(Seen, [&str; 4]); 12] = [
+        let by_a_copy     = |epoch, hwm| Marker { start_id: "of a copy".to_owned(), ..marker(1, epoch, hwm) };
+        let by_old_build  = |epoch, hwm| Marker { start_id: String::new(), ..marker(1, epoch, hwm) };
+        let table: [(Seen, [&str; 4]); 15] = [
             //                                          never written         never owned             owned                 owned elsewhere
             (Seen::Absent { empty: true },             ["create",             "create",               "freeze, missing",    "refuse, other place"]),
             (Seen::Absent { empty: false },            ["refuse, not empty",  "refuse, not empty",    "freeze, missing",    "freeze, missing"]),
@@ -376,6 +525,9 @@ mod tests {
             (seen(marker(1, 5, 40)),                   ["refuse, another",    "replace, restored",    "replace, restored",  "replace, restored"]),
             (seen(marker(1, 4, 41)),                   ["refuse, another",    "replace, restored",    "replace, restored",  "replace, restored"]),
             (seen(marker(1, 3, 41)),                   ["refuse, another",    "replace, restored",    "replace, restored",  "replace, restored"]),
+            (seen(by_a_copy(4, 40)),                   ["refuse, another",    "replace, restored",    "replace, restored",  "replace, restored"]),
+            (seen(by_a_copy(3, 30)),                   ["refuse, another",    "replace, restored",    "replace, restored",  "replace, restored"]),
+            (seen(by_old_build(3, 30)),                ["refuse, another",    "replace",              "replace",            "replace"]),
             (seen(marker(2, 1, 10)),                   ["refuse, another",    "refuse, another",      "refuse, another",    "refuse, another"]),
             (seen(marker(2, 9, 90)),                   ["refuse, another",    "refuse, another",      "refuse, another",    "refuse, another"]),
             (seen(Marker { hold: Some(RootHold::Quarantined), ..marker(1, 4, 40) }),
@@ -391,6 +543,24 @@ mod tests {
     }
 
     #[test]
+    fn whoever_deletes_is_the_owner_and_nobody_else_is() {
+        let hold = |hold| Some(Freeze::Hold(hold));
+        let table = [
+            (None, "owner"),
+            (hold(RootHold::Restored), "restored"),
+            (hold(RootHold::Quarantined), "quarantined"),
+            (Some(Freeze::MarkerMissing), "frozen"),
+            (Some(Freeze::Unreadable(String::new())), "frozen"),
+            (Some(Freeze::ClockSkew { skew_ms: 1 }), "frozen"),
+            (Some(Freeze::NotConfirmed { seconds: 1 }), "frozen"),
+            (Some(Freeze::Fenced { by: String::new() }), "fenced"),
+        ];
+        for (frozen, expected) in table {
+            assert_eq!(Standing::of(frozen.as_ref()).label(), expected, "{frozen:?}");
+        }
+    }
+
+    #[test]
     fn ow_7_a_hold_of_the_metadata_holds_too() {
         let held = MetaView { hold: Some(RootHold::Restored), ..meta(4, 40, Some(HERE)) };
         assert_eq!(short(&judge(&seen(marker(1, 3, 30)), Some(&held), HERE)), "replace, restored");
@@ -400,18 +570,38 @@ mod tests {
 
     #[test]
     fn ow_4_a_running_owner_is_fenced_by_another_cluster_and_by_a_later_epoch_only() {
-        let running = |seen: &Seen| judge_running(seen, Uuid::from_u128(1), Epoch(4));
+        let term = Term { epoch: Epoch(4), start_id: start_id(4) };
+        let running = |seen: &Seen| judge_running(seen, Uuid::from_u128(1), &term);
         for mine in [marker(1, 4, 40), marker(1, 3, 99)] {
             assert_eq!(running(&seen(mine)), Running::Mine);
         }
         for other in [marker(2, 1, 1), marker(2, 9, 9), marker(1, 5, 40)] {
             assert!(matches!(running(&seen(other)), Running::Fenced { .. }));
         }
+        let copy = Marker { start_id: "of a copy".to_owned(), ..marker(1, 4, 40) };
+        assert!(matches!(running(&seen(copy)), Running::Fenced { by } if by.contains("another copy")));
         assert!(matches!(running(&Seen::Newer(9)), Running::Fenced { .. }));
         for empty in [false, true] {
             assert_eq!(running(&Seen::Absent { empty }), Running::Freeze(Freeze::MarkerMissing));
         }
         assert!(matches!(running(&Seen::Unreadable("x".to_owned())), Running::Freeze(Freeze::Unreadable(_))));
+    }
+
+    #[test]
+    fn only_the_folder_of_a_former_owner_of_which_somebody_decided_is_emptied() {
+        let (one, two, three) = (Uuid::from_u128(1), Uuid::from_u128(2), Uuid::from_u128(3));
+        let mut taken = marker(1, 4, 40).taken_by(two, "burnt", 1);
+        assert_eq!(purgeable(&taken, two), Err(NoPurge::Owner));
+        assert_eq!(purgeable(&taken, three), Err(NoPurge::NeverOwner));
+        assert_eq!(purgeable(&taken, one), Err(NoPurge::Undecided));
+        for objects in [FormerObjects::LeftForeign, FormerObjects::Adopted] {
+            taken.former_owners[0].objects = objects;
+            assert_eq!(purgeable(&taken, one).unwrap().reason, "burnt");
+        }
+        let back = taken.taken_by(one, "found again", 2);
+        assert_eq!(purgeable(&back, one), Err(NoPurge::Owner), "it was a former owner, and is the owner");
+        let again = back.taken_by(two, "burnt again", 3);
+        assert_eq!(purgeable(&again, one), Err(NoPurge::Undecided), "the last word counts");
     }
 
     #[test]

@@ -30,9 +30,13 @@ pub struct Marker {
     /// The owner is expected to renew it at least this often, in milliseconds.
     #[serde(default)]
     pub lease_ttl_ms: i64,
-    /// The highest id that the owner's metadata had given; metadata that has given less is from the past.
+    /// The counter of the owner's metadata, which every write of the marker raises there first. Metadata whose counter is
+    /// lower is from the past. No id that the metadata had given is above it.
     #[serde(default)]
     pub meta_hwm: i64,
+    /// The start that has `epoch`; empty in markers of older programs. Metadata that does not know it is a copy.
+    #[serde(default)]
+    pub start_id: String,
     /// Nothing is deleted while it is set (OW-7).
     #[serde(default)]
     pub hold: Option<RootHold>,
@@ -48,6 +52,23 @@ pub struct Marker {
     /// New in every write (OW-8).
     #[serde(default)]
     pub nonce: String,
+}
+
+/// One start of one process. Two copies of the same metadata may give the same epoch, and never the same id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Term {
+    /// Ownership number.
+    pub epoch: Epoch,
+    /// Made at random; empty where an older program left none.
+    pub start_id: String,
+}
+
+impl Term {
+    /// With an id of its own.
+    #[must_use]
+    pub fn new(epoch: Epoch) -> Self {
+        Self { epoch, start_id: Uuid::new_v4().to_string() }
+    }
 }
 
 /// A cluster that the root path was taken from.
@@ -118,6 +139,7 @@ impl Marker {
             renewed_ms: 0,
             lease_ttl_ms: 0,
             meta_hwm: 0,
+            start_id: String::new(),
             hold: None,
             capabilities: Capabilities::default(),
             former_owners: Vec::new(),
@@ -147,9 +169,11 @@ impl Marker {
 
     /// As it is written next: with a new nonce (OW-8), never with a lower epoch or high-water mark (OW-6).
     #[must_use]
-    pub fn renewed(mut self, epoch: Epoch, meta_hwm: i64, holder: &str, store_ms: i64) -> Self {
+    pub fn renewed(mut self, term: &Term, meta_hwm: i64, holder: &str, store_ms: i64) -> Self {
         self.format_version = FORMAT_VERSION;
-        self.epoch = self.epoch.max(epoch); // OW-6
+        if term.epoch >= self.epoch {
+            (self.epoch, self.start_id) = (term.epoch, term.start_id.clone()); // OW-6
+        }
         self.meta_hwm = self.meta_hwm.max(meta_hwm); // OW-6
         holder.clone_into(&mut self.holder);
         self.renewed_ms = store_ms;
@@ -157,6 +181,12 @@ impl Marker {
         self.written_by = concat!("elanus ", env!("CARGO_PKG_VERSION")).to_owned();
         self.nonce = Uuid::new_v4().to_string(); // OW-8
         self
+    }
+
+    /// The start that wrote it.
+    #[must_use]
+    pub fn term(&self) -> Term {
+        Term { epoch: self.epoch, start_id: self.start_id.clone() }
     }
 
     /// The marker after `cluster_id` took the root path from this one's owner: nothing is deleted until somebody says what
@@ -189,17 +219,18 @@ mod tests {
 
     #[test]
     fn a_marker_is_read_back_and_every_write_is_another_text() {
-        let marker = Marker::new(Uuid::new_v4()).renewed(Epoch(3), 17, "node", 1_000);
+        let marker = Marker::new(Uuid::new_v4()).renewed(&Term::new(Epoch(3)), 17, "node", 1_000);
         assert_eq!(Marker::read(&marker.to_bytes()), Ok(marker.clone()));
-        let again = marker.clone().renewed(Epoch(3), 17, "node", 1_000);
+        let again = marker.clone().renewed(&marker.term(), 17, "node", 1_000);
         assert_ne!(again.to_bytes(), marker.to_bytes(), "OW-8");
     }
 
     #[test]
     fn ow_6_epoch_and_high_water_mark_never_fall() {
-        let marker = Marker::new(Uuid::new_v4()).renewed(Epoch(3), 17, "node", 1_000);
-        let later = marker.renewed(Epoch(2), 16, "node", 2_000);
-        assert_eq!((later.epoch, later.meta_hwm), (Epoch(3), 17));
+        let marker = Marker::new(Uuid::new_v4()).renewed(&Term::new(Epoch(3)), 17, "node", 1_000);
+        let start_id = marker.start_id.clone();
+        let later = marker.renewed(&Term::new(Epoch(2)), 16, "node", 2_000);
+        assert_eq!((later.epoch, later.meta_hwm, &later.start_id), (Epoch(3), 17, &start_id));
         let taken = later.taken_by(Uuid::new_v4(), "x", 3_000);
         assert_eq!(taken.epoch, Epoch(3));
     }
@@ -210,6 +241,7 @@ mod tests {
         let text = format!(r#"{{"format_version": 1, "cluster_id": "{id}", "created_by": "elanus 0.1.0"}}"#);
         let marker = Marker::read(text.as_bytes()).unwrap();
         assert_eq!((marker.cluster_id, marker.epoch, marker.meta_hwm), (id, Epoch(0), 0));
+        assert_eq!(marker.start_id, "");
         assert_eq!(marker.written_by, "elanus 0.1.0");
     }
 
@@ -223,7 +255,7 @@ mod tests {
 
     #[test]
     fn a_takeover_remembers_whom_and_why_and_not_without_end() {
-        let mut marker = Marker::new(Uuid::new_v4()).renewed(Epoch(3), 17, "node", 1_000);
+        let mut marker = Marker::new(Uuid::new_v4()).renewed(&Term::new(Epoch(3)), 17, "node", 1_000);
         let first = marker.cluster_id;
         marker = marker.taken_by(Uuid::new_v4(), "the disk is gone", 5);
         assert_eq!(

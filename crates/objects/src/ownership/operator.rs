@@ -4,7 +4,7 @@ use super::{
     judge::{Refusal, Seen},
     marker::{FormerObjects, Marker},
     probe::{Unprobed, probe},
-    start::{Look, Mirror, RootMeta, Site, StartError, check_overlap, look},
+    start::{Floor, Look, Mirror, RootMeta, Site, StartError, check_overlap, look},
 };
 use crate::{Error, Result, marker_store::Etag};
 use elanus_types::{Epoch, RootHold};
@@ -44,9 +44,9 @@ pub async fn init(site: &Site, meta: &dyn RootMeta, into_nonempty: bool) -> Resu
         Err(Unprobed::Away(why)) => return Err(site.refuse(Refusal::Unreadable { why }).into()),
     };
     let view = meta.view().await?;
-    let taken = meta.take_over(Epoch(0), None).await?;
+    let taken = meta.take_over(Floor::default(), None).await?;
     let marker = Marker { hold: view.hold, capabilities, ..Marker::new(view.cluster_id) };
-    let marker = marker.renewed(taken.epoch, taken.hwm, "elanus ctl root init", site.clock.now_ms());
+    let marker = marker.renewed(&taken.term, taken.hwm, "elanus ctl root init", site.clock.now_ms());
     create(site, &marker).await.map(|etag| (marker, etag))?.mirrored(site, meta).await
 }
 
@@ -85,10 +85,12 @@ pub async fn take(
     let (marker, etag) = check_take(site, Some(meta.view().await?.cluster_id), expected).await?;
     let view = meta.view().await?;
     // OW-7: should this process die here, the hold is in the metadata. OW-6: above the old owner's epoch.
-    let taken = meta.take_over(marker.epoch, Some(RootHold::Quarantined)).await?;
+    // Counters of two clusters have nothing to do with each other.
+    let floor = Floor { epoch: marker.epoch, hwm: 0 };
+    let taken = meta.take_over(floor, Some(RootHold::Quarantined)).await?;
     let now_ms = site.clock.now_ms();
     let marker = marker.taken_by(view.cluster_id, reason, now_ms);
-    let marker = marker.renewed(taken.epoch, taken.hwm, "elanus ctl root takeover", now_ms);
+    let marker = marker.renewed(&taken.term, taken.hwm, "elanus ctl root takeover", now_ms);
     replace(site, &marker, &etag).await.map(|etag| (marker, etag))?.mirrored(site, meta).await
 }
 
@@ -220,8 +222,9 @@ pub async fn check_repair(site: &Site, meta: &dyn RootMeta) -> Result<(Marker, O
             return Err(unexpected(format!("the root path belongs to cluster {}", marker.cluster_id)));
         }
     }
-    // The high-water mark stays unset: what the lost marker knew is not known, and a running owner sets its own.
-    Ok((Marker { epoch: view.epoch, hold: view.hold, ..Marker::new(view.cluster_id) }, etag))
+    // The counter stays unset: what the lost marker knew is not known, and a running owner sets its own.
+    let start_id = view.starts.get(&view.epoch).cloned().unwrap_or_default();
+    Ok((Marker { epoch: view.epoch, start_id, hold: view.hold, ..Marker::new(view.cluster_id) }, etag))
 }
 
 async fn mine(site: &Site, meta: &dyn RootMeta) -> Result<(Marker, Etag), OperatorError> {
@@ -239,9 +242,9 @@ async fn mine(site: &Site, meta: &dyn RootMeta) -> Result<(Marker, Etag), Operat
 
 /// With a new nonce and everything else as it is: a running owner finds its own numbers in it.
 fn rewritten(marker: Marker, site: &Site) -> Marker {
-    let (epoch, hwm, holder) = (marker.epoch, marker.meta_hwm, marker.holder.clone());
+    let (term, hwm, holder) = (marker.term(), marker.meta_hwm, marker.holder.clone());
     let renewed_ms = if marker.renewed_ms == 0 { site.clock.now_ms() } else { marker.renewed_ms };
-    marker.renewed(epoch, hwm, &holder, renewed_ms)
+    marker.renewed(&term, hwm, &holder, renewed_ms)
 }
 
 async fn create(site: &Site, marker: &Marker) -> Result<Etag, OperatorError> {

@@ -52,18 +52,34 @@ impl RootGuard for Tenant {
 #[derive(Clone, Debug)]
 pub struct OwnedStore {
     inner: Arc<dyn ObjectStore>,
-    guard: Arc<dyn RootGuard>,
+    /// `None`: nobody here may write, it is only read.
+    guard: Option<Arc<dyn RootGuard>>,
 }
 
 impl OwnedStore {
     /// `inner`, as long as `guard` says so.
     #[must_use]
     pub fn new(inner: Arc<dyn ObjectStore>, guard: impl RootGuard) -> Self {
-        Self { inner, guard: Arc::new(guard) }
+        Self { inner, guard: Some(Arc::new(guard)) }
     }
 
-    fn may_write(&self, attempt: impl FnOnce() -> String) -> Result<()> {
-        self.guard.may_write().map_err(|frozen| not_now(attempt(), frozen))
+    /// `inner`, to be read: every write and delete is refused.
+    #[must_use]
+    pub fn to_read(inner: Arc<dyn ObjectStore>) -> Self {
+        Self { inner, guard: None }
+    }
+
+    fn guard(&self, attempt: impl FnOnce() -> String) -> Result<&dyn RootGuard> {
+        self.guard.as_deref().ok_or_else(|| Error::refused(attempt(), "this process only reads"))
+    }
+
+    fn may_write(&self, attempt: impl Fn() -> String) -> Result<()> {
+        self.guard(&attempt)?.may_write().map_err(|frozen| not_now(attempt(), frozen))
+    }
+
+    async fn may_delete(&self, attempt: impl Fn() -> String) -> Result<()> {
+        let confirmed = self.guard(&attempt)?.confirm_for_delete().await;
+        confirmed.map_err(|frozen| not_now(attempt(), frozen))
     }
 }
 
@@ -109,8 +125,8 @@ impl ObjectStore for OwnedStore {
     }
 
     async fn delete(&self, permits: Vec<DeletePermit>) -> Result<()> {
-        let confirmed = self.guard.confirm_for_delete().await;
-        confirmed.map_err(|frozen| not_now(format!("delete {} objects", permits.len()), frozen))?;
+        let objects = permits.len();
+        self.may_delete(|| format!("delete {objects} objects")).await?;
         self.inner.delete(permits).await
     }
 
@@ -119,8 +135,7 @@ impl ObjectStore for OwnedStore {
     }
 
     async fn abort_upload(&self, upload: StaleUpload) -> Result<()> {
-        let confirmed = self.guard.confirm_for_delete().await;
-        confirmed.map_err(|frozen| not_now(format!("abort the upload of {}", upload.key), frozen))?;
+        self.may_delete(|| format!("abort the upload of {}", upload.key)).await?;
         self.inner.abort_upload(upload).await
     }
 }

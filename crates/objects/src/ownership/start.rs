@@ -1,13 +1,14 @@
 //! The start of a cluster on a root path: look, judge, probe, raise the epoch, write the marker.
 //!
-//! The marker is read before the metadata. Whoever wrote it had raised the epoch in the metadata before, so a marker that is
-//! ahead of metadata read later means that the metadata is from the past, and never that another process is just starting.
+//! The marker is read before the metadata. Whoever wrote it had raised epoch and counter in the metadata before, so a marker
+//! that is ahead of metadata read later means that the metadata is from the past, and never that another process is just
+//! starting. Metadata that is ahead of the marker means nothing: its process died in between.
 
 use super::{
     claims,
     guard::Ownership,
-    judge::{Freeze, MetaView, Refusal, Seen, Verdict, judge},
-    marker::{Marker, Unreadable},
+    judge::{Freeze, MetaView, Refusal, Seen, Verdict, doubt, judge},
+    marker::{Marker, Term, Unreadable},
     probe::{Capabilities, Probed, Unprobed, chain, probe},
 };
 use crate::{
@@ -50,21 +51,40 @@ pub struct Site {
 pub trait RootMeta: Send + Sync + fmt::Debug {
     /// What it says now.
     async fn view(&self) -> Result<MetaView, Failure>;
-    /// Raises the epoch above its own and above `floor`, and remembers the hold, in one transaction. A hold that is there
-    /// stays.
-    async fn take_over(&self, floor: Epoch, hold: Option<RootHold>) -> Result<Taken, Failure>;
-    /// The highest id that was given; `None` when an epoch later than this one was given.
-    async fn high_water(&self, epoch: Epoch) -> Result<Option<i64>, Failure>;
+    /// Raises epoch and counter above its own and above those of the marker, `floor`, and remembers the hold and the new
+    /// start, in one transaction. A hold that is there stays.
+    async fn take_over(&self, floor: Floor, hold: Option<RootHold>) -> Result<Taken, Failure>;
+    /// Raises the epoch of the coordinator that has `epoch`, which goes on under the new one, and the counter; `None` when
+    /// an epoch later than this one was given.
+    async fn next_term(&self, epoch: Epoch) -> Result<Option<Taken>, Failure>;
+    /// Raises the counter; `None` when an epoch later than this one was given. Notes the etag of the marker that was
+    /// written last.
+    async fn raise(&self, epoch: Epoch, etag: Option<&Etag>) -> Result<Option<i64>, Failure>;
     /// Remembers what the marker says.
     async fn mirror(&self, mirror: &Mirror) -> Result<(), Failure>;
 }
 
-/// A new epoch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Taken {
-    /// It.
+/// What is in the marker, and is exceeded by whoever takes over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Floor {
+    /// Its epoch.
     pub epoch: Epoch,
-    /// The highest id that was given.
+    /// Its counter.
+    pub hwm: i64,
+}
+
+impl Floor {
+    pub(super) fn of(marker: &Marker) -> Self {
+        Self { epoch: marker.epoch, hwm: marker.meta_hwm }
+    }
+}
+
+/// A new epoch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// It, and the start that has it.
+    pub term: Term,
+    /// The counter of the metadata.
     pub hwm: i64,
 }
 
@@ -283,11 +303,14 @@ async fn attempt(
         Verdict::Create { hold } | Verdict::Replace { hold } => *hold,
         Verdict::Freeze(_) | Verdict::Refuse(_) => view.hold,
     };
-    let taken = meta.take_over(marker.epoch, hold).await?; // OW-7: before the marker, with the epoch
+    if let Some(doubt) = doubt(&marker, &view) {
+        tracing::error!(location = site.location, holder = marker.holder, "{doubt}");
+    }
+    let taken = meta.take_over(Floor::of(&marker), hold).await?; // OW-7: before the marker, with the epoch
     marker.hold = hold;
     marker.capabilities = probed.capabilities;
     let store_ms = site.clock.now_ms() + probed.skew_ms;
-    let marker = marker.renewed(taken.epoch, taken.hwm, &holder.0, store_ms);
+    let marker = marker.renewed(&taken.term, taken.hwm, &holder.0, store_ms);
     let written = match &verdict {
         Verdict::Create { .. } => site.store.create(&Marker::key(), marker.to_bytes()).await,
         Verdict::Replace { .. } => {
@@ -296,7 +319,7 @@ async fn attempt(
         }
         Verdict::Freeze(freeze) => {
             tracing::error!(location = site.location, "deletes are off: {freeze}");
-            return Ok(Some(Ownership::frozen(site, meta, holder, taken.epoch, probed, view, freeze.clone())));
+            return Ok(Some(Ownership::frozen(site, meta, holder, taken.term, probed, view, freeze.clone())));
         }
         Verdict::Refuse(_) => unreachable!("answered above"),
     };
@@ -305,7 +328,7 @@ async fn attempt(
         Err(Error::Exists { .. } | Error::Conflict { .. }) => return Ok(None),
         Err(error) => return Err(site.failed(error)),
     };
-    let mirror = Mirror { location: site.location.clone(), epoch: taken.epoch, etag: etag.0.clone(), hold };
+    let mirror = Mirror { location: site.location.clone(), epoch: taken.term.epoch, etag: etag.0.clone(), hold };
     meta.mirror(&mirror).await?;
     if let Some(hold) = hold {
         tracing::error!(location = site.location, "deletes are off: {}", Freeze::Hold(hold));

@@ -1,5 +1,5 @@
 //! A process of the cluster that writes below the root path and does not own it: a data node. The coordinator renews the
-//! marker; whoever else writes looks at it (OW-9).
+//! marker; whoever else writes looks at it (OW-11).
 //!
 //! It does not ask for the coordinator's epoch: what a tenant writes is committed in the metadata, which fence by intents
 //! and generations, and its keys are below its own cluster's folder. The marker says whether that folder is still in use.
@@ -233,7 +233,7 @@ mod tests {
 
     #[test]
     #[rustfmt::skip]
-    fn ow_9_every_row_of_the_table() {
+    fn ow_11_every_row_of_the_table() {
         let short = |standing: Standing| match standing {
             Standing::Allowed => "allowed",
             Standing::Wait { .. } => "wait",

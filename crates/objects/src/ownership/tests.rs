@@ -2,9 +2,9 @@
 
 use super::{
     Freeze, MetaView, Ownership, Refusal, RootMeta, Site, StartError, Tenant,
-    marker::{FormerObjects, Marker},
+    marker::{FormerObjects, Marker, Term},
     operator,
-    start::{Mirror, Taken, start},
+    start::{Floor, Mirror, Taken, start},
 };
 use crate::{
     Error, Etag, MarkerStore, MemoryMarkers, MemoryStore, ObjectStore, OwnedStore, Result, Versioned, Written, suite,
@@ -12,33 +12,56 @@ use crate::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use elanus_types::{Clock, Epoch, Failure, ManualClock, NodeId, ObjectKey, RootHold};
-use std::sync::{Arc, Mutex};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
 use uuid::Uuid;
 
 const MARKER: &str = "r/_elanus/owner.json";
 
 /// Metadata in memory; a copy of it is a backup.
 #[derive(Debug)]
-struct FakeMeta(Mutex<MetaView>);
+struct FakeMeta {
+    view: Mutex<MetaView>,
+    calls: AtomicU64,
+}
 
 impl FakeMeta {
     fn new(cluster: u128) -> Arc<Self> {
         let cluster_id = Uuid::from_u128(cluster);
-        let (hold, location) = (None, None);
-        let view = MetaView { cluster_id, epoch: Epoch(0), hwm: 1, hold, location, marker_epoch: Epoch(0) };
-        Arc::new(Self(Mutex::new(view)))
+        let (starts, hold, location) = (BTreeMap::new(), None, None);
+        Self::at(MetaView { cluster_id, epoch: Epoch(0), hwm: 1, starts, hold, location, marker_epoch: Epoch(0) })
     }
 
     fn backup(&self) -> Arc<Self> {
-        Arc::new(Self(Mutex::new(self.now())))
+        Self::at(self.now())
+    }
+
+    fn at(view: MetaView) -> Arc<Self> {
+        Arc::new(Self { view: Mutex::new(view), calls: AtomicU64::new(0) })
+    }
+
+    fn calls(&self) -> u64 {
+        self.calls.load(Ordering::SeqCst)
+    }
+
+    fn asked(&self) -> MutexGuard<'_, MetaView> {
+        self.calls.fetch_add(1, Ordering::SeqCst);
+        self.view.lock().unwrap()
     }
 
     fn now(&self) -> MetaView {
-        self.0.lock().unwrap().clone()
+        self.view.lock().unwrap().clone()
     }
 
-    fn work(&self) {
-        self.0.lock().unwrap().hwm += 10;
+    fn take(&self, floor: Floor, hold: Option<RootHold>) -> Taken {
+        let mut view = self.asked();
+        view.epoch = Epoch(view.epoch.max(floor.epoch).0 + 1);
+        view.hwm = view.hwm.max(floor.hwm) + 1;
+        view.hold = hold.or(view.hold);
+        let term = Term::new(view.epoch);
+        view.starts.insert(term.epoch, term.start_id.clone());
+        Taken { term, hwm: view.hwm }
     }
 }
 
@@ -48,20 +71,28 @@ impl RootMeta for FakeMeta {
         Ok(self.now())
     }
 
-    async fn take_over(&self, floor: Epoch, hold: Option<RootHold>) -> Result<Taken, Failure> {
-        let mut view = self.0.lock().unwrap();
-        view.epoch = Epoch(view.epoch.max(floor).0 + 1);
-        view.hold = hold.or(view.hold);
-        Ok(Taken { epoch: view.epoch, hwm: view.hwm })
+    async fn take_over(&self, floor: Floor, hold: Option<RootHold>) -> Result<Taken, Failure> {
+        Ok(self.take(floor, hold))
     }
 
-    async fn high_water(&self, epoch: Epoch) -> Result<Option<i64>, Failure> {
-        let view = self.0.lock().unwrap();
-        Ok((view.epoch == epoch).then_some(view.hwm))
+    async fn next_term(&self, epoch: Epoch) -> Result<Option<Taken>, Failure> {
+        if self.now().epoch != epoch {
+            return Ok(None);
+        }
+        Ok(Some(self.take(Floor::default(), None)))
+    }
+
+    async fn raise(&self, epoch: Epoch, _etag: Option<&Etag>) -> Result<Option<i64>, Failure> {
+        let mut view = self.asked();
+        if view.epoch != epoch {
+            return Ok(None);
+        }
+        view.hwm += 1;
+        Ok(Some(view.hwm))
     }
 
     async fn mirror(&self, mirror: &Mirror) -> Result<(), Failure> {
-        let mut view = self.0.lock().unwrap();
+        let mut view = self.asked();
         (view.location, view.hold) = (Some(mirror.location.clone()), mirror.hold);
         view.marker_epoch = mirror.epoch;
         Ok(())
@@ -82,10 +113,12 @@ struct Faults {
 struct FaultyMarkers {
     inner: MemoryMarkers,
     faults: Arc<Mutex<Faults>>,
+    requests: Arc<AtomicU64>,
 }
 
 impl FaultyMarkers {
     fn faults(&self, verb: &'static str) -> Result<Faults> {
+        self.requests.fetch_add(1, Ordering::SeqCst);
         let faults = *self.faults.lock().unwrap();
         if faults.away {
             return Err(Error::transient(verb, "503 slow down"));
@@ -150,7 +183,7 @@ impl World {
     fn new() -> Self {
         let clock = Arc::new(ManualClock::at_ms(1_700_000_000_000));
         let inner = MemoryMarkers::new(clock.clone(), "r");
-        Self { store: FaultyMarkers { inner, faults: Arc::default() }, clock }
+        Self { store: FaultyMarkers { inner, faults: Arc::default(), requests: Arc::default() }, clock }
     }
 
     fn with(faults: Faults) -> Self {
@@ -168,7 +201,7 @@ impl World {
     }
 
     fn site_at(&self, root: &str) -> Site {
-        let store = FaultyMarkers { inner: self.store.inner.at(root), faults: Arc::clone(&self.store.faults) };
+        let store = FaultyMarkers { inner: self.store.inner.at(root), ..self.store.clone() };
         Site {
             store: Arc::new(store),
             location: format!("memory://{root}"),
@@ -198,6 +231,10 @@ impl World {
         Marker::read(&found.bytes).unwrap()
     }
 
+    fn requests(&self) -> u64 {
+        self.store.requests.load(Ordering::SeqCst)
+    }
+
     fn pass(&self, seconds: i64) {
         self.clock.advance_ms(seconds * 1_000);
     }
@@ -219,7 +256,6 @@ async fn an_empty_root_is_taken_renewed_and_taken_again_by_the_next_process() {
     assert_eq!((marker.epoch, marker.cluster_id, marker.hold), (Epoch(1), Uuid::from_u128(1), None));
     assert!(marker.capabilities.conditional_writes() && marker.capabilities.conditional_remove);
     assert!(world.store.inner.list("_elanus/probe").await.unwrap().is_empty(), "probes are removed");
-    meta.work();
     world.pass(10);
     first.renew().await.unwrap();
     let marker = world.marker().await;
@@ -286,7 +322,6 @@ async fn ow_5_a_marker_that_goes_missing_stops_deletes_only_until_it_is_repaired
     // Also over a restart.
     let restarted = world.start(&meta).await.unwrap();
     assert_eq!((freeze_of(&restarted).await, restarted.may_write()), ("marker_missing", Ok(())));
-    meta.work();
     operator::repair(&world.site(), &*meta).await.unwrap();
     world.pass(10);
     restarted.renew().await.unwrap();
@@ -313,17 +348,14 @@ async fn metadata_from_yesterday_deletes_nothing_until_it_is_released() {
     let (world, meta) = (World::new(), FakeMeta::new(1));
     let ownership = world.start(&meta).await.unwrap();
     let yesterday = meta.backup();
-    meta.work();
     ownership.renew().await.unwrap();
-    // The same epoch, but ids that it never gave.
+    // The same epoch, and nothing was done but one renewal.
     let restored = world.start(&yesterday).await.unwrap();
     assert_eq!((freeze_of(&restored).await, restored.may_write()), ("restored", Ok(())));
     assert_eq!(world.marker().await.hold, Some(RootHold::Restored));
     assert_eq!(ownership.renew().await.unwrap_err().label(), "fenced", "the old process");
 
     // OW-7: not forgotten by a restart, although the metadata has caught up.
-    yesterday.work();
-    yesterday.work();
     let restored = world.start(&yesterday).await.unwrap();
     assert_eq!(freeze_of(&restored).await, "restored");
     // Nor when the marker is gone as well.
@@ -337,6 +369,118 @@ async fn metadata_from_yesterday_deletes_nothing_until_it_is_released() {
     restored.renew().await.unwrap();
     assert_eq!(freeze_of(&restored).await, "none");
     assert_eq!(yesterday.now().hold, None);
+    assert_eq!(freeze_of(&world.start(&yesterday).await.unwrap()).await, "none", "the counter is above the marker's");
+}
+
+#[tokio::test]
+async fn ow_9_a_backup_from_before_a_claim_is_behind_as_soon_as_the_claim_is_confirmed() {
+    let (world, meta) = (World::new(), FakeMeta::new(1));
+    let ownership = world.start(&meta).await.unwrap();
+    ownership.renew().await.unwrap();
+    // Younger than the last renewal; the process dies before the next.
+    let young = meta.backup();
+    ownership.mark().await.unwrap(); // what a sweep does between claim and delete
+    let restored = world.start(&young).await.unwrap();
+    assert_eq!(freeze_of(&restored).await, "restored");
+}
+
+#[tokio::test]
+async fn ow_10_a_process_that_died_between_metadata_and_marker_is_no_backup() {
+    let (world, meta) = (World::new(), FakeMeta::new(1));
+    let ownership = world.start(&meta).await.unwrap();
+    // Raised for a renewal, and for starts, whose markers were never written.
+    meta.raise(ownership.epoch(), None).await.unwrap().unwrap();
+    meta.take(Floor::default(), None);
+    meta.take(Floor::default(), None);
+    let restarted = world.start(&meta).await.unwrap();
+    assert_eq!((freeze_of(&restarted).await, restarted.epoch()), ("none", Epoch(4)));
+    // One of these markers comes late, from a process that sleeps.
+    let late = meta.take(Floor::default(), None);
+    meta.take(Floor::default(), None);
+    let marker = world.marker().await.renewed(&late.term, late.hwm, "late", 1);
+    let etag = world.store.inner.read(&Marker::key()).await.unwrap().unwrap().etag;
+    world.store.inner.replace(&Marker::key(), marker.to_bytes(), &etag).await.unwrap();
+    let restarted = world.start(&meta).await.unwrap();
+    assert_eq!(freeze_of(&restarted).await, "none");
+}
+
+#[tokio::test]
+async fn ow_10_the_second_of_two_copies_deletes_nothing_whatever_its_numbers_say() {
+    // Numbers of the original went on while the store was away, so that they are above those of the copy that starts first.
+    let (world, original) = (World::new(), FakeMeta::new(1));
+    world.start(&original).await.unwrap();
+    let copy = original.backup();
+    for _ in 0..3 {
+        original.take(Floor::default(), None);
+    }
+    let by_copy = world.start(&copy).await.unwrap();
+    assert_eq!(freeze_of(&by_copy).await, "none", "the one that starts first is the cluster");
+    let view = original.now();
+    let marker = world.marker().await;
+    assert!(view.epoch > marker.epoch && view.hwm > marker.meta_hwm, "the numbers tell nothing");
+    let by_original = world.start(&original).await.unwrap();
+    assert_eq!((freeze_of(&by_original).await, by_original.may_write()), ("restored", Ok(())));
+    by_copy.renew().await.unwrap_err();
+    assert_eq!(freeze_of(&by_copy).await, "fenced");
+
+    // Both at once, the store away: who writes second finds a marker of its own epoch that it did not write.
+    let world = World::new();
+    let original = FakeMeta::new(1);
+    world.start(&original).await.unwrap();
+    let copy = original.backup();
+    world.set(Faults { away: true, ..Faults::default() });
+    let (first, second) = (world.start(&original).await.unwrap(), world.start(&copy).await.unwrap());
+    world.set(Faults::default());
+    assert_eq!(first.epoch(), second.epoch());
+    first.renew().await.unwrap();
+    let fenced = second.renew().await.unwrap_err();
+    assert!(fenced.to_string().contains("another copy of this cluster's metadata"), "{fenced}");
+    assert_eq!((freeze_of(&first).await, freeze_of(&second).await), ("none", "fenced"));
+}
+
+#[tokio::test]
+async fn a_reconciliation_ends_the_hold_under_a_new_epoch_and_can_be_repeated() {
+    let (world, meta) = (World::new(), FakeMeta::new(1));
+    let ownership = world.start(&meta).await.unwrap();
+    let yesterday = meta.backup();
+    ownership.renew().await.unwrap();
+    let restored = world.start(&yesterday).await.unwrap();
+    let copy = yesterday.backup();
+    world.set(Faults { away: true, ..Faults::default() });
+    restored.reconciled().await.unwrap_err();
+    world.set(Faults::default());
+    assert_eq!((freeze_of(&restored).await, yesterday.now().hold), ("restored", Some(RootHold::Restored)));
+    let before = restored.epoch();
+    let told = restored.reconciled().await.unwrap();
+    assert_eq!((told.ended, told.epoch), (Some(RootHold::Restored), Epoch(before.0 + 1)));
+    assert_eq!((freeze_of(&restored).await, yesterday.now().hold, restored.epoch()), ("none", None, told.epoch));
+    assert_eq!((world.marker().await.epoch, world.marker().await.hold), (told.epoch, None));
+    let again = restored.reconciled().await.unwrap();
+    assert_eq!((again.ended, again.epoch), (None, Epoch(told.epoch.0 + 1)));
+    restored.renew().await.unwrap();
+    // The same backup, restored once more, was reconciled by nobody.
+    let once_more = world.start(&copy).await.unwrap();
+    assert_eq!(freeze_of(&once_more).await, "restored");
+    assert_eq!(restored.reconciled().await.unwrap_err().why.label(), "fenced");
+    // Nor is a quarantine ended by it.
+    let (world, other) = (World::new(), FakeMeta::new(2));
+    world.start(&meta).await.unwrap();
+    let owner = (Uuid::from_u128(1), world.marker().await.epoch);
+    operator::take(&world.site(), &*other, owner, "x").await.unwrap();
+    let taken = world.start(&other).await.unwrap();
+    assert_eq!(taken.reconciled().await.unwrap().ended, None);
+    assert_eq!(freeze_of(&taken).await, "quarantined");
+}
+
+#[tokio::test]
+async fn a_renewal_is_one_request_to_the_store_and_one_to_the_metadata() {
+    let (world, meta) = (World::new(), FakeMeta::new(1));
+    let ownership = world.start(&meta).await.unwrap();
+    let (requests, calls) = (world.requests(), meta.calls());
+    for n in 1..=3 {
+        ownership.renew().await.unwrap();
+        assert_eq!((world.requests() - requests, meta.calls() - calls), (n, n));
+    }
 }
 
 #[tokio::test]
@@ -349,12 +493,6 @@ async fn a_restored_epoch_is_noticed_too_and_ow_6_the_epoch_does_not_fall() {
     }
     let restored = world.start(&yesterday).await.unwrap();
     assert_eq!((freeze_of(&restored).await, restored.epoch()), ("restored", Epoch(7)));
-    world.set(Faults { away: true, ..Faults::default() });
-    restored.release(RootHold::Restored).await.unwrap_err();
-    assert_eq!(freeze_of(&restored).await, "restored", "it was not written");
-    world.set(Faults::default());
-    restored.release(RootHold::Restored).await.unwrap();
-    assert_eq!((freeze_of(&restored).await, yesterday.now().hold), ("none", None));
 }
 
 #[tokio::test]
@@ -417,12 +555,9 @@ async fn a_store_that_was_away_at_the_start_may_know_that_the_metadata_is_from_y
     let (world, meta) = (World::new(), FakeMeta::new(1));
     let ownership = world.start(&meta).await.unwrap();
     let yesterday = meta.backup();
-    meta.work();
     ownership.renew().await.unwrap();
     world.set(Faults { away: true, ..Faults::default() });
     let restored = world.start(&yesterday).await.unwrap();
-    yesterday.work();
-    yesterday.work();
     world.set(Faults::default());
     assert_eq!(freeze_of(&restored).await, "restored");
 }
@@ -441,7 +576,7 @@ async fn an_answer_that_was_lost_is_found_by_the_next_look() {
     let (world, meta) = (World::new(), FakeMeta::new(1));
     let ownership = world.start(&meta).await.unwrap();
     // Written by this very process, and the answer never came.
-    let lost = world.marker().await.renewed(Epoch(1), 1, "node", 1);
+    let lost = world.marker().await.renewed(&world.marker().await.term(), 1, "node", 1);
     let etag = world.store.inner.read(&Marker::key()).await.unwrap().unwrap().etag;
     world.store.inner.replace(&Marker::key(), lost.to_bytes(), &etag).await.unwrap();
     ownership.renew().await.unwrap();
@@ -550,6 +685,25 @@ async fn an_owned_store_writes_and_deletes_only_as_the_owner() {
     inner.head(&key("b")).await.unwrap_err();
 }
 
+#[expect(clippy::disallowed_methods, reason = "tests of stores have no metadata")]
+#[tokio::test]
+async fn a_store_to_read_is_read_and_nothing_else() {
+    let inner = Arc::new(MemoryStore::new(World::new().clock));
+    let key = |name: &str| ObjectKey::parse(name).unwrap();
+    inner.put(&key("a"), Bytes::from_static(b"1")).await.unwrap();
+    let store = OwnedStore::to_read(inner.clone());
+    let refused = [
+        store.put(&key("b"), Bytes::new()).await.map(drop),
+        store.copy(&key("a"), &key("b"), crate::Expected::of(b"1")).await.map(drop),
+        store.delete(suite::permits(&[key("a")])).await,
+    ];
+    for refused in refused {
+        assert!(matches!(&refused, Err(Error::Refused { .. })), "{refused:?}");
+    }
+    assert_eq!(store.get(&key("a")).await.unwrap(), "1");
+    inner.head(&key("b")).await.unwrap_err();
+}
+
 #[tokio::test]
 async fn an_owned_store_keeps_every_promise() {
     for promise in suite::PROMISES {
@@ -561,7 +715,7 @@ async fn an_owned_store_keeps_every_promise() {
 }
 
 #[tokio::test]
-async fn ow_9_a_tenant_writes_once_the_coordinator_owns_the_place_and_deletes_nothing() {
+async fn ow_11_a_tenant_writes_once_the_coordinator_owns_the_place_and_deletes_nothing() {
     let (world, meta) = (World::new(), FakeMeta::new(1));
     let tenant = Tenant::enter(&world.site(), meta.clone()).await.unwrap();
     assert!(tenant.may_write().unwrap_err().to_string().contains("elanus datacoord"), "nobody owns it yet");
@@ -584,7 +738,7 @@ async fn ow_9_a_tenant_writes_once_the_coordinator_owns_the_place_and_deletes_no
 }
 
 #[tokio::test]
-async fn ow_9_a_tenant_ends_when_another_cluster_takes_the_root_path() {
+async fn ow_11_a_tenant_ends_when_another_cluster_takes_the_root_path() {
     let (world, meta) = (World::new(), FakeMeta::new(1));
     let owner = world.start(&meta).await.unwrap();
     let tenant = Tenant::enter(&world.site(), meta.clone()).await.unwrap();

@@ -239,6 +239,7 @@ datacoord! {
     list_orphans(elanus_proto::admin::ListOrphansRequest) -> elanus_proto::admin::ListOrphansResponse;
     allow_orphans(elanus_proto::admin::AllowOrphansRequest) -> elanus_proto::admin::AllowOrphansResponse;
     reconcile(elanus_proto::admin::ReconcileRequest) -> elanus_proto::admin::ReconcileReport;
+    purge_namespace(elanus_proto::admin::PurgeNamespaceRequest) -> elanus_proto::admin::PurgeNamespaceReport;
 }
 
 #[async_trait]

@@ -1,16 +1,17 @@
-//! `elanus ctl root`: whose root path it is, from the store and the metadata alone, without a server.
+//! `elanus ctl root`: whose root path it is, from the store and the metadata alone, without a server; but for [`purge`].
 //!
 //! Every command that changes something is one conditional write of the marker; with `--dry-run` it says what it would do.
 //! A running server finds the change at its next renewal.
 
+mod purge;
 mod render;
 
-use super::{Stop, confirm};
+use super::{Options, Stop, confirm, stop};
 use crate::output::Rendered;
 use crate::root::{Places, RootInMeta, view};
 use crate::s3::S3Args;
 use clap::{Args, Subcommand};
-use elanus_client::{ClientError, ErrorKind};
+use elanus_client::ErrorKind;
 use elanus_meta::{Meta, MetaError};
 use elanus_objects::{
     LocalRoot, RootError,
@@ -94,6 +95,12 @@ enum Command {
     Adopt(Decision),
     /// After a takeover: the old owner's objects stay as they are and are never touched
     LeaveForeign(Decision),
+    /// After `leave-foreign` or `adopt`: delete everything in the folder of the old owner, for good
+    ///
+    /// Without --confirm it counts what is there and names some of it. The server that owns the root path (--addr) deletes it in
+    /// the same way as everything else: brakes, audit trail and all. It goes on after a restart. Nothing outside of that folder
+    /// is touched; the folder of an owner never is.
+    PurgeNamespace(purge::PurgeArgs),
     /// Write the marker again where it is gone or damaged; or release a hold on restored metadata
     Repair {
         /// The metadata was restored from a backup, and `scrub` shows that nothing which it needs is missing
@@ -126,7 +133,12 @@ fn reason(text: &str) -> Result<String, String> {
     if text.is_empty() || text.len() > 500 { Err("give a sentence".to_owned()) } else { Ok(text.to_owned()) }
 }
 
-pub(super) async fn execute(args: RootArgs) -> Result<Rendered, Stop> {
+pub(super) async fn execute(args: RootArgs, options: &Options) -> Result<Rendered, Stop> {
+    if let Command::PurgeNamespace(args) = &args.command {
+        // To count what is there takes as long as it takes.
+        let client = options.client(false).await?;
+        return purge::execute(&client, args).await;
+    }
     let found = Found::find(&args.places).await?;
     match args.command {
         Command::Show => found.show().await,
@@ -134,6 +146,7 @@ pub(super) async fn execute(args: RootArgs) -> Result<Rendered, Stop> {
         Command::Takeover { expect_cluster, expect_epoch, reason, ask } => {
             found.take(expect_cluster, Epoch(expect_epoch), &reason, &ask).await
         }
+        Command::PurgeNamespace(_) => unreachable!("answered above"),
         Command::Adopt(decision) => found.decide(&decision, FormerObjects::Adopted).await,
         Command::LeaveForeign(decision) => found.decide(&decision, FormerObjects::LeftForeign).await,
         Command::Repair { metadata_is_complete: true, ask } => found.release(&ask).await,
@@ -237,7 +250,7 @@ impl Found {
                 "there is no metadata at this place; give --data or --meta".to_owned(),
             ));
         }
-        let guard = self.places.meta_dir.as_deref().filter(|_| create).map(LocalRoot::open).transpose()?;
+        let guard = if create { self.places.take_meta_dir(self.known.is_some())? } else { None };
         let cluster_id = self.known.as_ref().map_or_else(Uuid::new_v4, |view| view.cluster_id);
         if let Some(dir) = self.places.directory().filter(|_| create && self.places.metadata_is_beside()) {
             LocalRoot::make(dir)?;
@@ -265,10 +278,6 @@ impl Opened {
         let marker = self.closed(answer).await?;
         Ok(render::marker(what, &site.location, &marker))
     }
-}
-
-fn stop(kind: ErrorKind, message: String) -> Stop {
-    Stop::Client(ClientError { kind, code: None, message })
 }
 
 /// The error with its sources, outermost first.

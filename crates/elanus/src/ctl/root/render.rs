@@ -112,12 +112,13 @@ fn marker_json(marker: &Marker) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use elanus_objects::ownership::Term;
     use elanus_types::Epoch;
     use uuid::Uuid;
 
     #[test]
     fn a_foreign_owner_is_shown_with_what_to_do_and_told_to_scripts() {
-        let owner = Marker::new(Uuid::from_u128(7)).renewed(Epoch(3), 9, "standalone-1", 1_700_000_000_000);
+        let owner = Marker::new(Uuid::from_u128(7)).renewed(&Term::new(Epoch(3)), 9, "standalone-1", 1_700_000_000_000);
         let seen = Seen::Marker(Box::new(owner.clone()));
         let verdict = elanus_objects::ownership::judge(&seen, None, "file:///d");
         let shown = Shown { location: "file:///d", seen: &seen, meta: None, verdict, overlap: None };
