@@ -30,7 +30,8 @@ pub use collections::Collections;
 pub use connect::{Builder, Client};
 pub use databases::Databases;
 pub use elanus_proto::admin::{
-    CollectionDetail, GcAmount, GcAuditLine, GcHold, GcPause, GcPlan, GcPlanItem, GcRun, GcStatus, GcWhy,
+    CollectionDetail, GcAmount, GcAuditLine, GcDroppedSnapshot, GcHold, GcPause, GcPlan, GcPlanItem, GcRun, GcStatus,
+    GcWhy,
 };
 pub use elanus_proto::admin::{DeleteFreeze, ListScansResponse, Orphan, ReconcileReport, Scan};
 pub use elanus_proto::admin::{ScrubFinding, ScrubReport};

@@ -28,6 +28,7 @@ mod manifests;
 mod memberships;
 pub mod model;
 mod outbox;
+mod partition_drops;
 mod pins;
 mod reads;
 pub mod rebuild;
@@ -43,12 +44,14 @@ mod trash;
 mod workers;
 mod writes;
 
+pub use aliases::Names;
 pub use databases::DatabaseRecord;
 pub use db::{CommitHook, Turn};
 pub use error::{MetaError, Result};
 pub use gc::{
-    Amount, AuditRecord, BreakerRecord, Claimed, FailureRecord, Forgotten, GcStatus, HoldRecord, KeptRecord,
-    PauseRecord, PlanItem, PlanRecord, Progress, Recounted, Retention, Room, Waiting, WhyRecord,
+    Amount, AuditRecord, BreakerRecord, Claimed, DroppedSnapshot, FailureRecord, FirstRun, Forgotten, GcStatus,
+    HoldRecord, KeptRecord, PauseRecord, PlanItem, PlanRecord, Progress, Recounted, Retention, Room, Waiting,
+    WhichDropped, WhyRecord,
 };
 pub use history::HistoryRecord;
 pub use lease::while_renewing;
@@ -76,6 +79,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (5, "catalog", include_str!("../migrations/0005_catalog.sql")),
     (6, "scan", include_str!("../migrations/0006_scan.sql")),
     (9, "gc_failures", include_str!("../migrations/0009_gc_failures.sql")),
+    (12, "collector", include_str!("../migrations/0012_collector.sql")),
 ];
 
 /// What was released waits so long before it is deleted, unless [`Coordinator::with_drop_tolerance`] says otherwise.

@@ -2,6 +2,7 @@
 //! `elanus_objects::ownership`; here is only what must be durable, and in one transaction with the epoch.
 
 use crate::db::{Db, Tx, args};
+use crate::gc::first_run;
 use crate::{Coordinator, MIGRATIONS, Meta, MetaError, Result};
 use elanus_types::{Epoch, NodeId, RootHold};
 use sqlx::Row;
@@ -107,6 +108,7 @@ impl Meta {
         if let Some(hold) = hold {
             let sql = "UPDATE roots SET hold = $1 WHERE root_id = 1";
             tx.execute(sql, args![hold.label().to_owned()]).await?;
+            first_run::after_a_hold(&mut tx).await?;
         }
         let high_water = note_high_water(&mut tx).await?;
         tx.commit().await?;

@@ -2,7 +2,7 @@
 
 use crate::{Proxy, names};
 use elanus_proto::{
-    admin::{self as a, admin_server::Admin},
+    admin::{self as a, admin_server::Admin, gc_request::What as Ask},
     convert::failure_to_grpc,
     datacoord as dc,
 };
@@ -25,6 +25,17 @@ macro_rules! pass_on {
                     names::collection(&request.new_name).map_err(failure_to_grpc)?;
                 }
                 self.datacoord().restore_trash(request).await
+            }
+
+            async fn gc(&self, request: Request<a::GcRequest>) -> Result<Response<a::GcAnswer>, Status> {
+                let request = request.into_inner();
+                match &request.what {
+                    Some(Ask::Undo(ask)) if !ask.new_name.is_empty() => names::collection(&ask.new_name),
+                    Some(Ask::Undrop(ask)) if !ask.new_name.is_empty() => names::snapshot(&ask.new_name),
+                    _ => Ok(()),
+                }
+                .map_err(failure_to_grpc)?;
+                self.datacoord().gc(request).await
             }
 
             async fn describe_collection(
@@ -56,7 +67,6 @@ pass_on! {
     list_orphans -> list_orphans(a::ListOrphansRequest) -> a::ListOrphansResponse;
     allow_orphans -> allow_orphans(a::AllowOrphansRequest) -> a::AllowOrphansResponse;
     reconcile -> reconcile(a::ReconcileRequest) -> a::ReconcileReport;
-    gc -> gc(a::GcRequest) -> a::GcAnswer;
     rollback_collection -> rollback_collection(dc::SnapshotRef) -> dc::Rollback;
     detach_collection -> detach_collection(dc::CollectionRef) -> dc::RestoreJob;
     list_trash -> list_trash(dc::ListCollectionsRequest) -> dc::ListTrashResponse;

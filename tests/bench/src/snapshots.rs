@@ -2,9 +2,8 @@
 //! as many rows.
 
 use crate::report::{Figure, milliseconds};
-use crate::world::{Cost, Objects, SOURCE, World, source};
+use crate::world::{Cost, Objects, World};
 use anyhow::Result;
-use elanus_proto::datacoord as pb;
 use elanus_types::{Checksum, RestoreMode};
 use sqlx::AssertSqlSafe;
 use std::time::Instant;
@@ -25,8 +24,6 @@ pub(crate) async fn measure(files: i64) -> Result<Vec<Figure>> {
         later.push(world.cost(world.snapshot(&format!("later{n}"))).await?.0);
     }
     let (cloned, ()) = world.cost(world.restore("first", "target", RestoreMode::Clone)).await?;
-    let (dropped, _) = world.cost(drop_snapshot(&world, "first")).await?;
-    let (gone, _) = world.cost(drop_collection(&world)).await?;
     world.end().await;
 
     let transaction = "a durable transaction";
@@ -34,8 +31,6 @@ pub(crate) async fn measure(files: i64) -> Result<Vec<Figure>> {
         Figure::cost(what("first create"), &first).beside(transaction, transaction_ms),
         Figure::cost(what("later create"), &median(later)).beside(transaction, transaction_ms),
         Figure::cost(what("clone"), &cloned).beside(format!("INSERT of {files} rows"), rows_ms),
-        Figure::cost(what("drop snapshot"), &dropped).beside(transaction, transaction_ms),
-        Figure::cost(what("drop collection"), &gone).beside(transaction, transaction_ms),
     ])
 }
 
@@ -44,20 +39,8 @@ fn median(mut costs: Vec<Cost>) -> Cost {
     costs[costs.len() / 2]
 }
 
-async fn drop_snapshot(world: &World, name: &str) -> Result<()> {
-    let request = pb::SnapshotRef { collection: Some(source()), snapshot_name: name.to_owned() };
-    world.coord.clone().drop_snapshot(request).await?;
-    Ok(())
-}
-
-async fn drop_collection(world: &World) -> Result<()> {
-    let request = pb::CollectionRef { collection_name: SOURCE.to_owned(), ..pb::CollectionRef::default() };
-    world.coord.clone().drop_collection(request).await?;
-    Ok(())
-}
-
 /// Milliseconds of one row in a transaction of its own.
-async fn durable_transaction(world: &World) -> Result<f64> {
+pub(crate) async fn durable_transaction(world: &World) -> Result<f64> {
     let mut scratch = world.scratch().await?;
     sqlx::query("CREATE TABLE one (n BIGINT PRIMARY KEY)").execute(&mut scratch).await?;
     let mut times = Vec::new();

@@ -203,7 +203,7 @@ impl Cluster {
     /// What is dropped is garbage at once.
     pub(crate) async fn start(&self) -> Server {
         let flags = self.root.flags();
-        let at_once = ["--gc-drop-tolerance", "0", "--trash-retention", "0"];
+        let at_once = ["--gc-drop-tolerance", "0", "--trash-retention", "0", "--gc-first-run-pause", "0"];
         let flags: Vec<&str> = flags.iter().map(String::as_str).chain(at_once).collect();
         Server::start_in_with(&self.data, &flags).await.unwrap()
     }

@@ -79,6 +79,10 @@ pub(crate) struct StandaloneArgs {
     /// undo` brings a purged collection back. As long as the oldest backup of the metadata that should be of use. 0: at once
     #[arg(long, value_name = "TIME", env = "ELANUS_GC_DROP_TOLERANCE", default_value = "24h", value_parser = tolerance)]
     gc_drop_tolerance: Duration,
+    /// After an upgrade, or after a hold of the root path, the collector first writes down what it would delete, and deletes
+    /// nothing for so long: elanus ctl gc status, gc apply, gc resume. 0: it deletes at once
+    #[arg(long, value_name = "TIME", env = "ELANUS_GC_FIRST_RUN_PAUSE", default_value = "1h", value_parser = first_run_pause)]
+    gc_first_run_pause: Duration,
     /// How a restore gets its files when it is not said: clone shares those of the snapshot, copy makes new ones
     #[arg(long, value_name = "MODE", env = "ELANUS_RESTORE_MODE", default_value = "clone", value_parser = crate::restore_mode())]
     restore_mode: RestoreMode,
@@ -121,6 +125,7 @@ pub(super) struct Plan {
     pub(super) gc_scan_interval: Duration,
     pub(super) gc_missing_tolerance: Duration,
     pub(super) gc_drop_tolerance: Duration,
+    pub(super) gc_first_run_pause: Duration,
     pub(super) restore_mode: RestoreMode,
     pub(super) datanode: DataNodeConfig,
 }
@@ -149,6 +154,7 @@ impl StandaloneArgs {
             gc_scan_interval: self.gc_scan_interval,
             gc_missing_tolerance: self.gc_missing_tolerance,
             gc_drop_tolerance: self.gc_drop_tolerance,
+            gc_first_run_pause: self.gc_first_run_pause,
             restore_mode: self.restore_mode,
             datanode: DataNodeConfig {
                 copy_slots: self.copy_slots,
@@ -165,6 +171,15 @@ fn tolerance(text: &str) -> Result<Duration, String> {
     match retention(text)? {
         time if time.is_zero() || time >= least => Ok(time),
         _ => Err(format!("give {least:?} or more, the time of a reader's lease, or 0")),
+    }
+}
+
+/// What is put off must not be off: the plan is kept for two days.
+fn first_run_pause(text: &str) -> Result<Duration, String> {
+    const MAX: Duration = Duration::from_secs(48 * 3_600);
+    match retention(text)? {
+        time if time <= MAX => Ok(time),
+        _ => Err("it is more than two days; for example 1h, or 0".to_owned()),
     }
 }
 
@@ -300,6 +315,15 @@ mod tests {
         }
         for bad in ["59s", "1ms", "-1h", "24"] {
             assert!(tolerance(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_first_run_waits_an_hour_and_never_for_ever() {
+        assert_eq!(plan(&[]).unwrap().gc_first_run_pause, Duration::from_secs(3_600));
+        assert_eq!(plan(&["--gc-first-run-pause", "0"]).unwrap().gc_first_run_pause, Duration::ZERO);
+        for bad in ["49h", "-1h", "soon"] {
+            assert!(plan(&["--gc-first-run-pause", bad]).is_err(), "{bad}");
         }
     }
 

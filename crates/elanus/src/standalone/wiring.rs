@@ -16,9 +16,18 @@ use elanus_querynode::{QueryConfig, QueryNode};
 use elanus_runtime::background::{BackgroundTask, Report};
 use elanus_runtime::{Background, LateChannel, management::Management, relay::Relay};
 use elanus_types::{Clock, NodeId};
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 use tonic::service::Routes;
 use uuid::Uuid;
+
+/// Which program this is: another one does not delete before somebody had time to look.
+static PROGRAM: LazyLock<String> = LazyLock::new(|| {
+    let commit = option_env!("ELANUS_COMMIT").map(|commit| format!(" ({commit})"));
+    format!("elanus {}{}", env!("CARGO_PKG_VERSION"), commit.unwrap_or_default())
+});
 
 /// How long acknowledged work may take to be answered at the end; what is not answered was not promised.
 const WRITES_MAX: Duration = Duration::from_secs(5);
@@ -153,6 +162,8 @@ impl Services {
                 scan_interval_ms: ms(plan.gc_scan_interval),
                 orphan_age_ms: ms(plan.gc_missing_tolerance),
                 gc_drop_tolerance_ms: ms(plan.gc_drop_tolerance),
+                gc_first_run_pause_ms: ms(plan.gc_first_run_pause),
+                program: &PROGRAM,
                 ..DataCoordConfig::default()
             },
             &background,

@@ -25,6 +25,13 @@ async fn release(coordinator: &Coordinator) -> Result<u64> {
                 (released, moved) = (released + n, true);
             }
         }
+        for id in &waiting.partitions {
+            match coordinator.release_partition(*id, 2).await? {
+                Progress::More(n) => (released, moved) = (released + n, true),
+                Progress::Done => moved = true,
+                Progress::Kept(_) => {}
+            }
+        }
         for id in &waiting.snapshots {
             match coordinator.release_snapshot(*id, 2).await? {
                 Progress::More(n) => (released, moved) = (released + n, true),
