@@ -13,7 +13,7 @@
 
 use super::plan::Member;
 use super::{JobRow, MACHINE, job_not_found, locked};
-use crate::Coordinator;
+use crate::{Coordinator, partition_drops};
 use crate::clock::lock_if_live;
 use crate::db::{Tx, args};
 use crate::error::Result;
@@ -119,16 +119,13 @@ pub(super) async fn exchange(tx: &mut Tx, job: &JobRow, not_before_ms: i64) -> R
         let message = "the collection was dropped meanwhile".to_owned();
         return super::fail::fail(tx, job, &Event::VerifyFailed { message }).await.map(drop);
     };
-    // DT-3
+    // DT-3 goes by the rows.
+    partition_drops::settle(tx, collection, not_before_ms).await?;
     tx.execute(
-        concat!(
-            "DELETE FROM copy_items WHERE job_id = $1 AND NOT EXISTS (SELECT 1 FROM memberships m \
-             WHERE m.segment_id = copy_items.source_segment_id AND m.file_set_id = copy_items.source_file_set_id \
-             AND m.removed_ts = 9223372036854775807 AND m.partition_id NOT IN ",
-            left_behind!("$2"),
-            ")"
-        ),
-        args![id.0, collection.0],
+        "DELETE FROM copy_items WHERE job_id = $1 AND NOT EXISTS (SELECT 1 FROM memberships m \
+         WHERE m.segment_id = copy_items.source_segment_id AND m.file_set_id = copy_items.source_file_set_id \
+         AND m.removed_ts = 9223372036854775807)",
+        args![id.0],
     )
     .await?;
     let row = tx.one("SELECT COUNT(*) AS items FROM copy_items WHERE job_id = $1", args![id.0]).await?;
