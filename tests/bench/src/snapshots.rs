@@ -2,8 +2,9 @@
 //! as many rows.
 
 use crate::report::{Figure, milliseconds};
-use crate::world::{Cost, Objects, World};
+use crate::world::{Cost, Objects, SOURCE, World, source};
 use anyhow::Result;
+use elanus_proto::datacoord as pb;
 use elanus_types::{Checksum, RestoreMode};
 use sqlx::AssertSqlSafe;
 use std::time::Instant;
@@ -24,6 +25,12 @@ pub(crate) async fn measure(files: i64) -> Result<Vec<Figure>> {
         later.push(world.cost(world.snapshot(&format!("later{n}"))).await?.0);
     }
     let (cloned, ()) = world.cost(world.restore("first", "target", RestoreMode::Clone)).await?;
+    // The first one also waits for what the clone, a large transaction, left SQLite to do.
+    let mut dropped = vec![world.cost(drop_snapshot(&world, "first")).await?.0];
+    for n in 0..TIMES - 1 {
+        dropped.push(world.cost(drop_snapshot(&world, &format!("later{n}"))).await?.0);
+    }
+    let (gone, _) = world.cost(drop_collection(&world)).await?;
     world.end().await;
 
     let transaction = "a durable transaction";
@@ -31,12 +38,26 @@ pub(crate) async fn measure(files: i64) -> Result<Vec<Figure>> {
         Figure::cost(what("first create"), &first).beside(transaction, transaction_ms),
         Figure::cost(what("later create"), &median(later)).beside(transaction, transaction_ms),
         Figure::cost(what("clone"), &cloned).beside(format!("INSERT of {files} rows"), rows_ms),
+        Figure::cost(what("drop snapshot"), &median(dropped)).beside(transaction, transaction_ms),
+        Figure::cost(what("drop collection"), &gone).beside(transaction, transaction_ms),
     ])
 }
 
 fn median(mut costs: Vec<Cost>) -> Cost {
     costs.sort_by_key(|cost| cost.time);
     costs[costs.len() / 2]
+}
+
+async fn drop_snapshot(world: &World, name: &str) -> Result<()> {
+    let request = pb::SnapshotRef { collection: Some(source()), snapshot_name: name.to_owned() };
+    world.coord.clone().drop_snapshot(request).await?;
+    Ok(())
+}
+
+async fn drop_collection(world: &World) -> Result<()> {
+    let request = pb::CollectionRef { collection_name: SOURCE.to_owned(), ..pb::CollectionRef::default() };
+    world.coord.clone().drop_collection(request).await?;
+    Ok(())
 }
 
 /// Milliseconds of one row in a transaction of its own.
