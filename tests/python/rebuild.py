@@ -22,7 +22,9 @@ def fill(client):
     client.drop_collection("twice")
     small_collection(client, "twice", keys=range(7))
     client.create_snapshot("new", "twice")
-    # The last snapshot is what the collection comes back as.
+    # The last snapshot is what the collection comes back as, and what it is called.
+    client.create_alias("docs", "papers")
+    client.alter_database_properties("default", {"database.max.collections": "60"})
     client.drop_snapshot("before", "docs")
     client.create_snapshot("before", "docs", description="again")
 
@@ -42,6 +44,9 @@ def check(client):
     same(content(client, "docs"), expected)
     same(content(client, "shared"), expected)
 
+    same(client.list_aliases("docs")["aliases"], ["papers"])
+    same(content(client, "papers"), expected)
+    same(client.describe_database("default").get("database.max.collections"), "60")
     described = client.describe_collection("docs")
     same((described["num_shards"], described["properties"].get("collection.ttl.seconds")), (2, "7776000"))
     same(sorted(client.list_partitions("docs")), ["_default", "late"])

@@ -40,6 +40,8 @@ async fn what_snapshots_keep_comes_back_without_the_metadata_store() {
     assert_eq!((collections.len(), &told["applied"]), (4, &Value::Bool(false)), "{told:#}");
     let renamed: Vec<_> = collections.iter().filter(|one| one["renamed_from"] == "twice").collect();
     assert_eq!(renamed.len(), 1, "{told:#}");
+    let docs = collections.iter().find(|one| one["name"] == "docs").unwrap();
+    assert_eq!(docs["aliases"], serde_json::json!(["papers"]), "{told:#}");
 
     let written = rebuild(&data, &["--apply", "--yes"]).await;
     assert_eq!(written.code, Some(0), "{written:?}");

@@ -69,6 +69,8 @@ impl Gc<'_> {
         as_undone: Undone -> pb::GcUndone;
         as_audit: Audit -> pb::GcAuditLines;
         as_runs: Runs -> pb::GcRuns;
+        as_dropped: Dropped -> pb::GcDroppedSnapshots;
+        as_undropped: Undropped -> pb::GcUndropped;
     }
 
     /// The state of the collector.
@@ -171,6 +173,38 @@ impl Gc<'_> {
     pub async fn undo(&self, collection_id: i64, new_name: Option<&str>) -> Result<pb::GcUndone> {
         let new_name = new_name.unwrap_or_default().to_owned();
         self.as_undone(Ask::Undo(pb::GcUndoRequest { collection_id, new_name })).await
+    }
+
+    /// Dropped snapshots of a collection that may still come back, newest drop first.
+    ///
+    /// # Errors
+    /// When there is no such collection.
+    pub async fn dropped(&self, collection: &str) -> Result<Vec<pb::GcDroppedSnapshot>> {
+        let db_name = self.client.database.clone();
+        let ask = pb::GcDroppedRequest { collection_name: collection.to_owned(), db_name };
+        Ok(self.as_dropped(Ask::Dropped(ask)).await?.snapshots)
+    }
+
+    /// Brings a dropped snapshot back: the one with this id, or the one of this name that was dropped last.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] when none was dropped, or too long ago; [`ErrorKind::Invalid`] when something of it is
+    /// deleted already, or the name is taken.
+    pub async fn undrop(
+        &self,
+        collection: &str,
+        snapshot: &str,
+        id: Option<i64>,
+        new_name: Option<&str>,
+    ) -> Result<pb::GcUndropped> {
+        let ask = pb::GcUndropRequest {
+            collection_name: collection.to_owned(),
+            db_name: self.client.database.clone(),
+            snapshot_name: snapshot.to_owned(),
+            snapshot_id: id.unwrap_or_default(),
+            new_name: new_name.unwrap_or_default().to_owned(),
+        };
+        self.as_undropped(Ask::Undrop(ask)).await
     }
 
     /// Lines of the audit trail, newest first.

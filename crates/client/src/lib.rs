@@ -32,7 +32,8 @@ pub use connect::{Builder, Client};
 pub use databases::Databases;
 pub use elanus_proto::admin::{ClusterStatus, Queues, Service};
 pub use elanus_proto::admin::{
-    CollectionDetail, GcAmount, GcAuditLine, GcHold, GcPause, GcPlan, GcPlanItem, GcRun, GcStatus, GcWhy,
+    CollectionDetail, GcAmount, GcAuditLine, GcDroppedSnapshot, GcHold, GcPause, GcPlan, GcPlanItem, GcRun, GcStatus,
+    GcWhy,
 };
 pub use elanus_proto::admin::{DeleteFreeze, ListScansResponse, Orphan, PurgeNamespaceReport, ReconcileReport, Scan};
 pub use elanus_proto::admin::{ScrubFinding, ScrubReport};

@@ -65,7 +65,7 @@ pub(crate) fn register(parts: &Parts) {
     spawn(SEGMENT_SEAL,      "segments that grow for too long",        60, |p| Box::pin(segment::seal(p)));
     spawn(GC_MEASURE,        "nothing: it counts, for metrics",        60, |p| Box::pin(gc::measure(p)));
     spawn(GC_SCAN,           "orphans, where a scan is due",           600, |p| Box::pin(gc::scan(p)));
-    spawn(GC_RELEASE,        "dropped snapshots and collections",      5,  |p| Box::pin(gc::release(p)));
+    spawn(GC_RELEASE,        "dropped snapshots, collections, partitions", 5,  |p| Box::pin(gc::release(p)));
     spawn(SWEEP,             "queued file sets that nothing keeps",    5,  |p| Box::pin(gc::sweep(p)));
     spawn(PURGE,             "folders that are to be emptied",         10, |p| Box::pin(gc::purge(p)));
     spawn(GC_RECOUNT,        "references that are not what they say",  3600, |p| Box::pin(gc::recount(p)));

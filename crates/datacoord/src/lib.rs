@@ -71,9 +71,20 @@ pub struct DataCoordConfig {
     pub orphan_gap_ms: i64,
     /// An orphan that was written later is not deleted, in milliseconds.
     pub orphan_age_ms: i64,
+    /// Keys of one request for a listing: the most that S3 gives.
+    pub scan_page_keys: usize,
+    /// A scan goes through the bucket in ranges of so many known keys, several at a time.
+    pub scan_shard_keys: u64,
+    /// Ranges that are walked at the same time: memory is that of so many pages.
+    pub scan_shards_at_once: usize,
     /// What lost its last reference is deleted so much later, in milliseconds. Longer than every read takes, and than the
     /// age of the oldest backup of the metadata that should be of use.
     pub gc_drop_tolerance_ms: i64,
+    /// The first run of another program than the one that collected before deletes nothing for so long, in milliseconds; 0:
+    /// it deletes at once.
+    pub gc_first_run_pause_ms: i64,
+    /// Which program this is, with version and build.
+    pub program: &'static str,
     /// Rows of what is deleted are kept for so long, in milliseconds.
     pub gc_tombstones_ms: i64,
     /// What happened to each thing is told for so long, in milliseconds.
@@ -101,7 +112,12 @@ impl Default for DataCoordConfig {
             scan_interval_ms: 168 * HOUR_MS,
             orphan_gap_ms: 24 * HOUR_MS,
             orphan_age_ms: 168 * HOUR_MS,
+            scan_page_keys: 1_000,
+            scan_shard_keys: 16_000,
+            scan_shards_at_once: 8,
             gc_drop_tolerance_ms: 24 * HOUR_MS,
+            gc_first_run_pause_ms: HOUR_MS,
+            program: concat!("elanus ", env!("CARGO_PKG_VERSION")),
             gc_tombstones_ms: 48 * HOUR_MS,
             history_retention_ms: 30 * 24 * HOUR_MS,
             audit_retention_ms: 90 * 24 * HOUR_MS,

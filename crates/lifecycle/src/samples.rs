@@ -136,6 +136,7 @@ impl Machine for Snapshot {
             E::Drop { live_pin: None },
             E::Drop { live_pin: Some(LivePin { owner: "owner".into(), until_ms: None }) },
             E::ObjectsGone,
+            E::Undo { metadata_key: key(), checksum: Checksum(1) },
         ]
     }
 

@@ -3,15 +3,15 @@
 //! ```text
 //!  create            manifests_written             drop (no live pin)            objects_gone
 //!  ──────▶ Pending ────────────────────▶ Committed ───────────────────▶ Deleting ─────────────▶ Gone
-//!           │  ▲                                                         ▲
-//!           │  ╰ heartbeat                                               │
+//!           │  ▲                             ▲                           │ ▲
+//!           │  ╰ heartbeat                   ╰─────────── undo ──────────╯ │
 //!           ╰────── write_failed, lease_expired, owner_lost, drop ─────────╯
 //! ```
 //!
 //! SN-1  Facts are protected from the transaction that creates the row until the one that moves it to `Deleting`, and
-//!       never again after that.
+//!       never again after that, unless an undo gave back, in its own transaction, every reference that was released since.
 //! SN-2  `Committed` means that the manifests are durable: only the owner's `ManifestsWritten` leads there, and what
-//!       another attempt of the owner wrote is fenced.
+//!       another attempt of the owner wrote is fenced. An undo leads back to what was committed before, and nowhere else.
 //! SN-3  A live pin keeps a snapshot against every drop.
 //! SN-4  A snapshot whose writer is lost does not stay `Pending`: its lease ends it, not its age. No heartbeat shortens a
 //!       lease.
@@ -85,6 +85,13 @@ pub enum Event {
     },
     /// sweeper: everything that only this snapshot kept is released.
     ObjectsGone,
+    /// API: a dropped snapshot comes back with all that it needs. The caller knows what was committed.
+    Undo {
+        /// The metadata object.
+        metadata_key: ObjectKey,
+        /// Of the metadata object.
+        checksum: Checksum,
+    },
 }
 
 /// What happens with a move.
@@ -107,6 +114,12 @@ impl Snapshot {
     #[must_use]
     pub fn create(owner: NodeId, lease_until_ms: i64) -> Self {
         Self { state: State::Pending { owner, lease_until_ms } }
+    }
+
+    /// A snapshot that is on its way to its end: what an undo starts from where nothing is left of the row.
+    #[must_use]
+    pub fn dropped() -> Self {
+        Self { state: State::Deleting }
     }
 
     /// Where it is in its life.
@@ -161,13 +174,13 @@ impl Snapshot {
             }
             (S::Pending { .. } | S::Committed { .. }, E::Drop { live_pin: None }) => deleting(),
 
-            (S::Committed { metadata_key, checksum }, E::ManifestsWritten { metadata_key: key, checksum: sum, .. })
-                if metadata_key == key && checksum == sum =>
-            {
-                Step::Repeat
-            }
+            (
+                S::Committed { metadata_key, checksum },
+                E::ManifestsWritten { metadata_key: key, checksum: sum, .. }
+                | E::Undo { metadata_key: key, checksum: sum },
+            ) if metadata_key == key && checksum == sum => Step::Repeat,
             // Another attempt won: what this one wrote is not the snapshot.
-            (S::Committed { .. }, E::ManifestsWritten { .. }) => Step::Fenced,
+            (S::Committed { .. }, E::ManifestsWritten { .. } | E::Undo { .. }) => Step::Fenced,
             // The commit was applied although its writer did not hear so.
             (
                 S::Committed { .. },
@@ -179,9 +192,18 @@ impl Snapshot {
                 Step::Repeat
             }
 
+            (S::Deleting, E::Undo { metadata_key, checksum }) => Step::Move(
+                Self { state: S::Committed { metadata_key: metadata_key.clone(), checksum: *checksum } },
+                vec![Effect::Announce],
+            ),
+            // SN-2: there is nothing to go back to, or nothing any more.
+            (S::Pending { .. } | S::Gone, E::Undo { .. }) => Step::Fenced,
+
             (S::Deleting, E::ObjectsGone) => Step::Move(Self { state: S::Gone }, vec![Effect::Announce]),
             (S::Gone, E::ObjectsGone) => Step::Repeat,
-            (S::Pending { .. } | S::Committed { .. }, E::ObjectsGone) => {
+            // An undo came first.
+            (S::Committed { .. }, E::ObjectsGone) => Step::Fenced,
+            (S::Pending { .. }, E::ObjectsGone) => {
                 Step::Refuse(Refusal::Bug { machine: MACHINE, state: self.label(), event: event.name() })
             }
         }
@@ -258,6 +280,7 @@ events!(Event {
     Self::Drop { live_pin: None } => ("drop", "API"),
     Self::Drop { live_pin: Some(_) } => ("drop_pinned", "API"),
     Self::ObjectsGone => ("objects_gone", "sweeper"),
+    Self::Undo { .. } => ("undo", "API"),
 });
 
 /// The columns of a snapshot's row that its state has.
@@ -288,10 +311,19 @@ mod tests {
         LivePin { owner: "someone".into(), until_ms: None }
     }
 
-    /// A snapshot and whether a sweeper ever saw it `Deleting`.
-    type World = (Snapshot, bool);
+    /// A snapshot, whether a sweeper ever saw it `Deleting`, and what was noted when it was dropped.
+    type World = (Snapshot, bool, Option<Event>);
 
-    fn mail((_, seen_deleting): &World) -> Vec<Event> {
+    fn undo(snapshot: &Snapshot) -> Option<Event> {
+        match snapshot.state() {
+            State::Committed { metadata_key, checksum } => {
+                Some(Event::Undo { metadata_key: metadata_key.clone(), checksum: *checksum })
+            }
+            _ => None,
+        }
+    }
+
+    fn mail((_, seen_deleting, noted): &World) -> Vec<Event> {
         let mut mail = vec![Event::OwnerLost, Event::Drop { live_pin: None }, Event::Drop { live_pin: Some(pin()) }];
         mail.extend([4, 5, 9].map(|now_ms| Event::LeaseExpired { now_ms }));
         for by in ["owner", "other"] {
@@ -302,11 +334,18 @@ mod tests {
         if *seen_deleting {
             mail.push(Event::ObjectsGone);
         }
+        mail.extend(noted.clone());
         mail
     }
 
     fn check(before: &Snapshot, event: &Event, after: &Snapshot) {
-        assert!(before.protects() || !after.protects(), "SN-1: {before:?} <- {event:?}");
+        let undone = matches!(event, Event::Undo { .. });
+        assert!(before.protects() || !after.protects() || undone, "SN-1: {before:?} <- {event:?}");
+        if undone {
+            // What was noted is what was committed: the walk sends nothing else.
+            assert_eq!((before.state(), undo(after).as_ref()), (&State::Deleting, Some(event)), "SN-2");
+            return;
+        }
         if let State::Pending { lease_until_ms, .. } = after.state() {
             assert!(*lease_until_ms >= 5, "SN-4: {before:?} <- {event:?}");
         }
@@ -320,13 +359,14 @@ mod tests {
 
     #[test]
     fn sn_1_to_5_no_order_of_messages_breaks_the_invariants() {
-        let worlds = every_world([(Snapshot::create(node("owner"), 5), false)], |world| {
-            let (before, seen_deleting) = world;
+        let worlds = every_world([(Snapshot::create(node("owner"), 5), false, None)], |world| {
+            let (before, seen_deleting, noted) = world;
             let deliver = |event: &Event| match before.step(event) {
                 Step::Move(after, _) => {
                     check(before, event, &after);
                     let seen_deleting = *seen_deleting || *after.state() == State::Deleting;
-                    (after, seen_deleting)
+                    let noted = if *after.state() == State::Deleting { undo(before) } else { noted.clone() };
+                    (after, seen_deleting, noted)
                 }
                 Step::Refuse(why) => {
                     assert!(!why.is_bug(), "SN-5: {why}");
@@ -336,7 +376,8 @@ mod tests {
             };
             mail(world).iter().map(deliver).collect()
         });
-        assert_eq!(worlds, 6, "two leases, two metadata objects, deleting, gone");
+        // Two leases; two metadata objects, each before and after an undo; deleting and gone, of none or one of these.
+        assert_eq!(worlds, 12);
     }
 
     #[test]

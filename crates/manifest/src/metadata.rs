@@ -5,7 +5,7 @@ use crate::{Error, FORMAT_VERSION, FileKind, ManifestEntry, Status};
 use elanus_types::schema::CollectionDefinition;
 use elanus_types::{Checksum, CollectionId, ObjectKey, SnapshotId, Timestamp};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -41,6 +41,13 @@ pub struct SnapshotInfo {
     pub collection_name: String,
     /// The name of that collection's database.
     pub database_name: String,
+    /// Other names that the collection had when this was written. No facts: a restore gives none of them, a rebuild of lost
+    /// metadata does.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub aliases: Vec<String>,
+    /// Settings of the database when this was written, for a rebuild as well.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub database_properties: BTreeMap<String, String>,
     /// Everything added until then and not removed until then is in the snapshot.
     pub create_ts: Timestamp,
     /// The same for people: [`created_at`] of `create_ts`.

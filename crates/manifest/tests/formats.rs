@@ -87,6 +87,8 @@ fn metadata() -> SnapshotMetadata {
             collection_id: CollectionId(2),
             collection_name: "books".to_owned(),
             database_name: "library".to_owned(),
+            aliases: vec![],
+            database_properties: BTreeMap::new(),
             create_ts,
             created_at: created_at(create_ts),
             state: SnapshotState::Committed,
@@ -157,6 +159,8 @@ fn r_4_every_field_of_the_metadata_comes_back() {
     // Left out where there is none, as in the files of before they were known.
     let schema = &mut written.definition.schema;
     (schema.partition_key, schema.clustering_key) = (Some(FieldId(100)), Some(FieldId(101)));
+    written.snapshot.aliases = vec!["volumes".to_owned()];
+    written.snapshot.database_properties = words(&[("database.max.collections", "9")]);
     assert_nothing_is_default("metadata", &serde_json::to_value(&written).unwrap());
     assert_eq!(decode_metadata(&encode_metadata(&written).unwrap()).unwrap(), written);
 }
@@ -199,6 +203,17 @@ fn files_of_version_1_are_read_for_ever() {
     assert_eq!(decode_metadata(&json).unwrap(), metadata());
     assert_eq!(String::from_utf8(encode_metadata(&metadata()).unwrap()).unwrap(), String::from_utf8(json).unwrap());
     assert_eq!(decode_manifest(&std::fs::read(golden("manifest-v1.avro")).unwrap()).unwrap(), entries());
+}
+
+/// What came to the format later is left out where there is none, so that files of before it stay what they are.
+#[test]
+fn names_that_came_later_are_read_and_written() {
+    let mut with_names = metadata();
+    with_names.snapshot.aliases = vec!["novels".to_owned(), "volumes".to_owned()];
+    with_names.snapshot.database_properties = words(&[("database.max.collections", "9")]);
+    let json = std::fs::read(golden("metadata-v1-names.json")).unwrap();
+    assert_eq!(decode_metadata(&json).unwrap(), with_names);
+    assert_eq!(String::from_utf8(encode_metadata(&with_names).unwrap()).unwrap(), String::from_utf8(json).unwrap());
 }
 
 #[test]

@@ -8,9 +8,11 @@ use crate::clock::lock_live;
 use crate::db::{Tx, args};
 use crate::definitions::{NameHolder, database_id, name_conflict, name_holder};
 use crate::error::{MetaError, Result};
+use crate::rows::from_json;
 use crate::{Coordinator, Meta, databases};
 use elanus_types::{Code, CollectionId, DatabaseId, Failure};
 use sqlx::Row;
+use std::collections::BTreeMap;
 
 impl Coordinator {
     /// Gives a collection another name. The same again changes nothing.
@@ -86,6 +88,15 @@ impl Coordinator {
     }
 }
 
+/// What a collection is called besides its name, and the settings of the database that it is called so in.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Names {
+    /// Sorted.
+    pub aliases: Vec<String>,
+    /// Settings by name, as users gave them.
+    pub database_properties: BTreeMap<String, String>,
+}
+
 impl Meta {
     /// The collection that an alias stands for, by name.
     ///
@@ -102,6 +113,29 @@ impl Meta {
             )
             .await?;
         Ok(row.ok_or_else(|| alias_not_found(database, alias))?.try_get("name")?)
+    }
+
+    /// The aliases of a live collection, and the settings of its database. Nothing where it is not live any more.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn names_of(&self, collection: CollectionId) -> Result<Names> {
+        let mut tx = self.db.read().await?;
+        let rows = tx
+            .all(
+                "SELECT d.properties_json, a.name FROM collections c \
+                 JOIN databases d ON d.database_id = c.database_id \
+                 LEFT JOIN aliases a ON a.collection_id = c.collection_id \
+                 WHERE c.collection_id = $1 AND c.state = 'live' ORDER BY a.name",
+                args![collection.0],
+            )
+            .await?;
+        let mut names = Names::default();
+        for row in &rows {
+            names.database_properties = from_json(row, "properties_json")?;
+            names.aliases.extend(row.try_get::<Option<String>, _>("name")?);
+        }
+        Ok(names)
     }
 
     /// The aliases of a database, by name.

@@ -9,10 +9,10 @@ use crate::definitions::{
     INDEXES_NOW, NameHolder, database_id, index_info, name_conflict, name_holder, partition_record, record,
 };
 use crate::error::Result;
-use crate::memberships::{self, Ending, For};
 use crate::model::{CollectionRecord, NewCollection, PartitionRecord};
+use crate::partition_drops::left_behind;
 use crate::rows::{collection_not_found, partition_not_found, to_json};
-use crate::{Coordinator, aliases, databases};
+use crate::{Coordinator, aliases, databases, partition_drops};
 use elanus_types::schema::{CollectionDefinition, DEFAULT_PARTITION, IndexInfo, PartitionInfo};
 use elanus_types::{CollectionId, Failure, FieldId, IndexId, PartitionId, SegmentId, Timestamp};
 use sqlx::Row;
@@ -151,7 +151,8 @@ impl Coordinator {
         partition_record(&row)
     }
 
-    /// Drops a partition and ends the membership of all its files.
+    /// Drops a partition, however large it is: its rows are gone with this transaction, and a partition of its name may be
+    /// created after it. The memberships of its files are ended and released by [`Coordinator::release_partition`].
     ///
     /// # Errors
     /// 100; 200 for an unknown partition; 1100 for `_default`; fenced.
@@ -173,14 +174,7 @@ impl Coordinator {
             args![collection.0, id, ts.0],
         )
         .await?;
-        let not_before_ms = self.not_before_ms(&tx);
-        let members = Ending::Partition(PartitionId(id));
-        memberships::end(&mut tx, collection, members, ts, For::User, not_before_ms).await?;
-        tx.execute(
-            "UPDATE segments SET state = 'dropped', writer = NULL WHERE collection_id = $1 AND partition_id = $2",
-            args![collection.0, id],
-        )
-        .await?;
+        partition_drops::note(&mut tx, collection, PartitionId(id), ts).await?;
         tx.execute(COUNT_LOADED, args![collection.0]).await?;
         clock.announce(&mut tx).await?;
         tx.commit().await
@@ -283,8 +277,12 @@ impl Coordinator {
         let ts = clock.tick(&mut tx).await?;
         let sealed = tx
             .all(
-                "UPDATE segments SET state = 'flushed', writer = NULL \
-                 WHERE collection_id = $1 AND state = 'growing' AND rows_num > 0 RETURNING segment_id",
+                concat!(
+                    "UPDATE segments SET state = 'flushed', writer = NULL \
+                     WHERE collection_id = $1 AND state = 'growing' AND rows_num > 0 AND partition_id NOT IN ",
+                    left_behind!("$1"),
+                    " RETURNING segment_id"
+                ),
                 args![collection.0],
             )
             .await?;

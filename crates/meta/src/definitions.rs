@@ -4,6 +4,7 @@ use crate::Meta;
 use crate::db::{Tx, args};
 use crate::error::{MetaError, Result};
 use crate::model::{CollectionKey, CollectionRecord, PartitionRecord, Statistics};
+use crate::partition_drops::left_behind;
 use crate::reads::{PARTITIONS_AT, version_at};
 use crate::rows::{count, from_json};
 use elanus_types::schema::{CollectionDefinition, CollectionSchema, ConsistencyLevel, IndexInfo, PartitionInfo};
@@ -73,7 +74,8 @@ WHERE collection_id = $1 AND added_ts <= $2 AND $2 < removed_ts
 ORDER BY index_id";
 
 /// Present members by partition: a segment is of one partition, so that its segments are counted once.
-const STATISTICS: &str = "
+const STATISTICS: &str = concat!(
+    "
 SELECT partition_id,
   CAST(SUM(CASE WHEN kind = 'insert' THEN rows_num ELSE 0 END) AS BIGINT) AS inserted_num,
   CAST(SUM(CASE WHEN kind = 'delete' THEN rows_num ELSE 0 END) AS BIGINT) AS deletes_num,
@@ -81,8 +83,10 @@ SELECT partition_id,
   CAST(SUM(bytes) AS BIGINT) AS bytes_num,
   COUNT(DISTINCT segment_id) AS segments_num
 FROM memberships
-WHERE collection_id = $1 AND removed_ts = 9223372036854775807
-GROUP BY partition_id";
+WHERE collection_id = $1 AND removed_ts = 9223372036854775807 AND partition_id NOT IN ",
+    left_behind!("$1"),
+    " GROUP BY partition_id"
+);
 
 impl Meta {
     /// A live collection, by id, name or alias.

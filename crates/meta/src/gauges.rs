@@ -38,6 +38,8 @@ pub struct Gauges {
     pub kept: Vec<KeptRecord>,
     /// Objects that could not be deleted.
     pub failing: u64,
+    /// Objects that a first run would have deleted, and that wait for somebody to look.
+    pub first_run: u64,
 }
 
 /// A part of the deletion queue.
@@ -103,6 +105,13 @@ impl Meta {
         let kept = tx.one(SNAPSHOT_ONLY, args![COUNTED_MAX]).await?;
         let braked = tx.all(KEPT, args![now_ms, COUNTED_MAX]).await?;
         let failing = tx.one("SELECT COUNT(*) AS failures_num FROM gc_failures", args![]).await?;
+        let planned = tx
+            .one(
+                "SELECT CAST(COALESCE(SUM(p.objects_num), 0) AS BIGINT) AS objects_num FROM gc_pauses w \
+                 JOIN gc_plans p ON p.plan_id = w.plan_id WHERE w.until_ms > $1",
+                args![now_ms],
+            )
+            .await?;
         let freezes = crate::scans::freezes(&mut tx).await?.len() as u64;
         let last_scan = crate::scans::last_complete(&mut tx).await?;
         drop(tx);
@@ -114,6 +123,7 @@ impl Meta {
             last_scan,
             freezes,
             failing: count(&failing, "failures_num")?,
+            first_run: count(&planned, "objects_num")?,
             ..Gauges::default()
         };
         for row in &queue {

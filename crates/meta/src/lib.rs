@@ -29,6 +29,7 @@ mod manifests;
 mod memberships;
 pub mod model;
 mod outbox;
+mod partition_drops;
 mod pins;
 mod purges;
 mod reads;
@@ -47,13 +48,15 @@ mod tasks;
 mod trash;
 mod writes;
 
+pub use aliases::Names;
 pub use coordination::{COORDINATION_LEASE_MS, CoordinationRecord};
 pub use databases::DatabaseRecord;
 pub use db::{CommitHook, Turn};
 pub use error::{MetaError, Result};
 pub use gc::{
-    Amount, AuditRecord, BreakerRecord, Claimed, FailureRecord, Forgotten, GcStatus, HoldRecord, KeptRecord,
-    PauseRecord, PlanItem, PlanRecord, Progress, Recounted, Retention, Room, Waiting, WhyRecord,
+    Amount, AuditRecord, BreakerRecord, Claimed, DroppedSnapshot, FailureRecord, FirstRun, Forgotten, GcStatus,
+    HoldRecord, KeptRecord, PauseRecord, PlanItem, PlanRecord, Progress, Recounted, Retention, Room, Waiting,
+    WhichDropped, WhyRecord,
 };
 pub use history::HistoryRecord;
 pub use lease::while_renewing;

@@ -1,5 +1,6 @@
-//! The end of memberships and of the references that they are. Every change that ends a membership goes through [`end`]:
-//! what no snapshot protects is released in the same transaction (`elanus_lifecycle::interval`).
+//! The end of memberships and of the references that they are. Every change that ends a membership goes through [`end`],
+//! but a dropped partition, whose memberships end in chunks (`partition_drops`): what no snapshot protects is released in
+//! the same transaction (`elanus_lifecycle::interval`).
 //!
 //! Whoever calls holds the row of the collection: a new snapshot is before or after, never in between.
 //!
@@ -13,15 +14,13 @@ use crate::error::{MetaError, Result};
 use crate::file_sets::{bind, live_with, stepped, update_file_sets_columns};
 use crate::rows::count;
 use elanus_lifecycle::file_set::{Columns, Event};
-use elanus_types::{CollectionId, FileSetId, PartitionId, SegmentId, Timestamp};
+use elanus_types::{CollectionId, FileSetId, SegmentId, Timestamp};
 use sqlx::Row;
 
 /// Which memberships end.
 #[derive(Clone, Copy, Debug)]
 #[allow(dead_code, reason = "compaction and index builds end theirs by segment and by member")]
 pub(crate) enum Ending<'m> {
-    /// All of a partition.
-    Partition(PartitionId),
     /// Those that began after a time.
     BegunAfter(Timestamp),
     /// All of these segments.
@@ -66,15 +65,6 @@ pub(crate) async fn end(
 ) -> Result<u64> {
     let mut ended = 0;
     match which {
-        Ending::Partition(partition) => {
-            ended += tx
-                .execute(
-                    "UPDATE memberships SET removed_ts = $3 \
-                     WHERE collection_id = $1 AND partition_id = $2 AND removed_ts = 9223372036854775807",
-                    args![collection.0, partition.0, at.0],
-                )
-                .await?;
-        }
         Ending::BegunAfter(ts) => {
             ended += tx
                 .execute(

@@ -4,7 +4,8 @@ use crate::Meta;
 use crate::db::{Tx, args};
 use crate::error::Result;
 use crate::model::{CollectionView, MembershipChanges, ViewChanges};
-use crate::rows::{collection_not_found, files, from_json, select_files};
+use crate::partition_drops::{dropped_members, left_behind};
+use crate::rows::{collection_not_found, file_columns, files, from_json, select_files};
 use elanus_types::{CollectionId, Failure, FileSetId, PartitionId, SegmentId, Timestamp};
 use sqlx::Row;
 use sqlx::any::AnyRow;
@@ -44,33 +45,56 @@ SELECT c.forgotten_ts,
                          AND m.removed_ts <= c.last_ts AND f.state IN ('deleting', 'gone')) THEN 1 ELSE 0 END AS is_deleted
 FROM collections c WHERE c.collection_id = $1";
 
-const FILES_AT: &str = select_files!("m.added_ts <= $2 AND $2 < m.removed_ts");
+const FILES_AT: &str =
+    select_files!("m.added_ts <= $2 AND $2 < m.removed_ts AND m.partition_id NOT IN ", left_behind!("$1", "$2"));
 
 /// Members at `$3` that were not members at `$2`.
-const FILES_ADDED: &str = select_files!("$2 < m.added_ts AND m.added_ts <= $3 AND $3 < m.removed_ts");
+const FILES_ADDED: &str = select_files!(
+    "$2 < m.added_ts AND m.added_ts <= $3 AND $3 < m.removed_ts AND m.partition_id NOT IN ",
+    left_behind!("$1", "$3")
+);
 
 /// Members at `$2` that are not members at `$3`.
-const MEMBERS_REMOVED: &str = "
-SELECT segment_id, file_set_id FROM memberships
-WHERE collection_id = $1 AND $2 < removed_ts AND removed_ts <= $3 AND added_ts <= $2
-ORDER BY segment_id, file_set_id";
+const MEMBERS_REMOVED: &str = concat!(
+    "SELECT segment_id, file_set_id FROM memberships \
+     WHERE collection_id = $1 AND $2 < removed_ts AND removed_ts <= $3 AND added_ts <= $2 \
+     UNION ALL SELECT m.segment_id, m.file_set_id ",
+    dropped_members!(),
+    " ORDER BY segment_id, file_set_id"
+);
 
 /// [`MEMBERS_REMOVED`] with their files.
-const FILES_REMOVED: &str = select_files!("$2 < m.removed_ts AND m.removed_ts <= $3 AND m.added_ts <= $2");
+const FILES_REMOVED: &str = select_files!(
+    "$2 < m.removed_ts AND m.removed_ts <= $3 AND m.added_ts <= $2 UNION ALL SELECT ",
+    file_columns!(),
+    " FROM (SELECT m.* ",
+    dropped_members!(),
+    ") m JOIN objects o ON o.file_set_id = m.file_set_id"
+);
 
 /// Among the segments of which a membership began or ended after `$2` and until `$3`: those with members at `$3`, and at
 /// `$2`. A segment that has any of these members is found at the first one.
-const SEGMENTS_CHANGED: &str = "
+const SEGMENTS_CHANGED: &str = concat!(
+    "
 SELECT CAST(COALESCE(SUM(t.is_there), 0) AS BIGINT) AS after_num,
        CAST(COALESCE(SUM(t.was_there), 0) AS BIGINT) AS before_num
 FROM (SELECT
         CASE WHEN EXISTS (SELECT 1 FROM memberships m WHERE m.segment_id = s.segment_id
-                          AND m.added_ts <= $3 AND $3 < m.removed_ts) THEN 1 ELSE 0 END AS is_there,
+                          AND m.added_ts <= $3 AND $3 < m.removed_ts AND m.partition_id NOT IN ",
+    left_behind!("$1", "$3"),
+    ") THEN 1 ELSE 0 END AS is_there,
         CASE WHEN EXISTS (SELECT 1 FROM memberships m WHERE m.segment_id = s.segment_id
-                          AND m.added_ts <= $2 AND $2 < m.removed_ts) THEN 1 ELSE 0 END AS was_there
+                          AND m.added_ts <= $2 AND $2 < m.removed_ts AND m.partition_id NOT IN ",
+    left_behind!("$1", "$2"),
+    ") THEN 1 ELSE 0 END AS was_there
       FROM (SELECT segment_id FROM memberships WHERE collection_id = $1 AND $2 < added_ts AND added_ts <= $3
             UNION
-            SELECT segment_id FROM memberships WHERE collection_id = $1 AND $2 < removed_ts AND removed_ts <= $3) s) t";
+            SELECT segment_id FROM memberships WHERE collection_id = $1 AND $2 < removed_ts AND removed_ts <= $3
+            UNION
+            SELECT m.segment_id ",
+    dropped_members!(),
+    ") s) t"
+);
 
 /// The version of a collection at a time.
 pub(crate) struct VersionAt {

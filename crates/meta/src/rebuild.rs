@@ -35,6 +35,10 @@ pub struct RebuiltCollection {
     pub id: CollectionId,
     /// Name of its database, which is made where it is not there.
     pub database: String,
+    /// Settings of that database, the same for all of its collections.
+    pub database_properties: BTreeMap<String, String>,
+    /// Other names, which nobody else has.
+    pub aliases: Vec<String>,
     /// A name that nobody else has.
     pub name: String,
     /// When it was created.
@@ -198,12 +202,25 @@ pub(crate) async fn require_whole(tx: &mut Tx) -> Result<()> {
 }
 
 async fn write_definition(tx: &mut Tx, plan: &RebuiltCollection) -> Result<()> {
-    let database = database(tx, &plan.database).await?;
+    let database = database(tx, &plan.database, &plan.database_properties).await?;
     let changed = plan.versions.last().map_or(plan.created_ts, |version| version.added);
     tx.execute(
         "INSERT INTO collections (collection_id, database_id, name, state, last_ts, created_ts, updated_ts, forgotten_ts) \
          VALUES ($1, $2, $3, 'live', $4, $5, $6, $4)",
         args![plan.id.0, database, plan.name.clone(), plan.last_ts.0, plan.created_ts.0, changed.0],
+    )
+    .await?;
+    let now_ms = tx.now_ms;
+    tx.insert_many(
+        "INSERT INTO aliases (database_id, name, collection_id, created_ms)",
+        4,
+        &plan.aliases,
+        |arguments, alias| {
+            add(arguments, database);
+            add(arguments, alias.clone());
+            add(arguments, plan.id.0);
+            add(arguments, now_ms);
+        },
     )
     .await?;
     tx.insert_many(
@@ -254,18 +271,23 @@ fn add_life<T>(arguments: &mut sqlx::any::AnyArguments, lasting: &Lasting<T>) {
     add(arguments, lasting.removed.0);
 }
 
-/// The id of a database, which is made where it is not there.
-async fn database(tx: &mut Tx, name: &str) -> Result<i64> {
+/// The id of a database, which is made where it is not there, with its settings.
+async fn database(tx: &mut Tx, name: &str, properties: &BTreeMap<String, String>) -> Result<i64> {
     let find = "SELECT database_id FROM databases WHERE name = $1";
-    if let Some(row) = tx.optional(find, args![name.to_owned()]).await? {
-        return Ok(row.try_get("database_id")?);
-    }
-    let (id, now_ms) = (tx.allocate_ids(1).await?, tx.now_ms);
-    tx.execute(
-        "INSERT INTO databases (database_id, name, created_ms) VALUES ($1, $2, $3)",
-        args![id, name.to_owned(), now_ms],
-    )
-    .await?;
+    let id = match tx.optional(find, args![name.to_owned()]).await? {
+        Some(row) => row.try_get("database_id")?,
+        None => {
+            let (id, now_ms) = (tx.allocate_ids(1).await?, tx.now_ms);
+            tx.execute(
+                "INSERT INTO databases (database_id, name, created_ms) VALUES ($1, $2, $3)",
+                args![id, name.to_owned(), now_ms],
+            )
+            .await?;
+            id
+        }
+    };
+    let sql = "UPDATE databases SET properties_json = $2 WHERE database_id = $1";
+    tx.execute(sql, args![id, to_json(properties)]).await?;
     Ok(id)
 }
 

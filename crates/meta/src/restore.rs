@@ -22,6 +22,7 @@ use crate::error::{MetaError, Result};
 use crate::history::{Told, tell};
 use crate::machines::readable;
 use crate::model::{JobKind, JobRecord, RestoreOptions, TaskCounts};
+use crate::partition_drops::left_behind;
 use crate::rows::{bigint, count, from_json};
 use elanus_lifecycle::restore_job::{Columns, Effect, Event, MACHINE, Progress, Reason, State};
 use elanus_lifecycle::task::Reason as TaskReason;
@@ -80,10 +81,13 @@ fn of_members(job: &JobRow) -> AnyArguments {
 async fn require_homes(tx: &mut Tx, job: &JobRow) -> Result<()> {
     let row = tx
         .one(
-            "SELECT COUNT(*) AS homeless FROM memberships m \
-             WHERE m.collection_id = $1 AND m.added_ts <= $2 AND $2 < m.removed_ts AND m.partition_id <> -1 \
-             AND NOT EXISTS (SELECT 1 FROM partitions s WHERE s.partition_id = m.partition_id \
-             AND s.collection_id = $1 AND s.added_ts <= $2 AND $2 < s.removed_ts)",
+            concat!(
+                "SELECT COUNT(*) AS homeless FROM memberships m \
+                 WHERE m.collection_id = $1 AND m.added_ts <= $2 AND $2 < m.removed_ts AND m.partition_id <> -1 \
+                 AND NOT EXISTS (SELECT 1 FROM partitions s WHERE s.partition_id = m.partition_id \
+                 AND s.collection_id = $1 AND s.added_ts <= $2 AND $2 < s.removed_ts) AND m.partition_id NOT IN ",
+                left_behind!("$1", "$2")
+            ),
             args![job.record.source.0, job.create_ts.0],
         )
         .await?;

@@ -18,7 +18,7 @@ use crate::history::{Told, record};
 use crate::memberships::{self, Ending, For};
 use crate::model::{NewSnapshot, SnapshotRecord, SnapshotStatus};
 use crate::rows::{count, from_json};
-use crate::{Coordinator, Meta, file_sets, pins, snapshots};
+use crate::{Coordinator, Meta, file_sets, partition_drops, pins, snapshots};
 use elanus_lifecycle::Segment;
 use elanus_lifecycle::snapshot::Event;
 use elanus_types::schema::CollectionSchema;
@@ -175,12 +175,14 @@ impl Coordinator {
         if changed_since(&mut tx, collection, safety.create_ts).await? {
             return Ok(None); // RB-1
         }
+        let not_before_ms = self.not_before_ms(&tx);
+        // The statements below go by the rows.
+        partition_drops::settle(&mut tx, collection, not_before_ms).await?;
         let now = clock.tick(&mut tx).await?;
         let cut = Cut { collection, then: snapshot.create_ts, now };
         let loaded = exchange_partitions(&mut tx, cut).await?;
         exchange_indexes(&mut tx, cut).await?;
         exchange_version(&mut tx, cut).await?;
-        let not_before_ms = self.not_before_ms(&tx);
         let files = exchange_files(&mut tx, cut, not_before_ms).await?;
         end_segments(&mut tx, cut).await?;
         if loaded {

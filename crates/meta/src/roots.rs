@@ -2,6 +2,7 @@
 //! `elanus_objects::ownership`; here is only what must be durable, and in one transaction with the epoch.
 
 use crate::db::{Db, Tx, args};
+use crate::gc::first_run;
 use crate::{Coordinator, Meta, MetaError, Result, schema};
 use elanus_types::{Epoch, NodeId, RootHold};
 use sqlx::Row;
@@ -146,6 +147,9 @@ impl Meta {
         // Every earlier coordinator is fenced from here on: its rollbacks are not going to be committed, so nothing is
         // gained by letting writes wait for them.
         tx.execute("UPDATE collections SET held_until_ms = 0 WHERE held_until_ms <> 0", args![]).await?;
+        if start.hold.is_some() {
+            first_run::after_a_hold(&mut tx).await?;
+        }
         tx.commit().await?;
         Ok((Coordinator::new(self.clone(), epoch), high_water))
     }

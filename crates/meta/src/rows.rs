@@ -10,18 +10,27 @@ use serde::de::DeserializeOwned;
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
+/// What [`files`] reads of a membership `m` with an object `o` of its file set. What statements order by has a name of its
+/// own, so that they can be joined by UNION.
+macro_rules! file_columns {
+    () => {
+        "m.segment_id AS segment_id, m.file_set_id AS file_set_id, m.partition_id, m.shard, m.kind, m.base_ts, m.rows_num, m.added_ts, \
+         o.object_key, o.size_bytes, o.checksum, o.ordinal AS ordinal"
+    };
+}
+pub(crate) use file_columns;
+
 /// Memberships with the objects of their file sets; the tail starts with further conditions on `m`.
 ///
 /// Ordered so that the objects of one membership follow each other, in their order: [`files`] relies on it.
 macro_rules! select_files {
-    ($conditions:literal) => {
+    ($($conditions:expr),+) => {
         concat!(
-            "SELECT m.segment_id, m.file_set_id, m.partition_id, m.shard, m.kind, m.base_ts, m.rows_num, m.added_ts, \
-                    o.object_key, o.size_bytes, o.checksum \
-             FROM memberships m JOIN objects o ON o.file_set_id = m.file_set_id \
-             WHERE m.collection_id = $1 AND ",
-            $conditions,
-            " ORDER BY m.segment_id, m.file_set_id, o.ordinal"
+            "SELECT ",
+            $crate::rows::file_columns!(),
+            " FROM memberships m JOIN objects o ON o.file_set_id = m.file_set_id WHERE m.collection_id = $1 AND ",
+            $($conditions,)+
+            " ORDER BY segment_id, file_set_id, ordinal"
         )
     };
 }

@@ -3,18 +3,23 @@
 use crate::Meta;
 use crate::db::args;
 use crate::error::Result;
+use crate::partition_drops::left_behind;
 use crate::reads::version_at;
 use crate::rows::{count, shard};
 use elanus_types::{CollectionId, PartitionId, SegmentId, Shard};
 use sqlx::Row;
 
-const SEGMENTS: &str = "
+const SEGMENTS: &str = concat!(
+    "
 SELECT s.segment_id, s.partition_id, s.shard, s.state, m.rows_num, m.bytes
 FROM (SELECT segment_id, CAST(SUM(rows_num) AS BIGINT) AS rows_num, CAST(SUM(bytes) AS BIGINT) AS bytes
       FROM memberships WHERE collection_id = $1 AND removed_ts = 9223372036854775807 AND kind = 'insert'
       GROUP BY segment_id) m
 JOIN segments s ON s.segment_id = m.segment_id AND s.collection_id = $1
-ORDER BY s.segment_id";
+WHERE s.partition_id NOT IN ",
+    left_behind!("$1"),
+    " ORDER BY s.segment_id"
+);
 
 /// A segment with rows.
 #[derive(Clone, Debug, PartialEq, Eq)]

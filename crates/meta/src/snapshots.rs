@@ -8,6 +8,7 @@ use crate::clock::{LockedClock, lock_live};
 use crate::db::{Tx, args};
 use crate::error::{MetaError, Result};
 use crate::file_sets::{self, Abandon, NewIntent};
+use crate::gc::undrop;
 use crate::history::{Told, tell};
 use crate::machines::{concerns_one, readable, refused};
 use crate::memberships::For;
@@ -307,6 +308,9 @@ impl Coordinator {
 
     /// As [`Coordinator::end`], for the caller to commit. What the snapshot protected is released later.
     pub(crate) async fn end_in(&self, tx: &mut Tx, row: &SnapshotRow, event: &Event) -> Result<bool> {
+        if matches!(event, Event::Drop { live_pin: None }) {
+            undrop::note(tx, row.record.id).await?;
+        }
         match move_snapshot(tx, row, event).await? {
             Step::Move(..) => {}
             Step::Repeat => return Ok(false),
@@ -375,7 +379,7 @@ impl Meta {
 const FENCED: MetaError = MetaError::Fenced { what: "the snapshot" };
 
 /// Steps a snapshot that is locked, and writes what the step returned.
-async fn move_snapshot(tx: &mut Tx, row: &SnapshotRow, event: &Event) -> Result<Step<Snapshot, Effect>> {
+pub(crate) async fn move_snapshot(tx: &mut Tx, row: &SnapshotRow, event: &Event) -> Result<Step<Snapshot, Effect>> {
     let step = row.machine.step(event);
     let Step::Move(after, effects) = &step else { return Ok(step) };
     let columns = after.columns();

@@ -11,22 +11,29 @@ use crate::definitions::{NameHolder, database_id, name_conflict, name_holder, re
 use crate::error::{MetaError, Result};
 use crate::history::{Told, record as tell_people};
 use crate::model::CollectionRecord;
+use crate::partition_drops::left_behind;
 use crate::rows::{collection_not_found, count};
 use crate::{Coordinator, Meta, databases, pins};
 use elanus_types::{Code, CollectionId, Failure, Timestamp};
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
-const TRASH: &str = "
+const TRASH: &str = concat!(
+    "
 SELECT c.collection_id, d.name AS database_name, c.name, c.dropped_ts, c.trash_until_ms,
   (SELECT COUNT(*) FROM snapshots s WHERE s.collection_id = c.collection_id AND s.state = 'committed') AS snapshots,
   (SELECT CAST(COALESCE(SUM(m.rows_num), 0) AS BIGINT) FROM memberships m WHERE m.collection_id = c.collection_id
-     AND m.kind = 'insert' AND m.removed_ts = 9223372036854775807) AS rows_num,
+     AND m.kind = 'insert' AND m.removed_ts = 9223372036854775807 AND m.partition_id NOT IN ",
+    left_behind!("c.collection_id"),
+    ") AS rows_num,
   (SELECT CAST(COALESCE(SUM(m.bytes), 0) AS BIGINT) FROM memberships m WHERE m.collection_id = c.collection_id
-     AND m.removed_ts = 9223372036854775807) AS bytes
+     AND m.removed_ts = 9223372036854775807 AND m.partition_id NOT IN ",
+    left_behind!("c.collection_id"),
+    ") AS bytes
 FROM collections c JOIN databases d ON d.database_id = c.database_id
 WHERE c.database_id = $1 AND c.state = 'dropped' AND c.trash_until_ms > $2
-ORDER BY c.dropped_ts, c.collection_id";
+ORDER BY c.dropped_ts, c.collection_id"
+);
 
 /// A dropped collection that can be brought back.
 #[derive(Clone, Debug, PartialEq, Eq)]

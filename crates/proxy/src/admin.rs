@@ -2,7 +2,7 @@
 
 use crate::{Proxy, names};
 use elanus_proto::{
-    admin::{self as a, admin_server::Admin},
+    admin::{self as a, admin_server::Admin, gc_request::What as Ask},
     convert::failure_to_grpc,
     datacoord as dc,
 };
@@ -25,6 +25,17 @@ macro_rules! pass_on {
                     names::collection(&request.new_name).map_err(failure_to_grpc)?;
                 }
                 self.datacoord().restore_trash(request).await
+            }
+
+            async fn gc(&self, request: Request<a::GcRequest>) -> Result<Response<a::GcAnswer>, Status> {
+                let request = request.into_inner();
+                match &request.what {
+                    Some(Ask::Undo(ask)) if !ask.new_name.is_empty() => names::collection(&ask.new_name),
+                    Some(Ask::Undrop(ask)) if !ask.new_name.is_empty() => names::snapshot(&ask.new_name),
+                    _ => Ok(()),
+                }
+                .map_err(failure_to_grpc)?;
+                self.datacoord().gc(request).await
             }
 
             async fn describe_collection(
@@ -57,7 +68,6 @@ pass_on! {
     allow_orphans -> allow_orphans(a::AllowOrphansRequest) -> a::AllowOrphansResponse;
     reconcile -> reconcile(a::ReconcileRequest) -> a::ReconcileReport;
     purge_namespace -> purge_namespace(a::PurgeNamespaceRequest) -> a::PurgeNamespaceReport;
-    gc -> gc(a::GcRequest) -> a::GcAnswer;
     get_status -> get_status(a::StatusRequest) -> a::ClusterStatus;
     rollback_collection -> rollback_collection(dc::SnapshotRef) -> dc::Rollback;
     detach_collection -> detach_collection(dc::CollectionRef) -> dc::RestoreJob;

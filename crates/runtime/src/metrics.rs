@@ -55,6 +55,7 @@ pub const ALL: &[Metric] = &[
     counter("elanus_datacoord_gc_delete_failures_total", &[], "attempts to delete an object that failed"),
     counter("elanus_datacoord_gc_deleted_objects_total", &[], "objects that were deleted"),
     gauge("elanus_datacoord_gc_failing_objects", &[], "objects that could not be deleted and are tried again; see gc status"),
+    gauge("elanus_datacoord_gc_first_run_objects", &[], "objects that a first run would have deleted, waiting for somebody to look; see gc status"),
     gauge("elanus_datacoord_gc_freezes", &[], "reasons for which nothing is deleted; 0: things are"),
     gauge("elanus_datacoord_gc_kept_bytes", &["by"], "bytes that only a brake keeps: frozen, paused, held, read, breaker"),
     gauge("elanus_datacoord_gc_kept_objects", &["by"], "objects that only a brake keeps"),

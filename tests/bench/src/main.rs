@@ -3,8 +3,10 @@
 //!
 //! What each line means is in `docs/benchmarks.md`.
 
+mod collector;
 mod copies;
 mod memory;
+mod renewal;
 mod report;
 mod snapshots;
 mod statements;
@@ -31,6 +33,9 @@ struct Args {
     /// Used by the measurement of memory, in a process of its own: restores so many files.
     #[arg(long, hide = true, value_name = "FILES")]
     restore_and_tell_memory: Option<i64>,
+    /// Used by the measurement of scans, in a process of its own: scans so many keys.
+    #[arg(long, hide = true, value_name = "KEYS")]
+    scan_and_tell_memory: Option<i64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -50,6 +55,10 @@ struct Sizes {
     small: (i64, usize),
     /// Files that are restored while memory is measured.
     memory_files: i64,
+    /// Objects in the deletion queue.
+    drain: i64,
+    /// Keys of a small and a large scan.
+    scans: (i64, i64),
     /// Rows to insert and search, and searches.
     rows: usize,
     searches: usize,
@@ -60,6 +69,8 @@ const FULL: Sizes = Sizes {
     large: (64, 64 << 20),
     small: (10_000, 1 << 10),
     memory_files: 100_000,
+    drain: 10_000,
+    scans: (10_000, 100_000),
     rows: 100_000,
     searches: 200,
 };
@@ -68,6 +79,8 @@ const QUICK: Sizes = Sizes {
     large: (8, 8 << 20),
     small: (500, 1 << 10),
     memory_files: 1_000,
+    drain: 500,
+    scans: (500, 2_500),
     rows: 5_000,
     searches: 20,
 };
@@ -79,6 +92,9 @@ async fn main() -> Result<()> {
     if let Some(files) = args.restore_and_tell_memory {
         return memory::restore_and_tell(files).await;
     }
+    if let Some(files) = args.scan_and_tell_memory {
+        return collector::scan_and_tell(files).await;
+    }
     if cfg!(debug_assertions) && !args.quick {
         bail!("figures of a debug build mean nothing: run cargo xtask bench, which builds for release, or add --quick");
     }
@@ -87,6 +103,15 @@ async fn main() -> Result<()> {
     let mut figures: Vec<Figure> = Vec::new();
     for files in sizes.collections.iter().filter(|_| wanted("snapshot")) {
         figures.extend(snapshots::measure(*files).await?);
+    }
+    if wanted("gc") {
+        for files in sizes.collections {
+            figures.extend(collector::drops(*files).await?);
+        }
+        figures.extend(collector::drain(sizes.drain).await?);
+        figures.extend(collector::idle().await?);
+        figures.extend(collector::scans(sizes.scans).await?);
+        figures.extend(renewal::measure().await?);
     }
     if wanted("copy") {
         figures.extend(copies::measure("large files", sizes.large).await?);
@@ -99,7 +124,7 @@ async fn main() -> Result<()> {
         figures.extend(wire::measure(sizes.rows, sizes.searches).await?);
     }
     if figures.is_empty() {
-        bail!("no measurement is called {}: there are snapshot, copy, memory and wire", args.filter);
+        bail!("no measurement is called {}: there are snapshot, gc, copy, memory and wire", args.filter);
     }
     let report = Report::of_this_machine(args.quick, figures);
     match args.output {

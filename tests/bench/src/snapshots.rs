@@ -61,7 +61,7 @@ async fn drop_collection(world: &World) -> Result<()> {
 }
 
 /// Milliseconds of one row in a transaction of its own.
-async fn durable_transaction(world: &World) -> Result<f64> {
+pub(crate) async fn durable_transaction(world: &World) -> Result<f64> {
     let mut scratch = world.scratch().await?;
     sqlx::query("CREATE TABLE one (n BIGINT PRIMARY KEY)").execute(&mut scratch).await?;
     let mut times = Vec::new();

@@ -5,7 +5,7 @@ use anyhow::{Context as _, Result, bail};
 use elanus_datacoord::{DataCoord, DataCoordConfig, OwnWorker};
 use elanus_datanode::{DataNode, DataNodeConfig};
 use elanus_events::LocalBus;
-use elanus_meta::Meta;
+use elanus_meta::{Coordinator, Meta};
 use elanus_objects::{CountedStore, LocalStore, MemoryStore, ObjectStore, Requests};
 use elanus_proto::convert::schema_to_proto;
 use elanus_proto::datacoord::data_coord_client::DataCoordClient;
@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 
 pub(crate) const CLUSTER: &str = "5e1f0e6c-bench";
 pub(crate) const SOURCE: &str = "source";
-const RESTORE_MAX: Duration = Duration::from_secs(1_800);
+const DONE_WITHIN: Duration = Duration::from_secs(1_800);
 
 /// Where objects are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,20 +39,37 @@ pub(crate) struct Cost {
     pub(crate) sql_statements: u64,
 }
 
+impl Cost {
+    /// What it costs where nothing else happens at the same time.
+    pub(crate) fn min(self, other: Self) -> Self {
+        Self {
+            time: self.time.min(other.time),
+            object_requests: self.object_requests.min(other.object_requests),
+            sql_statements: self.sql_statements.min(other.sql_statements),
+        }
+    }
+}
+
 /// The running parts and their stores, which go with them.
 pub(crate) struct World {
     folder: tempfile::TempDir,
     pub(crate) objects: Arc<dyn ObjectStore>,
     requests: Arc<Requests>,
     pub(crate) meta: Meta,
+    /// The same epoch as that of the running coordinator.
+    pub(crate) coordinator: Coordinator,
     pub(crate) coord: DataCoordClient<Channel>,
-    background: Background,
+    pub(crate) background: Background,
     datanode: DataNode,
     late: LateChannel,
 }
 
 impl World {
     pub(crate) async fn start(objects: Objects) -> Result<Self> {
+        Self::start_with(objects, DataCoordConfig::default()).await
+    }
+
+    pub(crate) async fn start_with(objects: Objects, config: DataCoordConfig) -> Result<Self> {
         let folder = tempfile::tempdir().context("cannot make a temporary directory")?;
         std::fs::create_dir(folder.path().join("objects"))?;
         let store: Arc<dyn ObjectStore> = match objects {
@@ -74,12 +91,12 @@ impl World {
         datanode.register(&background, "");
         let worker = datanode_client(Channel::in_process(datanode_server(datanode.clone())));
         let bus = Arc::new(LocalBus::new());
-        let config = DataCoordConfig::default();
         let workers = Arc::new(OwnWorker::new(node.clone(), worker));
-        let coord = DataCoord::start(coordinator, objects.clone(), bus, workers, node, config, &background);
+        let coord = DataCoord::start(coordinator.clone(), objects.clone(), bus, workers, node, config, &background);
         let channel = Channel::in_process(datacoord_server(coord));
         late.set(channel.clone());
-        Ok(Self { folder, objects, requests, meta, coord: datacoord_client(channel), background, datanode, late })
+        let coord = datacoord_client(channel);
+        Ok(Self { folder, objects, requests, meta, coordinator, coord, background, datanode, late })
     }
 
     pub(crate) async fn end(self) {
@@ -127,12 +144,8 @@ impl World {
         let collection = self.coord.describe_collection(source()).await?.into_inner().id;
         let checksum = checksum.to_string();
         let generated = Generated { cluster: CLUSTER, collection, files, size: size as u64, checksum: &checksum };
-        let mut connection = SqliteConnection::connect(&self.meta_url()).await?;
-        for statement in generated.statements() {
-            sqlx::query(AssertSqlSafe(statement)).execute(&mut connection).await?;
-        }
-        connection.close().await?;
-        Ok(Filled { keys: (1..=files).map(|n| generated.key(n)).collect() })
+        self.beside(generated.statements()).await?;
+        Ok(Filled { collection, keys: (1..=files).map(|n| generated.key(n)).collect() })
     }
 
     pub(crate) async fn snapshot(&self, name: &str) -> Result<pb::Snapshot> {
@@ -162,19 +175,43 @@ impl World {
             match state.as_str() {
                 "completed" => return Ok(connection.close().await?),
                 "failing" | "failed" => bail!("the restore of {snapshot} into {target} fails"),
-                _ if started.elapsed() > RESTORE_MAX => bail!("the restore of {snapshot} into {target} does not end"),
+                _ if started.elapsed() > DONE_WITHIN => bail!("the restore of {snapshot} into {target} does not end"),
                 _ => tokio::time::sleep(Duration::from_millis(1)).await,
             }
         }
     }
 
-    fn meta_url(&self) -> String {
+    /// Executes statements beside the services, so that they are not counted.
+    pub(crate) async fn beside(&self, statements: impl IntoIterator<Item = String>) -> Result<()> {
+        let mut connection = SqliteConnection::connect(&self.meta_url()).await?;
+        for statement in statements {
+            sqlx::query(AssertSqlSafe(statement)).execute(&mut connection).await?;
+        }
+        Ok(connection.close().await?)
+    }
+
+    /// Waits until a statement finds no row, for as long as it takes. Asked beside the services, so that their statements
+    /// are theirs alone.
+    pub(crate) async fn until_none(&self, sql: &'static str) -> Result<()> {
+        let mut connection = SqliteConnection::connect(&self.meta_url()).await?;
+        let started = Instant::now();
+        while sqlx::query(sql).fetch_optional(&mut connection).await?.is_some() {
+            if started.elapsed() > DONE_WITHIN {
+                bail!("there is still a row after {DONE_WITHIN:?}: {sql}");
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        Ok(connection.close().await?)
+    }
+
+    pub(crate) fn meta_url(&self) -> String {
         format!("sqlite://{}", self.folder.path().join("meta.db").display())
     }
 }
 
 /// Files of a collection.
 pub(crate) struct Filled {
+    pub(crate) collection: i64,
     pub(crate) keys: Vec<String>,
 }
 

@@ -26,3 +26,34 @@ fn a_create_and_a_clone_ask_the_same_of_the_object_store_for_every_size_of_colle
         assert_eq!(requests("clone", files), 0);
     }
 }
+
+#[test]
+fn the_collector_drops_in_one_change_and_asks_for_nothing_when_it_is_idle() {
+    let figures = figures("gc");
+    let figure = |name: &str| figures.iter().find(|figure| figure["what"] == name).unwrap_or_else(|| panic!("{name}"));
+    let count = |name: &str, of: &str| figure(name)[of].as_u64().unwrap();
+
+    for thing in ["collection", "partition", "snapshot"] {
+        let drop = |files: i64| count(&format!("gc: drop {thing}, {files} files"), "sql_statements");
+        assert_eq!(drop(100), drop(1_000), "the call does not know how much there is");
+        assert_eq!(count(&format!("gc: drop {thing}, 1000 files"), "object_requests"), 0);
+        // Within a chunk, the number of references is the number of nobody's statements.
+        let release = |files: i64| count(&format!("gc: release of a {thing}, {files} files"), "sql_statements");
+        assert!(release(1_000) <= release(100) + 40, "{thing}: {} and {}", release(100), release(1_000));
+    }
+
+    // A claim of up to 1,000 objects: one request deletes them.
+    assert_eq!(count("gc: drain of 500 objects", "object_requests"), 1);
+    assert!(count("gc: drain of 500 objects", "sql_statements") < 60);
+
+    for task in ["snapshot.expire", "intent.expire", "gc.release", "sweep", "gc.recount", "gc.forget", "gc.scan"] {
+        let name = format!("gc: idle round of {task}");
+        assert_eq!(count(&name, "object_requests"), 0, "{task}");
+        assert!(count(&name, "sql_statements") <= 32, "{task}: {}", count(&name, "sql_statements"));
+    }
+
+    // A request for every thousand keys, and one that shows that there are no more.
+    assert_eq!(count("gc: orphan scan of 500 keys", "object_requests"), 2, "one page, and unfinished writes");
+    assert_eq!(count("gc: orphan scan of 2500 keys", "object_requests"), 4, "three pages, and unfinished writes");
+    assert_eq!(count("gc: renewal of the owner's marker", "object_requests"), 1);
+}

@@ -215,7 +215,8 @@ impl Cluster {
 
     pub(crate) async fn start_with(&self, more: &[&str]) -> Server {
         let flags = self.root.flags();
-        let flags: Vec<&str> = flags.iter().map(String::as_str).chain(more.iter().copied()).collect();
+        let first = ["--gc-first-run-pause", "0"];
+        let flags: Vec<&str> = flags.iter().map(String::as_str).chain(more.iter().copied()).chain(first).collect();
         Server::start_in_with(&self.data, &flags).await.unwrap()
     }
 

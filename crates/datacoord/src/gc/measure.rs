@@ -33,6 +33,7 @@ fn show(gauges: &Gauges, now_ms: i64) {
         gauge!("elanus_datacoord_gc_kept_objects", "by" => by).set(objects as f64);
         gauge!("elanus_datacoord_gc_kept_bytes", "by" => by).set(bytes as f64);
     }
+    gauge!("elanus_datacoord_gc_first_run_objects").set(gauges.first_run as f64);
     gauge!("elanus_datacoord_gc_failing_objects").set(gauges.failing as f64);
     for state in ORPHANS {
         let (number, bytes) = gauges.orphans.get(state).copied().unwrap_or_default();

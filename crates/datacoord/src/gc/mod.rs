@@ -5,6 +5,7 @@
 //! An idle round asks the object store for nothing.
 
 mod facts;
+mod first;
 mod gate;
 mod keep;
 mod measure;
@@ -28,7 +29,7 @@ pub(crate) use scrub::scrub;
 pub(crate) use sweep::{apply, expire_intents, sweep};
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicBool, AtomicU32};
 use tokio::sync::RwLock;
 
 /// What the rounds of the collector share.
@@ -38,10 +39,13 @@ pub(crate) struct Collector {
     pub(crate) running: Arc<RwLock<()>>,
     /// File sets of the next claim: fewer after a deletion that failed.
     pub(crate) sets: Arc<AtomicU32>,
+    /// This process has asked whether its first run is dry.
+    pub(crate) collecting: Arc<AtomicBool>,
 }
 
 impl Default for Collector {
     fn default() -> Self {
-        Self { running: Arc::default(), sets: Arc::new(AtomicU32::new(sweep::SETS_MAX)) }
+        let sets = Arc::new(AtomicU32::new(sweep::SETS_MAX));
+        Self { running: Arc::default(), sets, collecting: Arc::default() }
     }
 }

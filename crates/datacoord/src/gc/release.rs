@@ -1,11 +1,11 @@
-//! Drains dropped snapshots and collections: a chunk of references each, until none is left.
+//! Drains dropped snapshots, collections and partitions: a chunk of references each, until none is left.
 
 use crate::Parts;
 use elanus_meta::{MetaError, Progress};
 use elanus_runtime::background::Report;
-use elanus_types::{CollectionId, Failure, SnapshotId};
+use elanus_types::{CollectionId, Failure, PartitionId, SnapshotId};
 
-/// Snapshots and collections that a round looks at.
+/// Things of each kind that a round looks at.
 const THINGS_MAX: u32 = 100;
 /// References of one transaction.
 const CHUNK: u32 = 1_000;
@@ -14,13 +14,21 @@ const CHUNKS_MAX: u64 = 100;
 
 pub(crate) async fn release(parts: &Parts) -> Result<Report, Failure> {
     let _running = parts.gc.running.read().await;
-    let waiting = parts.meta().to_be_released(THINGS_MAX).await?;
+    let mut waiting = parts.meta().to_be_released(THINGS_MAX).await?;
     let mut round = Round::default();
-    // Collections first: they end their snapshots.
-    for id in waiting.collections {
+    // Collections first: they end their snapshots and their partitions.
+    let mut looked_at = false;
+    for id in std::mem::take(&mut waiting.collections) {
         round.drain(parts, Thing::Collection(id)).await?;
+        looked_at = true;
     }
-    for id in parts.meta().to_be_released(THINGS_MAX).await?.snapshots {
+    if looked_at {
+        waiting = parts.meta().to_be_released(THINGS_MAX).await?;
+    }
+    for id in waiting.partitions {
+        round.drain(parts, Thing::Partition(id)).await?;
+    }
+    for id in waiting.snapshots {
         round.drain(parts, Thing::Snapshot(id)).await?;
     }
     if round.done > 0 {
@@ -34,6 +42,7 @@ pub(crate) async fn release(parts: &Parts) -> Result<Report, Failure> {
 #[derive(Clone, Copy, Debug)]
 enum Thing {
     Collection(CollectionId),
+    Partition(PartitionId),
     Snapshot(SnapshotId),
 }
 
@@ -41,6 +50,7 @@ impl Thing {
     async fn chunk(self, parts: &Parts) -> elanus_meta::Result<Progress> {
         match self {
             Self::Collection(id) => parts.coordinator.release_collection(id, CHUNK).await,
+            Self::Partition(id) => parts.coordinator.release_partition(id, CHUNK).await,
             Self::Snapshot(id) => parts.coordinator.release_snapshot(id, CHUNK).await,
         }
     }

@@ -7,10 +7,13 @@
 //! The reverse as well: a live object that is not there stops all deleting, for if one is gone that should not be, whatever
 //! took it must not take more.
 //!
+//! Ranges of keys are walked several at a time; what they find comes to the same as one walk through everything, and a page
+//! that fails is asked for again. A scan whose process dies is discarded all the same (OR-1).
+//!
 //! At its end a scan aborts unfinished writes ([`super::uploads`]).
 
 use super::uploads::{self, Told};
-use super::walk::{Pair, Walk};
+use super::walk::{self, KeyRange, Pair, Walk};
 use crate::Parts;
 use elanus_meta::model::KnownObject;
 use elanus_meta::scans::{Orphan, OrphanRule, ScanCounts, ScanRecord};
@@ -18,6 +21,7 @@ use elanus_runtime::background::Report;
 use elanus_types::{Failure, ObjectKey};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use std::collections::HashSet;
+use tokio::sync::Mutex;
 
 /// Who froze the deletes.
 pub(crate) const FREEZE_SOURCE: &str = "scan";
@@ -92,21 +96,23 @@ async fn queue(parts: &Parts) -> Result<u64, Failure> {
     Ok(queued)
 }
 
+/// What all ranges together have seen so far.
+#[derive(Debug, Default)]
+struct Seen {
+    counts: ScanCounts,
+    /// The first of those that are missing.
+    missing: Vec<ObjectKey>,
+}
+
 /// Goes through the whole namespace.
 async fn look(parts: &Parts, scan: &ScanRecord) -> Result<(ScanRecord, Told), Failure> {
-    let mut walk = Walk::new(parts)?;
-    let mut counts = ScanCounts::default();
-    let mut missing: Vec<ObjectKey> = Vec::new();
-    while let Some(page) = walk.next().await? {
-        let Counted { orphans, absent, listed, listed_bytes } = sort(&page.pairs);
-        add(&mut counts, &orphans, listed, listed_bytes);
-        let absent = still_missing(parts, page.after.as_ref(), absent, is_live).await?;
-        counts.missing += absent.len() as u64;
-        missing.extend(absent.into_iter().take(NAMED_MAX - missing.len().min(NAMED_MAX)));
-        if !orphans.is_empty() || counts.pages.is_multiple_of(TOLD_EVERY) {
-            parts.coordinator.record_scan(scan.id, &counts, &orphans).await?;
-        }
-    }
+    let seen = Mutex::new(Seen::default());
+    let ranges = walk::shards(parts).await?;
+    stream::iter(ranges.into_iter().map(Ok))
+        .try_for_each_concurrent(parts.config.scan_shards_at_once.max(1), |range| look_at(parts, scan, range, &seen))
+        .await?;
+    let Seen { counts, mut missing } = seen.into_inner();
+    missing.sort_unstable();
     let mut message = told_missing(&counts, &missing);
     // Before the scan counts: a coordinator that dies in between must not leave deletes going on.
     if counts.missing > 0 {
@@ -121,6 +127,25 @@ async fn look(parts: &Parts, scan: &ScanRecord) -> Result<(ScanRecord, Told), Fa
         tracing::warn!(scan = scan.id, "all live objects are in the bucket again: deletes go on");
     }
     Ok((complete, uploads))
+}
+
+/// Goes through a range of keys.
+async fn look_at(parts: &Parts, scan: &ScanRecord, range: KeyRange, seen: &Mutex<Seen>) -> Result<(), Failure> {
+    let mut walk = Walk::of(parts, range)?;
+    while let Some(page) = walk.next().await? {
+        let Counted { orphans, absent, listed, listed_bytes } = sort(&page.pairs);
+        let absent = still_missing(parts, page.after.as_ref(), absent, is_live).await?;
+        // Held while the progress is written, so that it only grows.
+        let mut seen = seen.lock().await;
+        add(&mut seen.counts, &orphans, listed, listed_bytes);
+        seen.counts.missing += absent.len() as u64;
+        let room = NAMED_MAX.saturating_sub(seen.missing.len());
+        seen.missing.extend(absent.into_iter().take(room));
+        if !orphans.is_empty() || seen.counts.pages.is_multiple_of(TOLD_EVERY) {
+            parts.coordinator.record_scan(scan.id, &seen.counts, &orphans).await?;
+        }
+    }
+    Ok(())
 }
 
 fn told_missing(counts: &ScanCounts, named: &[ObjectKey]) -> String {

@@ -1,6 +1,7 @@
 //! Deletes the objects of what was claimed. Dying between any two steps is repaired by the next round: what is claimed is
 //! claimed again, deleting twice is harmless, for a key is never used twice.
 
+use super::first::dry;
 use super::gate::{gate, gate_claimed};
 use crate::Parts;
 use elanus_meta::Room;
@@ -28,6 +29,10 @@ pub(crate) async fn sweep(parts: &Parts) -> Result<Report, Failure> {
     let _running = parts.gc.running.read().await;
     if !parts.meta().is_anything_due().await? {
         return Ok(Report::default());
+    }
+    gate(parts).await?;
+    if let Some(why) = dry(parts).await? {
+        return Ok(Report { text: why, ..Report::default() });
     }
     let room = parts.gc.sets.load(Ordering::Relaxed);
     let Deleted { gone, failed } = delete(parts, Room::Any(room)).await?;

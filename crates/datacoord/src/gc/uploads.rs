@@ -4,6 +4,7 @@
 //! One bounded round of each scan, behind the same gate and brakes as every deletion. A failure aborts no more and is told;
 //! the scan itself counts all the same.
 
+use super::first::dry;
 use super::gate::{brake, gate};
 use crate::Parts;
 use elanus_objects::{STALE_UPLOADS_MAX, StaleUpload};
@@ -51,6 +52,9 @@ async fn round(parts: &Parts) -> Result<String, Failure> {
         return Ok(format!("{} unfinished writes stay: {brake}", counted(stale.len())));
     }
     gate(parts).await?;
+    if let Some(why) = dry(parts).await? {
+        return Ok(format!("{} unfinished writes stay: {why}", counted(stale.len())));
+    }
     // First, so that a coordinator that was replaced stops here.
     parts.coordinator.audit_uploads(stale.len(), before_ms).await?;
     let named: Vec<&str> = stale.iter().take(NAMED_MAX).map(|upload| upload.key.as_str()).collect();

@@ -43,6 +43,12 @@ pub struct FoundCollection {
     pub name: String,
     /// The name that it had, where another collection has that now.
     pub renamed_from: Option<String>,
+    /// Its other names that come back: those that its newest snapshot has and nothing newer.
+    pub aliases: Vec<String>,
+    /// Other names that something newer has.
+    pub aliases_taken: Vec<String>,
+    /// Settings of its database, as the newest snapshot in that has them.
+    database_properties: BTreeMap<String, String>,
     /// Snapshots that come back, oldest first: their names and times.
     pub snapshots: Vec<(String, Timestamp)>,
     /// Rows of the newest one.
@@ -115,7 +121,12 @@ pub async fn apply(
             return Err(Failure::internal(format!("the bucket changed meanwhile, run it again: {key}: {why}")));
         }
         let Some(planned) = planned else { continue };
-        let renamed = RebuiltCollection { name: found.name.clone(), ..planned };
+        let renamed = RebuiltCollection {
+            name: found.name.clone(),
+            aliases: found.aliases.clone(),
+            database_properties: found.database_properties.clone(),
+            ..planned
+        };
         written += u64::from(meta.rebuild_collection(&renamed).await?);
     }
     meta.end_rebuild(survey.greatest_id).await?;
@@ -154,6 +165,9 @@ async fn look(objects: &dyn ObjectStore, id: CollectionId, keys: &[ObjectKey]) -
             database: plan.database,
             name: plan.name,
             renamed_from: None,
+            aliases: plan.aliases,
+            aliases_taken: Vec::new(),
+            database_properties: plan.database_properties,
             rows: plan.snapshots.last().map_or(0, |snapshot| snapshot.totals.rows),
             snapshots: plan.snapshots.into_iter().map(|snapshot| (snapshot.name, snapshot.create_ts)).collect(),
             objects,
@@ -221,19 +235,30 @@ async fn missing(objects: &dyn ObjectStore, wanted: Vec<(ObjectKey, u64)>) -> Re
     Ok(found.into_iter().flatten().collect())
 }
 
-/// Where several collections had a name, as after a drop, the one with the newest snapshot keeps it.
+/// Where several collections had a name, as after a drop, the one with the newest snapshot keeps it; a name before an
+/// alias. A database has the settings that the newest snapshot in it says.
 fn name(collections: &mut [FoundCollection]) {
     let newest = |one: &FoundCollection| one.snapshots.last().map(|(_, create_ts)| *create_ts);
     let mut order: Vec<usize> = (0..collections.len()).filter(|n| collections[*n].refused.is_none()).collect();
     order.sort_by_key(|n| std::cmp::Reverse(newest(&collections[*n])));
     let mut taken = BTreeSet::new();
-    for n in order {
+    let mut settings: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
+    for &n in &order {
         let one = &mut collections[n];
         if !taken.insert((one.database.clone(), one.name.clone())) {
             let renamed = format!("{}_{}", one.name, one.id);
             one.renamed_from = Some(std::mem::replace(&mut one.name, renamed));
             taken.insert((one.database.clone(), one.name.clone()));
         }
+        let newest = settings.entry(one.database.clone()).or_insert_with(|| one.database_properties.clone());
+        one.database_properties = newest.clone();
+    }
+    for n in order {
+        let one = &mut collections[n];
+        let database = one.database.clone();
+        (one.aliases, one.aliases_taken) = std::mem::take(&mut one.aliases)
+            .into_iter()
+            .partition(|alias| taken.insert((database.clone(), alias.clone())));
     }
 }
 
@@ -244,6 +269,9 @@ impl FoundCollection {
             database: String::new(),
             name: String::new(),
             renamed_from: None,
+            aliases: Vec::new(),
+            aliases_taken: Vec::new(),
+            database_properties: BTreeMap::new(),
             snapshots: Vec::new(),
             rows: 0,
             objects: 0,
@@ -274,5 +302,25 @@ mod tests {
         name(&mut collections);
         let names: Vec<_> = collections.iter().map(|one| (one.name.as_str(), one.renamed_from.as_deref())).collect();
         assert_eq!(names, [("docs_1", Some("docs")), ("docs", None), ("other", None)]);
+    }
+
+    #[test]
+    fn the_newest_snapshot_says_what_an_alias_and_a_database_are() {
+        let limit = |n: &str| BTreeMap::from([("database.max.collections".to_owned(), n.to_owned())]);
+        let with = |one: FoundCollection, aliases: &[&str], n: &str| FoundCollection {
+            aliases: aliases.iter().map(|&alias| alias.to_owned()).collect(),
+            database_properties: limit(n),
+            ..one
+        };
+        let mut collections = vec![
+            with(found(1, "docs", 10), &["a", "b", "other"], "1"),
+            with(found(2, "more", 20), &["b", "c"], "2"),
+            with(found(3, "other", 5), &[], "3"),
+        ];
+        name(&mut collections);
+        let told: Vec<_> = collections.iter().map(|one| (one.aliases.join(" "), one.aliases_taken.join(" "))).collect();
+        let text = |a: &str, b: &str| (a.to_owned(), b.to_owned());
+        assert_eq!(told, [text("a", "b other"), text("b c", ""), text("", "")]);
+        assert!(collections.iter().all(|one| one.database_properties == limit("2")), "{collections:?}");
     }
 }

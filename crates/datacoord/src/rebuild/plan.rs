@@ -85,7 +85,7 @@ impl Planner {
         needed
     }
 
-    /// The collection, under the name and in the database of its newest snapshot. `None` without snapshots.
+    /// The collection, under the names and in the database of its newest snapshot. `None` without snapshots.
     pub(super) fn finish(self) -> Result<Option<RebuiltCollection>, String> {
         let Some(newest) = self.snapshots.last() else { return Ok(None) };
         let info = &newest.metadata.snapshot;
@@ -114,6 +114,8 @@ impl Planner {
         Ok(Some(RebuiltCollection {
             id,
             database,
+            database_properties: info.database_properties.clone(),
+            aliases: info.aliases.clone(),
             name,
             created_ts,
             last_ts,
@@ -315,6 +317,8 @@ mod tests {
                 collection_id: CollectionId(5),
                 collection_name: "docs".to_owned(),
                 database_name: "default".to_owned(),
+                aliases: vec![],
+                database_properties: BTreeMap::new(),
                 create_ts: Timestamp(create_ts),
                 created_at: String::new(),
                 state: SnapshotState::Committed,

@@ -2,7 +2,7 @@
 
 use super::convert;
 use crate::Parts;
-use crate::background::{GC_RELEASE, SWEEP};
+use crate::background::GC_RELEASE;
 use elanus_meta::SegmentRecord;
 use elanus_meta::model::{CollectionKey, CollectionRecord, NewCollection};
 use elanus_proto::convert::schema_from_proto;
@@ -95,7 +95,7 @@ pub(super) async fn create_partition(parts: &Parts, request: pb::PartitionRef) -
 pub(super) async fn drop_partition(parts: &Parts, request: pb::PartitionRef) -> Result<(), Failure> {
     let collection = resolve(parts, request.collection).await?;
     parts.coordinator.drop_partition(collection.id, &request.partition_name).await?;
-    parts.background.activate(SWEEP);
+    parts.background.activate(GC_RELEASE);
     Ok(())
 }
 

@@ -5,10 +5,10 @@ use super::convert;
 use crate::Parts;
 use crate::background::{GC_RELEASE, GC_TASKS, SWEEP};
 use crate::gc::apply;
-use elanus_meta::{AuditRecord, GcStatus, HoldRecord, PauseRecord, PlanRecord};
+use elanus_meta::{AuditRecord, GcStatus, HoldRecord, PauseRecord, PlanRecord, WhichDropped};
 use elanus_proto::admin::{self as pb, gc_answer::What as Answer, gc_request::What as Ask};
 use elanus_proto::datacoord::CollectionRef;
-use elanus_types::{Code, CollectionId, Failure, ObjectKey};
+use elanus_types::{Code, CollectionId, Failure, ObjectKey, SnapshotId};
 
 /// A pause that was forgotten ends by itself.
 const PAUSE_S_MAX: i64 = 30 * 24 * 3_600;
@@ -38,6 +38,8 @@ pub(super) async fn serve(parts: &Parts, request: pb::GcRequest) -> Result<pb::G
         Ask::Run(ask) => Answer::Runs(run(parts, &ask.task).await?),
         Ask::Freeze(ask) => freeze(parts, &ask.reason, actor).await?,
         Ask::Thaw(_) => thaw(parts, actor).await?,
+        Ask::Dropped(ask) => Answer::Dropped(dropped(parts, ask).await?),
+        Ask::Undrop(ask) => Answer::Undropped(undrop(parts, ask, actor).await?),
     };
     Ok(pb::GcAnswer { what: Some(answer) })
 }
@@ -65,6 +67,7 @@ async fn status(parts: &Parts) -> Result<pb::GcStatus, Failure> {
         next_due_ms: next_due_ms.unwrap_or_default(),
         oldest_due_ms: oldest_due_ms.unwrap_or_default(),
         unreleased_snapshots: convert::int(status.unreleased_snapshots),
+        unreleased_partitions: convert::int(status.unreleased_partitions),
         unreleased_collections: convert::int(status.unreleased_collections),
         readers: convert::int(status.readers),
         breakers: status
@@ -102,8 +105,7 @@ async fn collection(parts: &Parts, db: String, name: String, id: i64) -> Result<
     if name.is_empty() {
         return Ok(None);
     }
-    let of = CollectionRef { db_name: database(db), collection_name: name, ..CollectionRef::default() };
-    Ok(Some(resolve(parts, Some(of)).await?.id))
+    named(parts, db, name).await.map(Some)
 }
 
 /// A barrier: when it returns, no round runs that began before the pause.
@@ -203,6 +205,41 @@ async fn undo(parts: &Parts, ask: &pb::GcUndoRequest, actor: &str) -> Result<pb:
     Ok(pb::GcUndone { collection_id: back.id.0, name: back.name })
 }
 
+async fn dropped(parts: &Parts, ask: pb::GcDroppedRequest) -> Result<pb::GcDroppedSnapshots, Failure> {
+    let of = named(parts, ask.db_name, ask.collection_name).await?;
+    let snapshots = parts.meta().dropped_snapshots(of).await?;
+    let snapshots = snapshots.into_iter().map(|one| pb::GcDroppedSnapshot {
+        snapshot_id: one.id.0,
+        name: one.name,
+        create_ts: convert::ts(one.create_ts),
+        dropped_ms: one.dropped_ms,
+        rows: convert::int(one.rows),
+        bytes: convert::int(one.bytes),
+    });
+    Ok(pb::GcDroppedSnapshots { snapshots: snapshots.collect() })
+}
+
+async fn undrop(parts: &Parts, ask: pb::GcUndropRequest, actor: &str) -> Result<pb::GcUndropped, Failure> {
+    let of = named(parts, ask.db_name, ask.collection_name).await?;
+    let which = match (ask.snapshot_id, ask.snapshot_name.as_str()) {
+        (0, "") => return Err(Failure::missing("no snapshot is named")),
+        (0, name) => WhichDropped::Name(name),
+        (id, _) => WhichDropped::Id(SnapshotId(id)),
+    };
+    let new_name = Some(ask.new_name.as_str()).filter(|name| !name.is_empty());
+    let back = parts.coordinator.undrop_snapshot(of, which, new_name, actor).await?;
+    Ok(pb::GcUndropped { snapshot_id: back.id.0, name: back.name, create_ts: convert::ts(back.create_ts) })
+}
+
+/// A live collection by name.
+async fn named(parts: &Parts, db: String, name: String) -> Result<CollectionId, Failure> {
+    if name.is_empty() {
+        return Err(Failure::missing("no collection is named"));
+    }
+    let of = CollectionRef { db_name: database(db), collection_name: name, ..CollectionRef::default() };
+    Ok(resolve(parts, Some(of)).await?.id)
+}
+
 async fn audit(parts: &Parts, ask: &pb::GcAuditRequest) -> Result<pb::GcAuditLines, Failure> {
     let key = match ask.key.as_str() {
         "" => None,
@@ -275,6 +312,8 @@ fn of_pause(record: PauseRecord) -> pb::GcPause {
         until_ms: record.until_ms,
         created_ms: record.created_ms,
         actor: record.actor,
+        plan_id: record.plan.unwrap_or_default(),
+        why: record.why,
     }
 }
 

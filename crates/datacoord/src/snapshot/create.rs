@@ -104,7 +104,8 @@ async fn store(
     chain: Chain,
 ) -> Result<Option<SnapshotRecord>, Failure> {
     let definition = parts.meta().definition_at(collection.id, snapshot.create_ts).await?;
-    let (document, written) = Document::of(collection, snapshot, definition, chain);
+    let names = parts.meta().names_of(collection.id).await?;
+    let (document, written) = Document::of(collection, snapshot, definition, names, chain);
     let lease_until_ms = parts.now_ms() + parts.config.snapshot_lease_ms;
     let plan = parts.coordinator.begin_snapshot_files(snapshot.id, &parts.node, lease_until_ms, written.len()).await?;
 

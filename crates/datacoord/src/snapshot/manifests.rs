@@ -4,6 +4,7 @@ use elanus_manifest::{
     Chain, Changes, FORMAT_VERSION, FileEntry, Level, Limits, ManifestEntry, ManifestRef, SnapshotInfo,
     SnapshotMetadata, SnapshotState, Status, Totals, created_at, encode_manifest, encode_metadata,
 };
+use elanus_meta::Names;
 use elanus_meta::model::{
     self, CollectionRecord, FileKind, FileRecord, ManifestRecord, MembershipChanges, SnapshotBase, SnapshotRecord,
     StoredObject,
@@ -40,6 +41,7 @@ impl Document {
         collection: &CollectionRecord,
         snapshot: &SnapshotRecord,
         definition: CollectionDefinition,
+        names: Names,
         chain: Chain,
     ) -> (Self, Vec<Vec<ManifestEntry>>) {
         let snapshot = SnapshotInfo {
@@ -49,6 +51,8 @@ impl Document {
             collection_id: collection.id,
             collection_name: collection.name.clone(),
             database_name: collection.database.clone(),
+            aliases: names.aliases,
+            database_properties: names.database_properties,
             create_ts: snapshot.create_ts,
             created_at: created_at(snapshot.create_ts),
             state: SnapshotState::Committed,

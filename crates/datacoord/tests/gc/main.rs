@@ -204,3 +204,72 @@ async fn g_3_whoever_does_not_own_the_root_path_claims_nothing() {
     assert_eq!(objects(&world).await, 0);
     process.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fr_1_fr_2_an_upgraded_program_deletes_nothing_before_somebody_had_time_to_look() {
+    let mut world = impatient();
+    world.config.program = "elanus 1";
+    let mut process = world.start(Effects::none()).await.unwrap();
+    for name in ["first", "second", "third"] {
+        process.create_collection(name).await.unwrap();
+        process.upsert(name, &[1, 2]).await.unwrap();
+    }
+    drop_collection(&mut process, "first").await.unwrap();
+    process.until_settled(&world.clock).await;
+    let_leases_end(&world);
+    process.until_settled(&world.clock).await;
+    let before = objects(&world).await;
+    process.end().await;
+
+    world.config.program = "elanus 2";
+    let mut process = world.start(Effects::none()).await.unwrap();
+    drop_collection(&mut process, "second").await.unwrap();
+    process.until_settled(&world.clock).await;
+    assert_eq!(objects(&world).await, before, "FR-1");
+    let Said::Status(status) = gc(&mut process, Ask::Status(pb::GcStatusRequest {})).await.unwrap() else { panic!() };
+    let [pause] = status.pauses.as_slice() else { panic!("{status:?}") };
+    assert!(pause.plan_id != 0 && pause.why.contains("elanus 2"), "{pause:?}");
+    let items = pb::GcPlanItemsRequest { plan_id: pause.plan_id, ..pb::GcPlanItemsRequest::default() };
+    let Said::PlanItems(items) = gc(&mut process, Ask::PlanItems(items)).await.unwrap() else { panic!() };
+    assert!(!items.items.is_empty());
+    // A restart of the same program neither forgets nor prolongs it.
+    process.end().await;
+    let mut process = world.start(Effects::none()).await.unwrap();
+    process.until_settled(&world.clock).await;
+    assert_eq!(objects(&world).await, before, "FR-1");
+    world.clock.advance_ms(3_600_000);
+    process.until_settled(&world.clock).await;
+    let after = objects(&world).await;
+    assert!(after < before, "FR-2: put off, never off");
+    drop_collection(&mut process, "third").await.unwrap();
+    process.until_settled(&world.clock).await;
+    assert!(objects(&world).await < after, "FR-3: it goes on");
+    process.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fr_2_the_plan_of_a_first_run_is_its_answer() {
+    let mut world = impatient();
+    world.config.program = "elanus 1";
+    let mut process = world.start(Effects::none()).await.unwrap();
+    for name in ["first", "second"] {
+        process.create_collection(name).await.unwrap();
+        process.upsert(name, &[1, 2]).await.unwrap();
+    }
+    drop_collection(&mut process, "first").await.unwrap();
+    process.until_settled(&world.clock).await;
+    process.end().await;
+    world.config.program = "elanus 2";
+    let mut process = world.start(Effects::none()).await.unwrap();
+    let before = objects(&world).await;
+    drop_collection(&mut process, "second").await.unwrap();
+    process.until_settled(&world.clock).await;
+    assert_eq!(objects(&world).await, before, "FR-1");
+    let Said::Status(status) = gc(&mut process, Ask::Status(pb::GcStatusRequest {})).await.unwrap() else { panic!() };
+    let apply = pb::GcApplyRequest { plan_id: status.pauses[0].plan_id };
+    let Said::Count(deleted) = gc(&mut process, Ask::Apply(apply)).await.unwrap() else { panic!() };
+    assert!(deleted.count > 0, "FR-2");
+    process.until_settled(&world.clock).await;
+    assert_eq!(objects(&world).await, 0, "and what came after it");
+    process.end().await;
+}

@@ -102,11 +102,77 @@ async fn or_2_and_3_an_orphan_is_deleted_when_two_scans_saw_it_and_it_is_old() {
     process.end().await;
 }
 
+/// A store that does not answer some of its reads.
+fn tired(reads: &[u64]) -> Plan {
+    reads.iter().fold(Plan::none(), |plan, n| plan.at_read(*n, Fault::ErrorBefore))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_that_fails_is_asked_for_again_and_the_scan_goes_on_from_there() {
+    let mut world = World::new();
+    world.config.scan_page_keys = 2;
+    let store = world.store.clone();
+    for n in 0..7 {
+        store.put(&key(&format!("insert_log/{n}")), Bytes::from_static(b"x")).await.unwrap();
+    }
+    // The first page twice, the third one three times: a walk has four tries for each.
+    world.store = Arc::new(FaultyStore::new(store, tired(&[1, 2, 5, 6, 7])));
+    let mut process = world.start(Effects::none()).await.unwrap();
+    let before = world.requests();
+    let complete = scan(&mut process).await;
+    assert_eq!((complete.state, complete.counts.unknown, complete.counts.pages), (ScanState::Complete, 7, 4));
+    assert_eq!(world.requests() - before, 4 + 5 + 1, "pages, those that failed, the list of unfinished writes");
+    process.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn or_1_ranges_side_by_side_see_what_one_walk_sees() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut world = World::new();
+    world.store = Arc::new(LocalStore::open(folder.path()).unwrap());
+    world.config.scan_page_keys = 3;
+    let mut process = world.start(Effects::none()).await.unwrap();
+    process.create_collection("docs").await.unwrap();
+    for n in 0..20 {
+        process.upsert("docs", &[n]).await.unwrap();
+    }
+    process.snapshot("docs", "s").await.unwrap();
+    // Before, among and after the keys that are known; and one of these is gone.
+    for text in ["a", "delta_log/0", "insert_log/0/x", "insert_log/999/x", "snapshots/zz", "zz/1", "zz/2"] {
+        world.store.put(&key(text), Bytes::from_static(b"x")).await.unwrap();
+    }
+    let known = process.meta.known_objects(None, 1_000).await.unwrap();
+    assert!(known.len() > 30, "{}", known.len());
+    std::fs::remove_file(folder.path().join(known[11].key.as_str())).unwrap();
+    process.end().await;
+
+    let mut found = vec![];
+    // One walk; a few ranges; more ranges than pages, all at once.
+    for (shard_keys, at_once) in [(u64::MAX, 1), (7, 2), (1, 64)] {
+        (world.config.scan_shard_keys, world.config.scan_shards_at_once) = (shard_keys, at_once);
+        let mut process = world.start(Effects::none()).await.unwrap();
+        let before = world.requests();
+        let seen = scan(&mut process).await;
+        let requests = world.requests() - before;
+        let counts = elanus_meta::scans::ScanCounts { pages: 0, ..seen.counts };
+        let keys: BTreeSet<_> = orphans(&process).await.into_iter().map(|found| found.orphan.key).collect();
+        assert_eq!((counts.missing, counts.unknown, keys.len()), (1, 7, 7));
+        let ranges = known.len() as u64 / shard_keys.min(known.len() as u64);
+        // At most a page more for each range, and a look at what is missing.
+        let pages = (known.len() as u64 + 7) / 3 + 1;
+        assert!(requests <= pages + ranges + 2, "{requests} requests in {ranges} ranges");
+        assert!(seen.message.contains(known[11].key.as_str()), "{}", seen.message);
+        found.push((counts, keys));
+        process.end().await;
+    }
+    assert!(found.windows(2).all(|pair| pair[0] == pair[1]), "{found:#?}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn or_1_a_scan_that_fails_has_seen_nothing() {
     let mut world = World::new();
     let store = world.store.clone();
-    world.store = Arc::new(FaultyStore::new(store.clone(), Plan::none().at_read(1, Fault::ErrorBefore)));
+    world.store = Arc::new(FaultyStore::new(store.clone(), tired(&[1, 2, 3, 4])));
     let mut process = world.start(Effects::none()).await.unwrap();
     store.put(&key("insert_log/x"), Bytes::from_static(b"x")).await.unwrap();
     let failed = scan(&mut process).await;

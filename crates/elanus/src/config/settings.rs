@@ -41,6 +41,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
     setting("gc.scanInterval", "gc-scan-interval"),
     setting("gc.missingTolerance", "gc-missing-tolerance"),
     setting("gc.dropTolerance", "gc-drop-tolerance"),
+    setting("gc.firstRunPause", "gc-first-run-pause"),
     setting("log.level", "log"),
     setting("log.format", "log-format"),
 ];

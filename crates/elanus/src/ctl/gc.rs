@@ -249,7 +249,10 @@ fn render_status(status: &GcStatus) -> Rendered {
         ("frozen", frozen),
         (
             "to be released",
-            format!("{} snapshots, {} collections", status.unreleased_snapshots, status.unreleased_collections),
+            format!(
+                "{} snapshots, {} partitions, {} collections",
+                status.unreleased_snapshots, status.unreleased_partitions, status.unreleased_collections
+            ),
         ),
         ("waits for its time", told(status.waiting.as_ref())),
         ("next is due", seconds(status.next_due_ms)),
@@ -276,10 +279,14 @@ fn render_status(status: &GcStatus) -> Rendered {
         lines.push(("failing", text));
     }
     for pause in &status.pauses {
-        lines.push((
-            "paused",
-            format!("{}, ticket {}, until {}", scope(pause.collection_id), pause.ticket, seconds(pause.until_ms)),
-        ));
+        let until = seconds(pause.until_ms);
+        lines.push(("paused", format!("{}, ticket {}, until {until}", scope(pause.collection_id), pause.ticket)));
+        if pause.plan_id != 0 {
+            let (plan, ticket) = (pause.plan_id, pause.ticket);
+            lines.push(("dry run", format!("{}: what it would delete is in plan {plan}", pause.why)));
+            let answers = format!("gc apply {plan} --dry-run shows it; gc apply {plan} or gc resume {ticket} goes on");
+            lines.push(("to answer", answers));
+        }
     }
     for hold in &status.holds {
         lines.push(("held", format!("hold {}: {}", hold.hold_id, hold.reason)));
@@ -291,6 +298,7 @@ fn render_status(status: &GcStatus) -> Rendered {
         "frozen_ms": number_or_null(status.frozen_ms),
         "frozen_reason": status.frozen_reason,
         "unreleased_snapshots": status.unreleased_snapshots,
+        "unreleased_partitions": status.unreleased_partitions,
         "unreleased_collections": status.unreleased_collections,
         "waiting": counted(status.waiting.as_ref()),
         "next_due_ms": number_or_null(status.next_due_ms),
@@ -405,6 +413,8 @@ fn pause_json(pause: &GcPause) -> Value {
         "until": rfc3339(pause.until_ms),
         "created_ms": pause.created_ms,
         "actor": pause.actor,
+        "plan_id": number_or_null(pause.plan_id),
+        "why": pause.why,
     })
 }
 
@@ -495,7 +505,7 @@ mod tests {
         };
         let expected = "\
 frozen              no
-to be released      0 snapshots, 0 collections
+to be released      0 snapshots, 0 partitions, 0 collections
 waits for its time  3 objects, 2.00 KiB
 next is due         2023-11-14T22:13:20Z
 due                 1 objects, 0 B

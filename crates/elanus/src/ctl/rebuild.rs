@@ -145,6 +145,13 @@ fn render(survey: &Survey, written: Option<u64>) -> Rendered {
         if let Some(name) = &one.renamed_from {
             text.push_str(&format!("\n{} was called {}: that name has another collection", one.name, clean(name)));
         }
+        if !one.aliases.is_empty() {
+            text.push_str(&format!("\n{} is also called {}", one.name, clean(&one.aliases.join(", "))));
+        }
+        if !one.aliases_taken.is_empty() {
+            let names = clean(&one.aliases_taken.join(", "));
+            text.push_str(&format!("\n{} was also called {names}: something newer has that name", one.name));
+        }
         for (key, why) in &one.left_out {
             text.push_str(&format!("\nleft out: {key}: {}", clean(why)));
         }
@@ -175,6 +182,8 @@ fn to_json(one: &FoundCollection) -> Value {
         "db_name": one.database,
         "name": one.name,
         "renamed_from": one.renamed_from,
+        "aliases": one.aliases,
+        "aliases_taken": one.aliases_taken,
         "rows": one.rows,
         "objects": one.objects,
         "snapshots": one.snapshots.iter().map(snapshot).collect::<Vec<_>>(),

@@ -6,9 +6,12 @@ use super::{
     rows, wait,
 };
 use clap::Subcommand;
-use elanus_client::{Client, Pin, RestoreMode, Snapshot};
+use elanus_client::{Client, GcDroppedSnapshot, Pin, RestoreMode, Snapshot};
 use serde_json::{Value, json};
 use std::time::Duration;
+
+/// For the audit trail.
+const ACTOR: &str = "elanus ctl";
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -28,6 +31,23 @@ pub(super) enum Command {
     Describe { collection: String, name: String },
     /// Drop a snapshot that is not pinned; one that is gone already counts as dropped
     Drop { collection: String, name: String },
+    /// Dropped snapshots of a collection that may still come back, newest drop first
+    Dropped { collection: String },
+    /// Bring a dropped snapshot back, exactly as it was, as long as nothing of it was deleted
+    ///
+    /// That is at least as long as the server's --gc-drop-tolerance. Pins do not come back.
+    #[command(after_long_help = "Example:\n  elanus ctl snapshot undrop docs before-v2 --as before-v2-again")]
+    Undrop {
+        collection: String,
+        /// The one that was dropped last, where several had the name
+        name: String,
+        /// The one with this id, from `snapshot dropped`
+        #[arg(long, value_parser = clap::value_parser!(i64).range(1..))]
+        id: Option<i64>,
+        /// Another name, where the old one is taken
+        #[arg(long = "as", value_name = "NAME")]
+        new_name: Option<String>,
+    },
     /// Keep a snapshot from being dropped, for a time or until it is unpinned
     Pin {
         collection: String,
@@ -128,6 +148,20 @@ pub(super) async fn execute(client: &Client, command: Command) -> Result<Rendere
                 json: json!({"collection_name": collection, "name": name, "dropped": true}),
             }
         }
+        Command::Dropped { collection } => dropped(&client.gc().actor(ACTOR).dropped(&collection).await?),
+        Command::Undrop { collection, name, id, new_name } => {
+            let back = client.gc().actor(ACTOR).undrop(&collection, &name, id, new_name.as_deref()).await?;
+            Rendered {
+                text: format!("snapshot {} (id {}) of {collection} is back", back.name, back.snapshot_id),
+                json: json!({
+                    "id": back.snapshot_id,
+                    "name": back.name,
+                    "collection_name": collection,
+                    "create_ts": back.create_ts,
+                    "undropped": true,
+                }),
+            }
+        }
         Command::Pin { collection, name, ttl } => {
             let pin = snapshots.pin(&collection, &name);
             let pin_id = if let Some(ttl) = ttl { pin.ttl(ttl) } else { pin }.send().await?;
@@ -168,6 +202,35 @@ pub(super) async fn execute(client: &Client, command: Command) -> Result<Rendere
             job::one(&if wait { wait::until_ended(client, started.job_id).await? } else { started })
         }
     })
+}
+
+fn dropped(snapshots: &[GcDroppedSnapshot]) -> Rendered {
+    let row = |one: &GcDroppedSnapshot| {
+        vec![
+            one.name.clone(),
+            one.snapshot_id.to_string(),
+            seconds(ms_of(one.create_ts)),
+            seconds(one.dropped_ms),
+            one.rows.to_string(),
+            size(one.bytes),
+        ]
+    };
+    let to_json = |one: &GcDroppedSnapshot| {
+        json!({
+            "id": one.snapshot_id,
+            "name": one.name,
+            "create_ts": one.create_ts,
+            "created": rfc3339(ms_of(one.create_ts)),
+            "dropped_ms": one.dropped_ms,
+            "dropped": rfc3339(one.dropped_ms),
+            "rows": one.rows,
+            "bytes": one.bytes,
+        })
+    };
+    Rendered {
+        text: table(&["NAME", "ID", "CREATED", "DROPPED", "ROWS>", "SIZE>"], snapshots.iter().map(row)),
+        json: snapshots.iter().map(to_json).collect(),
+    }
 }
 
 fn list(snapshots: &[Snapshot]) -> Rendered {

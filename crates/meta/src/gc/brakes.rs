@@ -50,6 +50,10 @@ pub struct PauseRecord {
     pub created_ms: i64,
     /// Who asked.
     pub actor: String,
+    /// The plan of a first run, which waits for an answer.
+    pub plan: Option<i64>,
+    /// Why; empty where an operator asked.
+    pub why: String,
 }
 
 /// A legal hold.
@@ -95,7 +99,8 @@ impl Coordinator {
         let detail = format!("ticket {id}, until {until_ms} ms");
         audit::write(&mut tx, self.epoch(), Line { actor, action: "pause", collection, detail }).await?;
         tx.commit().await?;
-        Ok(PauseRecord { id, collection, until_ms, created_ms: now_ms, actor: actor.to_owned() })
+        let (plan, why) = (None, String::new());
+        Ok(PauseRecord { id, collection, until_ms, created_ms: now_ms, actor: actor.to_owned(), plan, why })
     }
 
     /// Ends a pause, or with no ticket every pause of a collection, or every one; how many ended.
@@ -226,8 +231,8 @@ impl Meta {
         let now_ms = tx.now_ms;
         let rows = tx
             .all(
-                "SELECT pause_id, collection_id, until_ms, created_ms, actor FROM gc_pauses WHERE until_ms > $1 \
-                 ORDER BY pause_id",
+                "SELECT pause_id, collection_id, until_ms, created_ms, actor, plan_id, why FROM gc_pauses \
+                 WHERE until_ms > $1 ORDER BY pause_id",
                 args![now_ms],
             )
             .await?;
@@ -312,6 +317,8 @@ fn pause(row: &AnyRow) -> Result<PauseRecord> {
         until_ms: row.try_get("until_ms")?,
         created_ms: row.try_get("created_ms")?,
         actor: row.try_get("actor")?,
+        plan: row.try_get("plan_id")?,
+        why: row.try_get::<Option<String>, _>("why")?.unwrap_or_default(),
     })
 }
 

@@ -16,6 +16,7 @@ use crate::error::{MetaError, Result};
 use crate::file_sets::{self, Abandon, columns_of, file_set_columns, live_with, stepped};
 use crate::machines::concerns_one;
 use crate::model::KnownObject;
+use crate::partition_drops::left_behind;
 use crate::rows::{bigint, checksum, count, object_key};
 use crate::{Coordinator, Meta};
 use elanus_lifecycle::breaker::{self, Amount};
@@ -253,6 +254,32 @@ impl Meta {
         self.known_between(after, None, limit).await
     }
 
+    /// How many objects the metadata knows.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn objects_number(&self) -> Result<u64> {
+        let mut tx = self.db.read().await?;
+        count(&tx.one("SELECT COUNT(*) AS objects_num FROM objects", args![]).await?, "objects_num")
+    }
+
+    /// Every `n`-th key of the objects that the metadata knows, in order, without the last one.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn every_nth_object(&self, n: u64) -> Result<Vec<ObjectKey>> {
+        let mut tx = self.db.read().await?;
+        let rows = tx
+            .all(
+                "SELECT r.object_key FROM (SELECT o.object_key, ROW_NUMBER() OVER (ORDER BY o.object_key) AS place \
+                 FROM objects o) r WHERE r.place % $1 = 0 \
+                 AND r.object_key < (SELECT MAX(l.object_key) FROM objects l) ORDER BY r.object_key",
+                args![bigint(n.max(1))],
+            )
+            .await?;
+        rows.iter().map(|row| object_key(row.try_get("object_key")?)).collect()
+    }
+
     /// As [`Meta::known_objects`], those not after `until`.
     ///
     /// # Errors
@@ -411,9 +438,12 @@ async fn trips(tx: &mut Tx, uncovered: &[(i64, Amount)]) -> Result<Vec<(i64, Amo
         }
         let row = tx
             .one(
-                "SELECT COUNT(*) AS objects_num, CAST(COALESCE(SUM(o.size_bytes), 0) AS BIGINT) AS bytes \
-                 FROM memberships m JOIN objects o ON o.file_set_id = m.file_set_id \
-                 WHERE m.collection_id = $1 AND m.removed_ts = 9223372036854775807",
+                concat!(
+                    "SELECT COUNT(*) AS objects_num, CAST(COALESCE(SUM(o.size_bytes), 0) AS BIGINT) AS bytes \
+                     FROM memberships m JOIN objects o ON o.file_set_id = m.file_set_id \
+                     WHERE m.collection_id = $1 AND m.removed_ts = 9223372036854775807 AND m.partition_id NOT IN ",
+                    left_behind!("$1")
+                ),
                 args![*collection],
             )
             .await?;

@@ -30,8 +30,10 @@ pub struct GcStatus {
     pub next_due_ms: Option<i64>,
     /// Since when the oldest that is due has been.
     pub oldest_due_ms: Option<i64>,
-    /// Dropped snapshots and collections that still have references.
+    /// Dropped snapshots that still have references.
     pub unreleased_snapshots: u64,
+    /// Dropped partitions of which memberships still have to end.
+    pub unreleased_partitions: u64,
     /// Dropped collections that cannot come back and still have references.
     pub unreleased_collections: u64,
     /// Collections whose circuit breaker is open.
@@ -131,6 +133,7 @@ impl Meta {
         let row = tx
             .one(
                 "SELECT (SELECT COUNT(*) FROM snapshots WHERE state = 'deleting') AS snapshots_num, \
+                 (SELECT COUNT(*) FROM partition_drops) AS partitions_num, \
                  (SELECT COUNT(*) FROM collections WHERE state = 'dropped' AND released_ms IS NULL \
                   AND (trash_until_ms IS NULL OR trash_until_ms <= $1)) AS collections_num, \
                  (SELECT COUNT(*) FROM reader_leases WHERE until_ms > $1) AS readers_num",
@@ -138,6 +141,7 @@ impl Meta {
             )
             .await?;
         status.unreleased_snapshots = count(&row, "snapshots_num")?;
+        status.unreleased_partitions = count(&row, "partitions_num")?;
         status.unreleased_collections = count(&row, "collections_num")?;
         status.readers = count(&row, "readers_num")?;
         let rows = tx
@@ -222,7 +226,9 @@ impl Meta {
 async fn members(tx: &mut Tx, id: FileSetId, reasons: &mut Vec<String>) -> Result<()> {
     let rows = tx
         .all(
-            "SELECT m.collection_id, c.name, c.state, m.segment_id, m.added_ts, m.removed_ts, m.release_id, \
+            "SELECT m.collection_id, c.name, c.state, m.segment_id, m.added_ts, \
+             COALESCE((SELECT d.dropped_ts FROM partition_drops d WHERE d.partition_id = m.partition_id \
+              AND m.removed_ts = 9223372036854775807), m.removed_ts) AS removed_ts, m.release_id, \
              (SELECT COUNT(*) FROM snapshots s WHERE s.collection_id = m.collection_id AND s.create_ts >= m.added_ts \
               AND s.create_ts < m.removed_ts AND s.state <> 'deleting') AS snapshots_num, \
              (SELECT MIN(s.name) FROM snapshots s WHERE s.collection_id = m.collection_id AND s.create_ts >= m.added_ts \

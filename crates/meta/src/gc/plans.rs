@@ -3,7 +3,8 @@
 
 use super::audit::{self, Line};
 use super::brakes::brake_on;
-use crate::db::args;
+use super::first_run;
+use crate::db::{Tx, args};
 use crate::error::Result;
 use crate::rows::count;
 use crate::{Coordinator, Meta};
@@ -52,37 +53,8 @@ impl Coordinator {
     /// When the store is away.
     pub async fn plan_gc(&self, actor: &str) -> Result<PlanRecord> {
         let mut tx = self.write().await?;
-        let now_ms = tx.now_ms;
-        let id = tx.allocate_ids(1).await?;
-        tx.execute(
-            "INSERT INTO gc_plans (plan_id, created_ms, actor, sets_num, objects_num, bytes) VALUES ($1, $2, $3, 0, 0, 0)",
-            args![id, now_ms, actor.to_owned()],
-        )
-        .await?;
-        tx.execute(
-            concat!(
-                "INSERT INTO gc_plan_items (plan_id, file_set_id) SELECT CAST($1 AS BIGINT), f.file_set_id \
-                 FROM file_sets f WHERE f.state = 'queued' AND f.not_before_ms <= $2 AND COALESCE(",
-                brake_on!("$2"),
-                ", 'breaker') = 'breaker' ORDER BY f.not_before_ms LIMIT $3"
-            ),
-            args![id, now_ms, SETS_MAX],
-        )
-        .await?;
-        tx.execute(
-            "UPDATE gc_plans SET sets_num = (SELECT COUNT(*) FROM gc_plan_items i WHERE i.plan_id = $1), \
-             objects_num = (SELECT COUNT(*) FROM gc_plan_items i JOIN objects o ON o.file_set_id = i.file_set_id \
-               WHERE i.plan_id = $1), \
-             bytes = (SELECT CAST(COALESCE(SUM(o.size_bytes), 0) AS BIGINT) FROM gc_plan_items i \
-               JOIN objects o ON o.file_set_id = i.file_set_id WHERE i.plan_id = $1) WHERE plan_id = $1",
-            args![id],
-        )
-        .await?;
-        let row = tx
-            .one("SELECT plan_id, created_ms, sets_num, objects_num, bytes FROM gc_plans WHERE plan_id = $1", args![id])
-            .await?;
-        let plan = read(&row)?;
-        let detail = format!("plan {id}: {} objects, {} bytes", plan.objects, plan.bytes);
+        let plan = write(&mut tx, actor).await?;
+        let detail = format!("plan {}: {} objects, {} bytes", plan.id, plan.objects, plan.bytes);
         audit::write(&mut tx, self.epoch(), Line { actor, action: "plan", collection: None, detail }).await?;
         tx.commit().await?;
         Ok(plan)
@@ -103,6 +75,7 @@ impl Coordinator {
             .await?
             .ok_or_else(|| unknown(plan))?;
         let found = read(&found)?;
+        first_run::answered(&mut tx, plan).await?;
         let detail = format!("plan {plan}: {} objects, {} bytes", found.objects, found.bytes);
         audit::write(&mut tx, self.epoch(), Line { actor, action: "apply", collection: None, detail }).await?;
         tx.commit().await?;
@@ -126,6 +99,40 @@ impl Coordinator {
         }
         tx.commit().await
     }
+}
+
+/// Writes down what a claim would take now, and what it would take were no circuit breaker open.
+pub(super) async fn write(tx: &mut Tx, actor: &str) -> Result<PlanRecord> {
+    let now_ms = tx.now_ms;
+    let id = tx.allocate_ids(1).await?;
+    tx.execute(
+        "INSERT INTO gc_plans (plan_id, created_ms, actor, sets_num, objects_num, bytes) VALUES ($1, $2, $3, 0, 0, 0)",
+        args![id, now_ms, actor.to_owned()],
+    )
+    .await?;
+    tx.execute(
+        concat!(
+            "INSERT INTO gc_plan_items (plan_id, file_set_id) SELECT CAST($1 AS BIGINT), f.file_set_id \
+             FROM file_sets f WHERE f.state = 'queued' AND f.not_before_ms <= $2 AND COALESCE(",
+            brake_on!("$2"),
+            ", 'breaker') = 'breaker' ORDER BY f.not_before_ms LIMIT $3"
+        ),
+        args![id, now_ms, SETS_MAX],
+    )
+    .await?;
+    tx.execute(
+        "UPDATE gc_plans SET sets_num = (SELECT COUNT(*) FROM gc_plan_items i WHERE i.plan_id = $1), \
+         objects_num = (SELECT COUNT(*) FROM gc_plan_items i JOIN objects o ON o.file_set_id = i.file_set_id \
+           WHERE i.plan_id = $1), \
+         bytes = (SELECT CAST(COALESCE(SUM(o.size_bytes), 0) AS BIGINT) FROM gc_plan_items i \
+           JOIN objects o ON o.file_set_id = i.file_set_id WHERE i.plan_id = $1) WHERE plan_id = $1",
+        args![id],
+    )
+    .await?;
+    let row = tx
+        .one("SELECT plan_id, created_ms, sets_num, objects_num, bytes FROM gc_plans WHERE plan_id = $1", args![id])
+        .await?;
+    read(&row)
 }
 
 impl Meta {

@@ -1,10 +1,10 @@
-//! Dropped snapshots and dropped collections give back what they referenced: a chunk a call, in one transaction, in the
+//! Dropped snapshots, collections and partitions give back what they referenced: a chunk a call, in one transaction, in the
 //! order of a key. Dying between two chunks costs nothing: what is released has left the state that the next call scans.
 //!
 //! Every chunk holds the row of its collection. What it decides on (which snapshots protect, whether the collection is
 //! dropped) changes only under that row or only towards less protection.
 
-use super::brakes;
+use super::{brakes, undrop};
 use crate::clock::lock_any;
 use crate::db::{Tx, args};
 use crate::error::{MetaError, Result};
@@ -13,11 +13,11 @@ use crate::history::{Told, record, tell};
 use crate::memberships::{For, release_step, take_back};
 use crate::pins;
 use crate::snapshots::{self, SnapshotRow};
-use crate::{Coordinator, Meta};
+use crate::{Coordinator, Meta, partition_drops};
 use elanus_lifecycle::file_set::Brake;
 use elanus_lifecycle::snapshot::{Event, MACHINE};
 use elanus_lifecycle::{Gap, Step};
-use elanus_types::{CollectionId, SnapshotId, Timestamp};
+use elanus_types::{CollectionId, PartitionId, SnapshotId, Timestamp};
 use sqlx::Row;
 
 /// Snapshots of a dropped collection that end in one chunk.
@@ -30,6 +30,8 @@ pub struct Waiting {
     pub snapshots: Vec<SnapshotId>,
     /// Dropped collections that cannot come back from the trash any more.
     pub collections: Vec<CollectionId>,
+    /// Dropped partitions of which memberships have to end.
+    pub partitions: Vec<PartitionId>,
 }
 
 /// What a chunk did.
@@ -44,7 +46,7 @@ pub enum Progress {
 }
 
 impl Meta {
-    /// Dropped snapshots and collections whose references wait to be released, at most `limit` of each.
+    /// Dropped snapshots, collections and partitions whose references wait to be released, at most `limit` of each.
     ///
     /// # Errors
     /// When the store is away.
@@ -64,7 +66,14 @@ impl Meta {
                 args![now_ms, i64::from(limit)],
             )
             .await?;
+        let partitions = tx
+            .all("SELECT partition_id FROM partition_drops ORDER BY partition_id LIMIT $1", args![i64::from(limit)])
+            .await?;
         Ok(Waiting {
+            partitions: partitions
+                .iter()
+                .map(|row| Ok(PartitionId(row.try_get("partition_id")?)))
+                .collect::<Result<_>>()?,
             snapshots: snapshots
                 .iter()
                 .map(|row| Ok(SnapshotId(row.try_get("snapshot_id")?)))
@@ -109,6 +118,23 @@ impl Coordinator {
         Ok(Progress::Done)
     }
 
+    /// Ends at most `limit` memberships of a dropped partition, and releases those that no snapshot protects.
+    ///
+    /// # Errors
+    /// [`MetaError::Corrupt`] when the references do not add up: nothing of the chunk happened.
+    pub async fn release_partition(&self, id: PartitionId, limit: u32) -> Result<Progress> {
+        let mut tx = self.write().await?;
+        let Some(collection) = partition_drops::collection_of(&mut tx, id).await? else { return Ok(Progress::Done) };
+        lock_any(&mut tx, collection).await?;
+        if let Some(brake) = brakes::on_collection(&mut tx, collection).await? {
+            return Ok(Progress::Kept(brake));
+        }
+        let not_before_ms = self.not_before_ms(&tx);
+        let ended = partition_drops::end_chunk(&mut tx, id, limit, not_before_ms).await?;
+        tx.commit().await?;
+        Ok(ended.map_or(Progress::Done, Progress::More))
+    }
+
     /// Ends the snapshots of a dropped collection that cannot come back any more, and releases at most `limit` of its
     /// memberships.
     ///
@@ -140,6 +166,12 @@ impl Coordinator {
             return Ok(Progress::More(ended));
         }
         let not_before_ms = self.not_before_ms(&tx);
+        // What left with its partition ended with that, and not with the collection.
+        if let Some(partition) = partition_drops::first_of(&mut tx, id).await? {
+            let ended = partition_drops::end_chunk(&mut tx, partition, limit, not_before_ms).await?;
+            tx.commit().await?;
+            return Ok(Progress::More(ended.unwrap_or_default()));
+        }
         let released = release_all(&mut tx, id, dropped_ts, limit, not_before_ms).await?;
         if released > 0 {
             tx.commit().await?;
@@ -286,6 +318,7 @@ async fn release_files(tx: &mut Tx, row: &SnapshotRow, limit: u32, not_before_ms
         chunk(),
     )
     .await?;
+    undrop::keep_files(tx, row.record.id, last).await?;
     let (before, queued) = release_step(1, not_before_ms)?;
     let on_behalf = on_behalf_of(tx, row).await?;
     let mut arguments = bind(&before.state, &queued);

@@ -5,6 +5,7 @@
 //!       known by its snapshots alone.
 //! RT-2  Nothing of a collection on which a hold is, is forgotten.
 
+use super::undrop;
 use crate::Coordinator;
 use crate::db::{Tx, args};
 use crate::error::Result;
@@ -213,6 +214,9 @@ impl Coordinator {
         for sql in ["DELETE FROM gc_pauses WHERE until_ms <= $1", "DELETE FROM reader_leases WHERE until_ms <= $1"] {
             ended += tx.execute(sql, args![now_ms]).await?;
         }
+        // Longer than what a dropped snapshot needs may wait in the queue.
+        let dropped_before = now_ms - keep.tombstones_ms.max(self.drop_tolerance_ms);
+        ended += undrop::forget(&mut tx, dropped_before, limit).await?;
         if ended > 0 {
             tx.commit().await?;
         }

@@ -1,5 +1,6 @@
 //! A dropped collection that was purged, or whose time in the trash is over, comes back from the deletion queue, as it
-//! was at its drop, as long as none of its files was claimed. Its snapshots do not: the end of one is final.
+//! was at its drop, as long as none of its files was claimed. Its snapshots ended with it;
+//! each comes back by itself ([`super::undrop`]).
 //!
 //! UD-1  Everything or nothing: every file set that the collection held at its drop is live, or queued and never claimed;
 //!       and nothing of it was forgotten.
@@ -139,7 +140,7 @@ async fn give_back(tx: &mut Tx, id: CollectionId, dropped_ts: Timestamp) -> Resu
 }
 
 /// What the machine makes of an undo: before and after.
-fn undo_step() -> Result<(Columns, Columns)> {
+pub(super) fn undo_step() -> Result<(Columns, Columns)> {
     let queued = stepped(&live_with(1)?, &Event::Release { not_before_ms: 0 })?;
     Ok((queued.columns(), stepped(&queued, &Event::Undo)?.columns()))
 }

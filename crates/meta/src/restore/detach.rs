@@ -13,7 +13,7 @@
 
 use super::plan::Member;
 use super::{JobRow, MACHINE, job_not_found, locked};
-use crate::Coordinator;
+use crate::{Coordinator, partition_drops};
 use crate::clock::lock_if_live;
 use crate::db::{Tx, args};
 use crate::error::Result;
@@ -21,6 +21,7 @@ use crate::file_sets::{self, Abandon};
 use crate::history::{Told, tell};
 use crate::memberships::{self, For};
 use crate::model::{Created, JobKind, JobRecord};
+use crate::partition_drops::left_behind;
 use crate::rows::{collection_not_found, count};
 use elanus_lifecycle::RestoreJob;
 use elanus_lifecycle::restore_job::Event;
@@ -94,14 +95,17 @@ async fn under_way(tx: &mut Tx, collection: CollectionId) -> Result<Option<JobRe
 pub(super) async fn shared(tx: &mut Tx, job: &JobRow) -> Result<Vec<Member>> {
     let rows = tx
         .all(
-            "SELECT m.segment_id, m.file_set_id, m.partition_id AS target_id, m.shard, m.kind, m.base_ts, m.rows_num, \
+            concat!(
+                "SELECT m.segment_id, m.file_set_id, m.partition_id AS target_id, m.shard, m.kind, m.base_ts, m.rows_num, \
              m.bytes, (SELECT s.level FROM segments s WHERE s.segment_id = m.segment_id) AS level, \
              (SELECT COUNT(*) FROM objects o WHERE o.file_set_id = m.file_set_id) AS objects_num \
              FROM memberships m \
-             WHERE m.collection_id = $1 AND m.removed_ts = 9223372036854775807 \
-             AND EXISTS (SELECT 1 FROM memberships x WHERE x.file_set_id = m.file_set_id AND x.collection_id <> $1 \
+             WHERE m.collection_id = $1 AND m.removed_ts = 9223372036854775807 AND m.partition_id NOT IN ",
+                left_behind!("$1"),
+                " AND EXISTS (SELECT 1 FROM memberships x WHERE x.file_set_id = m.file_set_id AND x.collection_id <> $1 \
              AND COALESCE(x.release_id, 0) = 0) \
-             ORDER BY m.segment_id, m.file_set_id",
+             ORDER BY m.segment_id, m.file_set_id"
+            ),
             args![job.record.target.0],
         )
         .await?;
@@ -115,7 +119,8 @@ pub(super) async fn exchange(tx: &mut Tx, job: &JobRow, not_before_ms: i64) -> R
         let message = "the collection was dropped meanwhile".to_owned();
         return super::fail::fail(tx, job, &Event::VerifyFailed { message }).await.map(drop);
     };
-    // DT-3
+    // DT-3 goes by the rows.
+    partition_drops::settle(tx, collection, not_before_ms).await?;
     tx.execute(
         "DELETE FROM copy_items WHERE job_id = $1 AND NOT EXISTS (SELECT 1 FROM memberships m \
          WHERE m.segment_id = copy_items.source_segment_id AND m.file_set_id = copy_items.source_file_set_id \

@@ -25,6 +25,13 @@ async fn release(coordinator: &Coordinator) -> Result<u64> {
                 (released, moved) = (released + n, true);
             }
         }
+        for id in &waiting.partitions {
+            match coordinator.release_partition(*id, 2).await? {
+                Progress::More(n) => (released, moved) = (released + n, true),
+                Progress::Done => moved = true,
+                Progress::Kept(_) => {}
+            }
+        }
         for id in &waiting.snapshots {
             match coordinator.release_snapshot(*id, 2).await? {
                 Progress::More(n) => (released, moved) = (released + n, true),
@@ -537,6 +544,7 @@ async fn a_time_of_which_facts_are_forgotten_is_refused_and_a_snapshot_is_not(st
     let part = coordinator.create_partition(books.id, "part").await.unwrap().id;
     let (_, ts) = store.insert(books.id, part).await;
     coordinator.drop_partition(books.id, "part").await.unwrap();
+    release(coordinator).await.unwrap();
     let after = meta.last_ts(books.id).await.unwrap().unwrap();
     let (of_kept, of_after) =
         (meta.view(books.id, Some(kept)).await.unwrap(), meta.view(books.id, None).await.unwrap());

@@ -221,6 +221,9 @@ async fn frequent(store: &Store) -> Vec<(&'static str, Vec<String>)> {
     call!("to_be_released", meta.to_be_released(100));
     let dropped = meta.to_be_released(100).await.unwrap().snapshots[0];
     call!("release_snapshot", coordinator.release_snapshot(dropped, 1_000));
+    let partition = meta.to_be_released(100).await.unwrap().partitions[0];
+    call!("release_partition", coordinator.release_partition(partition, 1_000));
+    call!("release_partition, last", coordinator.release_partition(partition, 1_000));
     call!("recount", meta.recount(elanus_types::FileSetId(0), 1_000));
     call!("renew_readers", meta.renew_readers(&node("q1"), &[], LATER_MS));
     let keep = Retention { tombstones_ms: 1, history_ms: 1_000_000, audit_ms: 1_000_000 };

@@ -83,6 +83,8 @@ fn metadata(chain: &Chain) -> SnapshotMetadata {
             collection_id: CollectionId(3),
             collection_name: "docs".to_owned(),
             database_name: "default".to_owned(),
+            aliases: vec![],
+            database_properties: BTreeMap::new(),
             create_ts,
             created_at: created_at(create_ts),
             state: SnapshotState::Committed,

@@ -1,13 +1,22 @@
 //! What the coordinator is told.
 
-use super::values::{a_day_or_more, retention, tolerance};
+use super::values::{a_day_or_more, first_run_pause, retention, tolerance};
 use crate::services::error::StartError;
 use anyhow::anyhow;
 use clap::Args;
 use elanus_datacoord::DataCoordConfig;
 use elanus_events::EventBus;
 use elanus_types::RestoreMode;
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
+
+/// Which program this is: another one does not delete before somebody had time to look.
+static PROGRAM: LazyLock<String> = LazyLock::new(|| {
+    let commit = option_env!("ELANUS_COMMIT").map(|commit| format!(" ({commit})"));
+    format!("elanus {}{}", env!("CARGO_PKG_VERSION"), commit.unwrap_or_default())
+});
 
 #[derive(Clone, Debug, Args)]
 pub(in crate::services) struct CoordinatorArgs {
@@ -27,6 +36,10 @@ pub(in crate::services) struct CoordinatorArgs {
     /// undo` brings a purged collection back. As long as the oldest backup of the metadata that should be of use. 0: at once
     #[arg(long, value_name = "TIME", env = "ELANUS_GC_DROP_TOLERANCE", default_value = "24h", value_parser = tolerance)]
     gc_drop_tolerance: Duration,
+    /// After an upgrade, or after a hold of the root path, the collector first writes down what it would delete, and deletes
+    /// nothing for so long: elanus ctl gc status, gc apply, gc resume. 0: it deletes at once
+    #[arg(long, value_name = "TIME", env = "ELANUS_GC_FIRST_RUN_PAUSE", default_value = "1h", value_parser = first_run_pause)]
+    gc_first_run_pause: Duration,
     /// How a restore gets its files when it is not said: clone shares those of the snapshot, copy makes new ones
     #[arg(long, value_name = "MODE", env = "ELANUS_RESTORE_MODE", default_value = "clone", value_parser = crate::restore_mode())]
     restore_mode: RestoreMode,
@@ -44,6 +57,8 @@ impl CoordinatorArgs {
             scan_interval_ms: ms(self.gc_scan_interval),
             orphan_age_ms: ms(self.gc_missing_tolerance),
             gc_drop_tolerance_ms: ms(self.gc_drop_tolerance),
+            gc_first_run_pause_ms: ms(self.gc_first_run_pause),
+            program: &PROGRAM,
             ..DataCoordConfig::default()
         }
     }

@@ -12,6 +12,15 @@ pub(super) fn tolerance(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// What is put off must not be off: the plan is kept for two days.
+pub(super) fn first_run_pause(text: &str) -> Result<Duration, String> {
+    const MAX: Duration = Duration::from_secs(48 * 3_600);
+    match retention(text)? {
+        time if time <= MAX => Ok(time),
+        _ => Err("it is more than two days; for example 1h, or 0".to_owned()),
+    }
+}
+
 /// `24h`, `7days`, `0`.
 pub(super) fn retention(text: &str) -> Result<Duration, String> {
     if text == "0" {
@@ -61,6 +70,16 @@ mod tests {
         }
         for bad in ["59s", "1ms", "-1h", "24"] {
             assert!(tolerance(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_first_run_waits_and_never_for_ever() {
+        for (text, seconds) in [("0", 0), ("1h", 3_600), ("48h", 172_800)] {
+            assert_eq!(first_run_pause(text).map(|time| time.as_secs()), Ok(seconds));
+        }
+        for bad in ["49h", "-1h", "soon"] {
+            assert!(first_run_pause(bad).is_err(), "{bad}");
         }
     }
 
