@@ -8,11 +8,13 @@
 //! * `snapshot`: writes the manifests of a pinned timestamp.
 //! * [`Workers`]: how data nodes are reached, inside the process or on the network.
 //! * `rollback`: a collection goes back in place to one of its snapshots.
-//! * `restore`: checker and scheduler of restore jobs.
+//! * `restore`: the checker of restore jobs. `compaction`: which files are compacted.
+//! * `tasks`: gives the tasks of both to workers, and takes them from those that are silent.
 //! * [`rebuild`]: collections from the snapshots in the bucket, when the metadata is lost. Needs no coordinator.
 //! * `gc`: releases what was dropped, deletes what nothing needs; scan for orphans, scrub.
 
 pub mod background;
+mod compaction;
 mod gc;
 pub mod rebuild;
 mod restore;
@@ -21,9 +23,11 @@ mod segment;
 mod service;
 mod snapshot;
 mod stored;
+mod tasks;
 mod wake;
 mod workers;
 
+pub use compaction::CompactionConfig;
 pub use workers::{OwnWorker, RemoteWorkers, Workers};
 
 pub use gc::{Bucket, DeleteGuard};
@@ -41,6 +45,8 @@ use std::sync::Arc;
 pub struct DataCoordConfig {
     /// How a restore gets its files when the request does not say it.
     pub restore_mode: RestoreMode,
+    /// What is compacted, and how much at a time.
+    pub compaction: CompactionConfig,
     /// Copy tasks of one job that are with workers at the same time.
     pub copy_job_tasks_max: usize,
     /// Bytes of one copy task; a larger file set is a task of its own.
@@ -80,6 +86,7 @@ impl Default for DataCoordConfig {
         Self {
             // Source and target are under one root path.
             restore_mode: RestoreMode::Clone,
+            compaction: CompactionConfig::default(),
             copy_job_tasks_max: 64,
             copy_task_bytes_max: 1 << 30,
             copy_task_files_max: 256,
@@ -109,9 +116,10 @@ pub(crate) struct Parts {
     pub(crate) node: NodeId,
     pub(crate) config: DataCoordConfig,
     pub(crate) background: Background,
-    pub(crate) revocations: restore::Revocations,
-    pub(crate) schedule: restore::Schedule,
+    pub(crate) revocations: tasks::Revocations,
+    pub(crate) schedule: tasks::Schedule,
     pub(crate) gc: gc::Collector,
+    pub(crate) compaction: compaction::Settled,
 }
 
 impl Parts {
@@ -142,11 +150,23 @@ impl DataCoord {
         background: &Background,
     ) -> Self {
         let background = background.clone();
-        let (revocations, schedule) = (restore::Revocations::default(), restore::Schedule::default());
+        let (revocations, schedule) = (tasks::Revocations::default(), tasks::Schedule::default());
         let coordinator = coordinator.with_drop_tolerance(config.gc_drop_tolerance_ms);
         let Bucket { objects, guard } = bucket.into();
-        let gc = gc::Collector::default();
-        let parts = Parts { coordinator, objects, guard, workers, node, config, background, revocations, schedule, gc };
+        let (gc, compaction) = (gc::Collector::default(), compaction::Settled::default());
+        let parts = Parts {
+            coordinator,
+            objects,
+            guard,
+            workers,
+            node,
+            config,
+            background,
+            revocations,
+            schedule,
+            gc,
+            compaction,
+        };
         background::register(&parts);
         wake::listen(bus, parts.background.clone(), parts.coordinator.clone());
         Self { parts }

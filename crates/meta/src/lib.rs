@@ -13,6 +13,7 @@ mod aliases;
 mod alter;
 mod catalog;
 mod clock;
+mod compactions;
 mod databases;
 mod db;
 mod definitions;
@@ -76,6 +77,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (5, "catalog", include_str!("../migrations/0005_catalog.sql")),
     (6, "scan", include_str!("../migrations/0006_scan.sql")),
     (9, "gc_failures", include_str!("../migrations/0009_gc_failures.sql")),
+    (10, "compaction", include_str!("../migrations/0010_compaction.sql")),
 ];
 
 /// What was released waits so long before it is deleted, unless [`Coordinator::with_drop_tolerance`] says otherwise.

@@ -1,7 +1,9 @@
-//! What the store gives and takes: records, plain data. Those of restore jobs are in a file of their own.
+//! What the store gives and takes: records, plain data. Those of restore jobs and compactions are in files of their own.
 
+mod compaction;
 mod restore;
 
+pub use compaction::*;
 pub use restore::*;
 
 use elanus_types::schema::{CollectionDefinition, CollectionSchema};

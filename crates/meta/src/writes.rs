@@ -14,6 +14,7 @@ use crate::machines::refused;
 use crate::model::{FileKind, FilePlace, PlannedFile, StoredObject, WrittenFile};
 use crate::rows::{bigint, collection_not_found, partition_not_found, shard};
 use elanus_lifecycle::Step;
+use elanus_lifecycle::deletes::GROUP_TIMESTAMPS_MAX;
 use elanus_lifecycle::file_set::Event;
 use elanus_types::key::{FileName, SegmentPlace};
 use elanus_types::{CollectionId, Failure, FileSetId, NodeId, PartitionId, SegmentId, Shard, Timestamp};
@@ -113,6 +114,10 @@ impl Meta {
         requests: u32,
         files: &[WrittenFile],
     ) -> Result<Timestamp> {
+        if i64::from(requests) > GROUP_TIMESTAMPS_MAX {
+            let text = format!("a commit of {requests} requests is more than {GROUP_TIMESTAMPS_MAX}: make several");
+            return Err(Failure::invalid(text).into());
+        }
         let mut tx = self.db.write().await?;
         let mut clock = lock_live(&mut tx, collection).await?;
         require_partitions(&mut tx, collection, partitions(files.iter().map(|file| &file.place))).await?;

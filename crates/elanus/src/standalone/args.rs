@@ -3,7 +3,8 @@
 use super::StartError;
 use crate::{root::Places, s3::S3Args};
 use anyhow::anyhow;
-use clap::{Args, ValueEnum};
+use clap::{ArgAction, Args, ValueEnum};
+use elanus_datacoord::CompactionConfig;
 use elanus_datanode::DataNodeConfig;
 use elanus_events::EventBus;
 use elanus_proto::transport::MESSAGE_BYTES_MAX;
@@ -79,10 +80,23 @@ pub(crate) struct StandaloneArgs {
     /// undo` brings a purged collection back. As long as the oldest backup of the metadata that should be of use. 0: at once
     #[arg(long, value_name = "TIME", env = "ELANUS_GC_DROP_TOLERANCE", default_value = "24h", value_parser = tolerance)]
     gc_drop_tolerance: Duration,
+    /// Small files are merged, and deleted rows left out, without being asked for; false: only by `elanus ctl collection
+    /// compact`. A collection may turn it off by its property collection.autocompaction.enabled
+    #[arg(long, value_name = "BOOL", env = "ELANUS_AUTO_COMPACTION", default_value_t = true, action = ArgAction::Set)]
+    auto_compaction: bool,
+    /// Between two looks for what is worth compacting
+    #[arg(long, value_name = "TIME", env = "ELANUS_COMPACTION_INTERVAL", default_value = "30s", value_parser = interval)]
+    compaction_interval: Duration,
+    /// What is compacted into one file is not larger, for example 64MiB; twice as much memory is needed for each
+    #[arg(long, value_name = "BYTES", env = "ELANUS_COMPACTION_FILE_SIZE", default_value = "256MiB", value_parser = bytes)]
+    compaction_file_size: usize,
+    /// Compactions at the same time, of all collections; 0: they wait. They share the copy slots with restores
+    #[arg(long, value_name = "N", env = "ELANUS_COMPACTIONS_MAX", default_value_t = CompactionConfig::default().tasks_max)]
+    compactions_max: usize,
     /// How a restore gets its files when it is not said: clone shares those of the snapshot, copy makes new ones
     #[arg(long, value_name = "MODE", env = "ELANUS_RESTORE_MODE", default_value = "clone", value_parser = crate::restore_mode())]
     restore_mode: RestoreMode,
-    /// Copy tasks of restores at the same time; 0: copies wait
+    /// Copy tasks of restores and compactions at the same time; 0: they wait
     #[arg(long, value_name = "N", env = "ELANUS_COPY_SLOTS", default_value_t = DataNodeConfig::default().copy_slots)]
     copy_slots: usize,
     /// Files that are copied at the same time, at most; how many the object store bears is found out by trying
@@ -121,6 +135,7 @@ pub(super) struct Plan {
     pub(super) gc_scan_interval: Duration,
     pub(super) gc_missing_tolerance: Duration,
     pub(super) gc_drop_tolerance: Duration,
+    pub(super) compaction: CompactionConfig,
     pub(super) restore_mode: RestoreMode,
     pub(super) datanode: DataNodeConfig,
 }
@@ -149,6 +164,13 @@ impl StandaloneArgs {
             gc_scan_interval: self.gc_scan_interval,
             gc_missing_tolerance: self.gc_missing_tolerance,
             gc_drop_tolerance: self.gc_drop_tolerance,
+            compaction: CompactionConfig {
+                automatic: self.auto_compaction,
+                interval_s: self.compaction_interval.as_secs(),
+                file_bytes: self.compaction_file_size as u64,
+                tasks_max: self.compactions_max,
+                ..CompactionConfig::default()
+            },
             restore_mode: self.restore_mode,
             datanode: DataNodeConfig {
                 copy_slots: self.copy_slots,
@@ -174,6 +196,12 @@ fn retention(text: &str) -> Result<Duration, String> {
         return Ok(Duration::ZERO);
     }
     humantime::parse_duration(text).map_err(|error| format!("{error}; for example 24h, or 0"))
+}
+
+/// `30s`, `5m`.
+fn interval(text: &str) -> Result<Duration, String> {
+    let time = humantime::parse_duration(text).map_err(|error| format!("{error}; for example 30s"))?;
+    if time < Duration::from_secs(1) { Err("it is less than a second; for example 30s".to_owned()) } else { Ok(time) }
 }
 
 /// `24h`, `7days`.
@@ -280,6 +308,17 @@ mod tests {
         }
         for bad in ["", "24", "-1h", "soon"] {
             assert!(plan(&["--trash-retention", bad]).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn compaction_is_automatic_unless_it_is_said() {
+        assert_eq!(plan(&[]).unwrap().compaction, CompactionConfig::default());
+        let flags = ["--auto-compaction", "false", "--compaction-interval", "2m", "--compaction-file-size", "64MiB"];
+        let said = plan(&flags).unwrap().compaction;
+        assert_eq!((said.automatic, said.interval_s, said.file_bytes), (false, 120, 64 << 20));
+        for bad in [["--auto-compaction", "maybe"], ["--compaction-interval", "0s"], ["--compaction-interval", "30"]] {
+            assert!(plan(&bad).is_err(), "{bad:?}");
         }
     }
 

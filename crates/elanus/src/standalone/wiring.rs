@@ -148,6 +148,7 @@ impl Services {
             Arc::new(worker),
             node,
             DataCoordConfig {
+                compaction: plan.compaction,
                 restore_mode: plan.restore_mode,
                 trash_retention_ms: ms(plan.trash_retention),
                 scan_interval_ms: ms(plan.gc_scan_interval),

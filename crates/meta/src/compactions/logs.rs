@@ -1,0 +1,77 @@
+//! The end of delete logs that hide nothing any more (CP-5).
+//!
+//! Which ones that are is decided on what was read before (`elanus_lifecycle::deletes`); the transaction only makes sure
+//! that nothing came since that needs one of them.
+
+use crate::Coordinator;
+use crate::clock::lock_if_live;
+use crate::db::{Tx, args};
+use crate::error::Result;
+use crate::memberships::{self, Ending, For};
+use elanus_lifecycle::deletes::GROUP_TIMESTAMPS_MAX;
+use elanus_types::{CollectionId, FileSetId, SegmentId, Timestamp};
+use sqlx::Row;
+
+/// A file of rows that came after `$2` and may have rows which a delete before `$3` hides. Rows that are written later than
+/// a delete are never hidden by it: such a file was brought back by a rollback, exchanged by a detach, or compacted.
+const CAME_SINCE: &str = "
+SELECT 1 AS came FROM memberships
+WHERE collection_id = $1 AND added_ts > $2 AND removed_ts = 9223372036854775807 AND kind = 'insert'
+AND COALESCE(deletes_before_ts, base_ts) < $3 LIMIT 1";
+
+impl Coordinator {
+    /// Ends delete logs of which it was found out that no file of rows needs them, as the collection was at `as_of`. Those
+    /// that ended meanwhile are passed over. How many ended; none when something came since that may need one, or while a
+    /// rollback holds the collection.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn end_delete_logs(
+        &self,
+        collection: CollectionId,
+        as_of: Timestamp,
+        logs: &[(SegmentId, FileSetId)],
+    ) -> Result<u64> {
+        let mut tx = self.write().await?;
+        let Some(mut clock) = lock_if_live(&mut tx, collection).await? else { return Ok(0) };
+        if clock.is_held(tx.now_ms) {
+            return Ok(0);
+        }
+        let mut live = Vec::new();
+        let mut newest_ts = Timestamp::ZERO;
+        for member in logs {
+            if let Some(base_ts) = live_log(&mut tx, collection, *member).await? {
+                newest_ts = newest_ts.max(base_ts);
+                live.push(*member);
+            }
+        }
+        let deletes_before = newest_ts.0.saturating_add(GROUP_TIMESTAMPS_MAX);
+        let came = tx.optional(CAME_SINCE, args![collection.0, as_of.0, deletes_before]).await?;
+        if live.is_empty() || came.is_some() {
+            return Ok(0);
+        }
+        let ts = clock.tick(&mut tx).await?;
+        let not_before_ms = self.not_before_ms(&tx);
+        let ended =
+            memberships::end(&mut tx, collection, Ending::Members(&live), ts, For::Successor, not_before_ms).await?;
+        clock.announce(&mut tx).await?;
+        tx.commit().await?;
+        Ok(ended)
+    }
+}
+
+/// What the offsets of a log count from, while it is a member.
+async fn live_log(
+    tx: &mut Tx,
+    collection: CollectionId,
+    (segment, file_set): (SegmentId, FileSetId),
+) -> Result<Option<Timestamp>> {
+    let row = tx
+        .optional(
+            "SELECT base_ts FROM memberships WHERE segment_id = $2 AND file_set_id = $3 AND collection_id = $1 \
+             AND kind = 'delete' AND removed_ts = 9223372036854775807",
+            args![collection.0, segment.0, file_set.0],
+        )
+        .await?;
+    row.map(|row| Ok(Timestamp(row.try_get("base_ts")?))).transpose()
+}
