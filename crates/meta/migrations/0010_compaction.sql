@@ -1,7 +1,8 @@
 -- Compactions: files of one partition and shard become one, without the rows that are deleted.
 
 -- Of a file of rows: every delete before this has been applied to it already; NULL: none, so that only deletes before its
--- base_ts have nothing to hide in it. Never decides what a reader sees, only how long a delete log is kept.
+-- base_ts have nothing to hide in it. Of a delete log: all its deletes are before this; NULL: it is not written down, and
+-- follows from base_ts. Never decides what a reader sees, only how long a delete log is kept.
 ALTER TABLE memberships ADD COLUMN deletes_before_ts BIGINT;
 ALTER TABLE copy_items ADD COLUMN deletes_before_ts BIGINT;
 

@@ -127,7 +127,7 @@ impl Meta {
         clock.require_not_held(tx.now_ms)?;
         let base_ts = clock.tick_for(&mut tx, requests).await?;
         let segments = grow_segments(&mut tx, collection, owner, base_ts, files).await?;
-        add_members(&mut tx, collection, base_ts, files, &segments).await?;
+        add_members(&mut tx, collection, base_ts, requests, files, &segments).await?;
         clock.announce(&mut tx).await?;
         tx.commit().await?;
         Ok(base_ts)
@@ -354,13 +354,15 @@ async fn add_members(
     tx: &mut Tx,
     collection: CollectionId,
     base_ts: Timestamp,
+    requests: u32,
     files: &[WrittenFile],
     segments: &[SegmentId],
 ) -> Result<()> {
+    let end = base_ts.0 + i64::from(requests.max(1));
     tx.insert_many(
         "INSERT INTO memberships (segment_id, file_set_id, collection_id, partition_id, shard, kind, base_ts, rows_num, \
-         bytes, added_ts, removed_ts)",
-        11,
+         bytes, added_ts, removed_ts, deletes_before_ts)",
+        12,
         files.iter().zip(segments),
         |arguments, (file, segment)| {
             add(arguments, segment.0);
@@ -374,6 +376,7 @@ async fn add_members(
             add(arguments, bigint(file.size));
             add(arguments, base_ts.0);
             add(arguments, Timestamp::NEVER.0);
+            add(arguments, (file.place.kind == FileKind::Delete).then_some(end));
         },
     )
     .await

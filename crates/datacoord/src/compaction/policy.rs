@@ -140,14 +140,14 @@ fn bundles(
     tasks
 }
 
-/// The deletes of every place, by their logs' last timestamps: how many logs and deletes come from a time on.
+/// The deletes of every place, by the ends of their logs: how many logs and deletes come from a time on.
 struct Waiting(BTreeMap<Place, Vec<(Timestamp, u64, u64)>>);
 
 impl Waiting {
     fn of(view: &CompactionView) -> Self {
         let mut places: BTreeMap<Place, Vec<(Timestamp, u64, u64)>> = BTreeMap::new();
         for log in view.members.iter().filter(|member| member.kind == FileKind::Delete) {
-            places.entry(place(log)).or_default().push((log_of(log).last_ts(), 1, log.rows));
+            places.entry(place(log)).or_default().push((log_of(log).ends_before(), 1, log.rows));
         }
         for logs in places.values_mut() {
             logs.sort_by_key(|log| std::cmp::Reverse(log.0));
@@ -168,7 +168,7 @@ impl Waiting {
         [here, Place { partition: PartitionId::ALL, ..here }].iter().filter_map(|place| self.0.get(place)).fold(
             (0, 0),
             |(logs_num, deletes), logs| {
-                let end = logs.partition_point(|log| log.0 >= from);
+                let end = logs.partition_point(|log| log.0 > from);
                 let last = end.checked_sub(1).map_or((0, 0), |last| (logs[last].1, logs[last].2));
                 (logs_num + last.0, deletes + last.1)
             },
@@ -197,7 +197,7 @@ fn rows_of(member: &LiveMember) -> RowsOf {
 }
 
 fn log_of(member: &LiveMember) -> LogOf {
-    LogOf { place: place(member), base_ts: member.base_ts }
+    LogOf { place: place(member), base_ts: member.base_ts, deletes_before_ts: member.deletes_before_ts }
 }
 
 #[cfg(test)]

@@ -38,15 +38,14 @@ impl Coordinator {
             return Ok(0);
         }
         let mut live = Vec::new();
-        let mut newest_ts = Timestamp::ZERO;
+        let mut end = Timestamp::ZERO;
         for member in logs {
-            if let Some(base_ts) = live_log(&mut tx, collection, *member).await? {
-                newest_ts = newest_ts.max(base_ts);
+            if let Some(ends_before) = live_log(&mut tx, collection, *member).await? {
+                end = end.max(ends_before);
                 live.push(*member);
             }
         }
-        let deletes_before = newest_ts.0.saturating_add(GROUP_TIMESTAMPS_MAX);
-        let came = tx.optional(CAME_SINCE, args![collection.0, as_of.0, deletes_before]).await?;
+        let came = tx.optional(CAME_SINCE, args![collection.0, as_of.0, end.0]).await?;
         if live.is_empty() || came.is_some() {
             return Ok(0);
         }
@@ -60,7 +59,7 @@ impl Coordinator {
     }
 }
 
-/// What the offsets of a log count from, while it is a member.
+/// Before when all deletes of a log are, while it is a member.
 async fn live_log(
     tx: &mut Tx,
     collection: CollectionId,
@@ -68,10 +67,11 @@ async fn live_log(
 ) -> Result<Option<Timestamp>> {
     let row = tx
         .optional(
-            "SELECT base_ts FROM memberships WHERE segment_id = $2 AND file_set_id = $3 AND collection_id = $1 \
+            "SELECT COALESCE(deletes_before_ts, base_ts + $4) AS ends_before FROM memberships \
+             WHERE segment_id = $2 AND file_set_id = $3 AND collection_id = $1 \
              AND kind = 'delete' AND removed_ts = 9223372036854775807",
-            args![collection.0, segment.0, file_set.0],
+            args![collection.0, segment.0, file_set.0, GROUP_TIMESTAMPS_MAX],
         )
         .await?;
-    row.map(|row| Ok(Timestamp(row.try_get("base_ts")?))).transpose()
+    row.map(|row| Ok(Timestamp(row.try_get("ends_before")?))).transpose()
 }

@@ -33,7 +33,7 @@ SELECT 1 AS changed WHERE
              WHERE l.collection_id = $1 AND l.removed_ts > $2 AND l.removed_ts < 9223372036854775807
              AND l.added_ts <= $2 AND l.kind = 'delete' AND l.shard = $3 AND l.partition_id IN ($4, -1)
              -- Others hide no row of the inputs, and end when a compaction finds that out.
-             AND l.base_ts + $6 > (SELECT MIN(COALESCE(m.deletes_before_ts, m.base_ts)) FROM compaction_inputs i
+             AND COALESCE(l.deletes_before_ts, l.base_ts + $6) > (SELECT MIN(COALESCE(m.deletes_before_ts, m.base_ts)) FROM compaction_inputs i
                                    JOIN memberships m ON m.segment_id = i.segment_id AND m.file_set_id = i.file_set_id
                                    WHERE i.task_id = $5))
   OR EXISTS (SELECT 1 FROM memberships l

@@ -21,7 +21,7 @@ pub struct LiveMember {
     pub kind: FileKind,
     /// What the offsets in the file count from.
     pub base_ts: Timestamp,
-    /// Of rows: every delete before this has been applied to the file.
+    /// Of rows: every delete before this has been applied to the file. Of deletes: all of them are before this.
     pub deletes_before_ts: Option<Timestamp>,
     /// Rows, or deleted keys.
     pub rows: u64,
