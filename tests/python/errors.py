@@ -154,7 +154,6 @@ def calls_that_are_not_served_fail_at_once(client):
     started = time.monotonic()
     for call in (
         lambda: client.create_resource_group("other"),
-        lambda: client.compact("source"),
         lambda: client.list_users(),
     ):
         try:

@@ -1,6 +1,6 @@
 """Fills a collection and takes a snapshot of it; prints the snapshot's location and how many rows it brings back."""
 
-from harness import CALL_MAX_S, count, restore, small_collection, small_row, url
+from harness import CALL_MAX_S, compacted, count, restore, small_collection, small_row, url
 from pymilvus import MilvusClient
 
 
@@ -11,6 +11,10 @@ def main():
     client.upsert("docs", [small_row(key, "second") for key in range(50, 120)])
     client.delete("docs", filter="id >= 250")
     client.insert("docs", [small_row(key, "third") for key in range(1000, 1040)])
+    # Compacted files are read in the same way.
+    compacted(client, "docs")
+    client.delete("docs", filter="id == 1039 or id == 99")
+    client.upsert("docs", [small_row(key, "third") for key in (1039, 99)])
     client.create_snapshot("after", "docs")
     client.delete("docs", filter="id >= 0")
     restore(client, "after", "docs", "back")

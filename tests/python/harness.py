@@ -15,6 +15,7 @@ from pymilvus import DataType, MilvusClient, MilvusException
 logging.disable(logging.CRITICAL)
 
 RESTORE_MAX_S = 60
+COMPACTION_MAX_S = 60
 # Longest call: a client that is told to go on trying does so for minutes without it.
 CALL_MAX_S = 30
 
@@ -120,6 +121,16 @@ def restored(client, job_id):
         assert job.progress < 100, f"100 % and not completed: {job}"
         assert time.monotonic() < until, f"waited {RESTORE_MAX_S} s for the restore; now: {job}"
         time.sleep(0.02)
+
+
+def compacted(client, name):
+    """Compacts a collection and waits until that is done; the id of the compaction."""
+    job = client.compact(name)
+    until = time.monotonic() + COMPACTION_MAX_S
+    while client.get_compaction_state(job) != "Completed":
+        assert time.monotonic() < until, f"waited {COMPACTION_MAX_S} s for the compaction"
+        time.sleep(0.02)
+    return job
 
 
 def restore(client, snapshot, source, target):

@@ -50,6 +50,11 @@ async fn pymilvus_gc_g_1_g_2() {
 }
 
 #[tokio::test]
+async fn pymilvus_compaction_cp_1_s_1() {
+    run("compaction.py").await;
+}
+
+#[tokio::test]
 async fn pymilvus_errors() {
     run("errors.py").await;
 }

@@ -1,6 +1,6 @@
 //! From an address to a client.
 
-use crate::{ClientError, Collections, Databases, ErrorKind, Gc, Jobs, Result, Scans, Scrub, Snapshots, Trash};
+use crate::{ClientError, Collections, Compactions, Databases, ErrorKind, Gc, Jobs, Result, Scans, Scrub, Snapshots, Trash};
 use elanus_proto::{
     admin::admin_client::AdminClient,
     milvus::milvus_service_client::MilvusServiceClient,
@@ -72,6 +72,12 @@ impl Client {
     #[must_use]
     pub fn collections(&self) -> Collections<'_> {
         Collections(self)
+    }
+
+    /// Compactions of collections of this database.
+    #[must_use]
+    pub fn compactions(&self) -> Compactions<'_> {
+        Compactions(self)
     }
 
     /// Databases, whichever this client is for.

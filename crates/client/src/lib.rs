@@ -15,6 +15,7 @@
 
 mod call;
 mod collections;
+mod compactions;
 mod connect;
 mod databases;
 mod error;
@@ -28,6 +29,7 @@ mod status;
 mod trash;
 
 pub use collections::Collections;
+pub use compactions::Compactions;
 pub use connect::{Builder, Client};
 pub use databases::Databases;
 pub use elanus_proto::admin::{ClusterStatus, Queues, Service};
@@ -38,7 +40,7 @@ pub use elanus_proto::admin::{
 pub use elanus_proto::admin::{DeleteFreeze, ListScansResponse, Orphan, PurgeNamespaceReport, ReconcileReport, Scan};
 pub use elanus_proto::admin::{ScrubFinding, ScrubReport};
 pub use elanus_proto::datacoord::{
-    Collection, JobError, JobHistoryLine, Pin, RestoreJob, Rollback, Snapshot, Statistics, TrashedCollection,
+    Collection, Compaction, CompactionJob, JobError, JobHistoryLine, Pin, RestoreJob, Rollback, Snapshot, Statistics, TrashedCollection,
 };
 pub use elanus_proto::milvus::QueryResults;
 pub use elanus_types::RestoreMode;

@@ -1,7 +1,7 @@
 //! Every background task of the coordinator, on one screen. Each scans the state that it drains and does one bounded
 //! round; its timer is its retry, an event only wakes it earlier, and a restart needs no code of its own.
 
-use crate::{Parts, gc, restore, segment, snapshot};
+use crate::{Parts, compaction, gc, restore, segment, snapshot, tasks};
 use async_trait::async_trait;
 use elanus_meta::COORDINATION_LEASE_MS;
 use elanus_runtime::background::{BackgroundTask, Report};
@@ -14,10 +14,12 @@ use std::time::Duration;
 pub const COORDINATOR_WATCH: &str = "coordinator.watch";
 /// Plans, counts, publishes and fails restore jobs.
 pub const RESTORE_CHECK: &str = "restore.check";
-/// Gives pending copy tasks to workers.
-pub const RESTORE_SCHEDULE: &str = "restore.schedule";
-/// Takes copy tasks from workers that are silent, and forgets services that are gone.
-pub const RESTORE_EXPIRE: &str = "restore.expire";
+/// Gives pending tasks to workers.
+pub const TASK_SCHEDULE: &str = "task.schedule";
+/// Takes tasks from workers that are silent, and forgets services that are gone.
+pub const TASK_EXPIRE: &str = "task.expire";
+/// Plans compactions, and ends delete logs that hide nothing any more.
+pub const COMPACTION_PLAN: &str = "compaction.plan";
 /// Forgets finished jobs after their retention.
 pub const RESTORE_RETENTION: &str = "restore.retention";
 /// Gives up snapshots whose writer is silent.
@@ -56,8 +58,9 @@ pub(crate) fn register(parts: &Parts) {
     //    task               drains                                    s   round
     spawn(COORDINATOR_WATCH, "the lease of the coordinator",            2,  |p| Box::pin(watch(p)));
     spawn(RESTORE_CHECK,     "jobs that have not ended",               2,  |p| Box::pin(restore::check(p)));
-    spawn(RESTORE_SCHEDULE,  "pending copy tasks",                     1,  |p| Box::pin(restore::schedule(p)));
-    spawn(RESTORE_EXPIRE,    "copy tasks and services, lease ended",   2,  |p| Box::pin(restore::expire(p)));
+    spawn(TASK_SCHEDULE,     "pending tasks",                          1,  |p| Box::pin(tasks::schedule(p)));
+    spawn(TASK_EXPIRE,       "tasks and services, lease ended",        2,  |p| Box::pin(tasks::expire(p)));
+    spawn(COMPACTION_PLAN,   "small files and deleted rows", parts.config.compaction.interval_s, |p| Box::pin(compaction::plan(p)));
     spawn(RESTORE_RETENTION, "jobs that ended long ago",               60, |p| Box::pin(restore::remove_finished(p)));
     spawn(SNAPSHOT_EXPIRE,   "pending snapshots whose lease ended",    5,  |p| Box::pin(snapshot::expire(p)));
     spawn(PIN_EXPIRE,        "pins that ended",                        60, |p| Box::pin(snapshot::expire_pins(p)));
@@ -129,8 +132,8 @@ mod tests {
     fn every_state_that_needs_a_driver_has_its_background_task() {
         let names = [
             RESTORE_CHECK,
-            RESTORE_SCHEDULE,
-            RESTORE_EXPIRE,
+            TASK_SCHEDULE,
+            TASK_EXPIRE,
             SNAPSHOT_EXPIRE,
             INTENT_EXPIRE,
             SEGMENT_SEAL,

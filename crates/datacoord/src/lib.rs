@@ -10,11 +10,13 @@
 //! * [`stand_by`]: a coordinator that waits for its turn.
 //! * `gate`: an earlier coordinator sends callers on to the later one.
 //! * `rollback`: a collection goes back in place to one of its snapshots.
-//! * `restore`: checker and scheduler of restore jobs.
+//! * `restore`: the checker of restore jobs. `compaction`: which files are compacted.
+//! * `tasks`: gives the tasks of both to workers, and takes them from those that are silent.
 //! * [`rebuild`]: collections from the snapshots in the bucket, when the metadata is lost. Needs no coordinator.
 //! * `gc`: releases what was dropped, deletes what nothing needs; scan for orphans, scrub.
 
 pub mod background;
+mod compaction;
 mod gate;
 mod gc;
 pub mod rebuild;
@@ -25,9 +27,11 @@ mod service;
 mod snapshot;
 mod standby;
 mod stored;
+mod tasks;
 mod wake;
 mod workers;
 
+pub use compaction::CompactionConfig;
 pub use workers::{OwnWorker, RemoteWorkers, Workers};
 
 pub use gc::{Bucket, DeleteGuard, Former};
@@ -49,6 +53,8 @@ use std::sync::atomic::AtomicI64;
 pub struct DataCoordConfig {
     /// How a restore gets its files when the request does not say it.
     pub restore_mode: RestoreMode,
+    /// What is compacted, and how much at a time.
+    pub compaction: CompactionConfig,
     /// Copy tasks of one job that are with workers at the same time.
     pub copy_job_tasks_max: usize,
     /// Bytes of one copy task; a larger file set is a task of its own.
@@ -101,6 +107,7 @@ impl Default for DataCoordConfig {
         Self {
             // Source and target are under one root path.
             restore_mode: RestoreMode::Clone,
+            compaction: CompactionConfig::default(),
             copy_job_tasks_max: 64,
             copy_task_bytes_max: 1 << 30,
             copy_task_files_max: 256,
@@ -136,11 +143,12 @@ pub(crate) struct Parts {
     pub(crate) node: NodeId,
     pub(crate) config: DataCoordConfig,
     pub(crate) background: Background,
-    pub(crate) revocations: restore::Revocations,
-    pub(crate) schedule: restore::Schedule,
+    pub(crate) revocations: tasks::Revocations,
+    pub(crate) schedule: tasks::Schedule,
     pub(crate) gc: gc::Collector,
     /// Until when the lease of the coordination lasts, in milliseconds since 1970.
     pub(crate) lease_until_ms: Arc<AtomicI64>,
+    pub(crate) compaction: compaction::Settled,
 }
 
 impl Parts {
@@ -171,10 +179,10 @@ impl DataCoord {
         background: &Background,
     ) -> Self {
         let background = background.clone();
-        let (revocations, schedule) = (restore::Revocations::default(), restore::Schedule::default());
+        let (revocations, schedule) = (tasks::Revocations::default(), tasks::Schedule::default());
         let coordinator = coordinator.with_drop_tolerance(config.gc_drop_tolerance_ms);
         let Bucket { objects, guard } = bucket.into();
-        let gc = gc::Collector::default();
+        let (gc, compaction) = (gc::Collector::default(), compaction::Settled::default());
         // CO-3
         let lease_until_ms = Arc::new(AtomicI64::new(coordinator.meta().clock().now_ms() + COORDINATION_LEASE_MS));
         let parts = Parts {
@@ -189,6 +197,7 @@ impl DataCoord {
             schedule,
             gc,
             lease_until_ms,
+            compaction,
         };
         if !parts.config.only_reads {
             background::register(&parts);

@@ -1,6 +1,6 @@
 //! Events wake background tasks. Nothing else hangs on them: a lost event costs one period.
 
-use crate::background::{RESTORE_CHECK, RESTORE_SCHEDULE};
+use crate::background::{RESTORE_CHECK, TASK_SCHEDULE};
 use elanus_events::{EventBus, Item, Kind};
 use elanus_meta::Coordinator;
 use elanus_runtime::background::Background;
@@ -37,7 +37,7 @@ async fn listening(bus: &dyn EventBus, background: &Background) {
 fn wake(background: &Background, event: &Item) {
     let tasks: &[&str] = match event {
         Item::Event(envelope) if envelope.subject.kind() == Kind::Restore => &[RESTORE_CHECK],
-        Item::Event(_) | Item::Lagged => &[RESTORE_SCHEDULE, RESTORE_CHECK],
+        Item::Event(_) | Item::Lagged => &[TASK_SCHEDULE, RESTORE_CHECK],
     };
     for task in tasks {
         background.activate(task);

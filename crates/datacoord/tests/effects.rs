@@ -232,3 +232,64 @@ async fn dt_4_an_error_or_death_at_any_effect_of_a_detach_leaves_every_promise()
         assert!(n > 15, "a detach has more effects than {n}");
     }
 }
+
+/// A compaction; true when effect `n` was reached.
+async fn strike_compaction(n: u64, blow: Blow) -> bool {
+    let mut world = World::new();
+    let mut process = world.start(Effects::none()).await.unwrap();
+    scenario(&mut process, RestoreMode::Clone, &mut Acknowledged::default()).await.unwrap();
+    process.until_settled(&world.clock).await;
+    let snapshot = process.meta.snapshots(process.collection("source").await.unwrap().id).await.unwrap()[0].create_ts;
+    let (now, then) = (
+        process.visible(&*world.store, "source", None).await,
+        process.visible(&*world.store, "source", Some(snapshot)).await,
+    );
+    assert_ne!(now, then);
+    process.end().await;
+
+    let effects = Effects::blow_at(n, blow);
+    let mut process = None;
+    if let Ok(started) = world.start(effects.clone()).await {
+        let process = process.insert(started);
+        if process.compact("source").await.is_ok() {
+            // It goes on in the background, and may be struck there.
+            let _ = process.background.run_until_quiet(50).await;
+            process.until_compacted(&world.clock, 20).await;
+        }
+    }
+    let struck = effects.struck();
+    if blow.is_death() || process.is_none() {
+        if let Some(process) = process.take() {
+            process.end().await;
+        }
+        process = Some(world.start(Effects::none()).await.unwrap());
+    }
+    let mut process = process.expect("a process");
+    let_leases_end(&world);
+    process.until_settled(&world.clock).await;
+    assert!(process.until_compacted(&world.clock, 200).await, "O-1: compactions do not end");
+    process.compact("source").await.unwrap();
+    assert!(process.until_compacted(&world.clock, 200).await, "O-1: compactions do not end");
+    process.until_settled(&world.clock).await;
+
+    assert_eq!(process.visible(&*world.store, "source", None).await, now, "CP-1");
+    assert_eq!(process.visible(&*world.store, "source", Some(snapshot)).await, then, "S-1");
+    assert_eq!(process.visible(&*world.store, "target", None).await, then, "R-4");
+    let (rows, deletes) = process.rows("source").await;
+    assert_eq!((rows, deletes), (now.len() as u64, 0), "what is deleted is gone, and so are the deletes");
+    assert_eq!(process.scrub().await.abandoned, abandoned_but_kept(&process).await, "G-2");
+    process.end().await;
+    struck
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn cp_1_an_error_or_death_at_any_effect_of_a_compaction_leaves_every_promise() {
+    for blow in BLOWS {
+        let mut n = 1;
+        while strike_compaction(n, blow).await {
+            n += 1;
+            assert!(n < EFFECTS_MAX, "more than {EFFECTS_MAX} effects");
+        }
+        assert!(n > 10, "a compaction has more effects than {n}");
+    }
+}

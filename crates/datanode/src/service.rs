@@ -1,6 +1,6 @@
 //! The calls that a worker takes.
 
-use crate::copy::{Claim, CopyWorker};
+use crate::tasks::{Claim, TaskWorker};
 use crate::write::{Write, WriteQueues};
 use elanus_meta::Meta;
 use elanus_meta::model::{ServiceKind, ServiceRecord};
@@ -21,7 +21,7 @@ use tonic::{Request, Response, Status};
 /// Limits of a worker.
 #[derive(Clone, Copy, Debug)]
 pub struct DataNodeConfig {
-    /// Copy tasks at the same time.
+    /// Tasks at the same time: copies and compactions.
     pub copy_slots: usize,
     /// Files that are copied at the same time, by all tasks together, before anything is known of the store.
     pub copies_at_once_first: usize,
@@ -41,7 +41,7 @@ impl Default for DataNodeConfig {
 #[derive(Clone)]
 pub struct DataNode {
     writes: WriteQueues,
-    copies: CopyWorker,
+    work: TaskWorker,
     meta: Meta,
     config: DataNodeConfig,
     /// This node's place in the registry, where it has one.
@@ -60,13 +60,12 @@ impl DataNode {
         config: DataNodeConfig,
     ) -> Self {
         let tasks = TaskTracker::new();
-        let clock = meta.clock().clone();
         Self {
             meta: meta.clone(),
             config,
             registration: Arc::default(),
-            writes: WriteQueues::new(meta, objects.clone(), node.clone(), tasks.clone()),
-            copies: CopyWorker::new(objects, datacoord, clock, node, config, tasks.clone()),
+            writes: WriteQueues::new(meta.clone(), objects.clone(), node.clone(), tasks.clone()),
+            work: TaskWorker::new(meta, objects, datacoord, node, config, tasks.clone()),
             tasks,
         }
     }
@@ -76,7 +75,7 @@ impl DataNode {
     pub fn register(&self, background: &Background, address: &str) {
         let (kind, slots, address) = (ServiceKind::DataNode, self.config.copy_slots, address.to_owned());
         let (management, version) = (String::new(), env!("CARGO_PKG_VERSION").to_owned());
-        let (node, epoch, lease_until_ms, started_ms) = (self.copies.node.clone(), Epoch(0), 0, 0);
+        let (node, epoch, lease_until_ms, started_ms) = (self.work.node.clone(), Epoch(0), 0, 0);
         let me = ServiceRecord { node, kind, address, management, version, epoch, slots, lease_until_ms, started_ms };
         self.register_as(background, Registration::new(self.meta.clone(), me, self.config.worker_lease_ms));
     }
@@ -86,13 +85,13 @@ impl DataNode {
         self.registration.get_or_init(|| registration).start(background);
     }
 
-    /// Ends when every write that was taken is answered and no copy runs; what was not copied yet is given back. No call
+    /// Ends when every write that was taken is answered and no task runs; what was not done yet is given back. No call
     /// may be made afterwards.
     pub async fn shutdown(&self) {
         if let Some(registration) = self.registration.get() {
             registration.end().await;
         }
-        self.copies.stop_all();
+        self.work.stop_all();
         self.writes.close();
         self.tasks.close();
         self.tasks.wait().await;
@@ -102,7 +101,7 @@ impl DataNode {
 impl DataNode {
     /// An earlier process may have had the address that this one has now.
     fn require_me(&self, meant: &str) -> Result<(), Status> {
-        let me = &self.copies.node;
+        let me = &self.work.node;
         if meant == me.0 {
             return Ok(());
         }
@@ -133,13 +132,13 @@ impl pb::data_node_server::DataNode for DataNode {
         let request = request.into_inner();
         self.require_me(&request.node_id)?;
         let claim = Claim::try_from(request).map_err(failure_to_grpc)?;
-        Ok(Response::new(pb::AssignTaskResponse { accepted: self.copies.assign(claim).await }))
+        Ok(Response::new(pb::AssignTaskResponse { accepted: self.work.assign(claim).await }))
     }
 
     async fn drop_task(&self, request: Request<pb::DropTaskRequest>) -> Result<Response<pb::DropTaskResponse>, Status> {
         let request = request.into_inner();
         self.require_me(&request.node_id)?;
-        self.copies.drop_task(TaskId(request.task_id), Generation(request.generation)).await;
+        self.work.drop_task(TaskId(request.task_id), Generation(request.generation)).await;
         Ok(Response::new(pb::DropTaskResponse {}))
     }
 }

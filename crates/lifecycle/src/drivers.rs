@@ -40,11 +40,18 @@ pub const DRIVERS: &[Driver] = &[
     task("restore_job", "copying", "restore.check", "deadline_ms of the job, then failing"),
     task("restore_job", "publishing", "restore.check", "every round until published or refused by verification"),
     task("restore_job", "failing", "restore.check", "every round until cleaned up"),
-    task("copy_task", "pending", "restore.schedule", "not_before_ms and a free slot; the job's deadline aborts it"),
+    task("copy_task", "pending", "task.schedule", "not_before_ms and a free slot; the job's deadline aborts it"),
     task(
         "copy_task",
         "in_progress",
-        "restore.expire",
+        "task.expire",
+        "lease_until_ms without a heartbeat or the loss of its node, then tried again",
+    ),
+    task("compaction", "pending", "task.schedule", "not_before_ms and a free slot; a void one is aborted when it is claimed"),
+    task(
+        "compaction",
+        "in_progress",
+        "task.expire",
         "lease_until_ms without a heartbeat or the loss of its node, then tried again",
     ),
     task("segment", "growing", "segment.seal", "size, age, a flush or the end of its writer"),
@@ -63,7 +70,7 @@ const fn rests(machine: &'static str, state: &'static str, deadline: &'static st
 mod tests {
     use super::*;
     use crate::samples::{Machine, every_machine};
-    use crate::{CopyTask, FileSet, RestoreJob, Segment, Snapshot, Step};
+    use crate::{Compaction, CopyTask, FileSet, RestoreJob, Segment, Snapshot, Step};
     use std::collections::BTreeSet;
 
     /// States that some event leads out of.
@@ -82,6 +89,8 @@ mod tests {
     fn every_state_that_is_not_an_end_has_exactly_one_driver() {
         let mut needed = BTreeSet::new();
         every_machine!(M => needed.extend(not_ends::<M>()));
+        // The kinds of tasks are one machine, and each has its table.
+        needed.extend(not_ends::<Compaction>());
         let listed: Vec<_> = DRIVERS.iter().map(|driver| (driver.machine, driver.state)).collect();
         assert_eq!(listed.iter().copied().collect::<BTreeSet<_>>(), needed);
         assert_eq!(listed.len(), needed.len(), "a state is listed twice");

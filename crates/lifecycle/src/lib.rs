@@ -14,6 +14,7 @@ mod samples;
 mod walk;
 
 pub mod breaker;
+pub mod deletes;
 pub mod drivers;
 pub mod file_set;
 pub mod interval;

@@ -178,6 +178,8 @@ pub(crate) fn columns_of(columns: &Columns) -> Result<FileSet> {
 pub(crate) enum Abandon<'t> {
     /// Those of the present claim of a copy task.
     Task(TaskId),
+    /// The one of the present claim of a compaction.
+    Compaction(TaskId),
     /// Those of a restore job.
     Job(JobId),
     /// Those that are registered for a snapshot.
@@ -197,6 +199,10 @@ pub(crate) async fn abandon(tx: &mut Tx, which: Abandon<'_>, not_before_ms: i64)
         Abandon::Task(task) => {
             add(&mut arguments, task.0);
             update_file_sets!("file_set_id IN (SELECT i.target_file_set_id FROM copy_items i WHERE i.task_id = $10)")
+        }
+        Abandon::Compaction(task) => {
+            add(&mut arguments, task.0);
+            update_file_sets!("file_set_id = (SELECT c.target_file_set_id FROM compactions c WHERE c.task_id = $10)")
         }
         Abandon::Job(job) => {
             add(&mut arguments, job.0);

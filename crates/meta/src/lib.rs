@@ -13,6 +13,7 @@ mod aliases;
 mod alter;
 mod catalog;
 mod clock;
+mod compactions;
 mod coordination;
 mod databases;
 mod db;

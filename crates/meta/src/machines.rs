@@ -48,7 +48,10 @@ mod tests {
 
     /// The labels of a table's state, in the order of its CHECK.
     fn checked(constraint: &str) -> Vec<&'static str> {
-        let schema = include_str!("../migrations/0001_first.sql");
+        checked_in(include_str!("../migrations/0001_first.sql"), constraint)
+    }
+
+    fn checked_in(schema: &'static str, constraint: &str) -> Vec<&'static str> {
         let (_, check) = schema.split_once(&format!("CONSTRAINT {constraint} CHECK (CASE state")).unwrap();
         let (check, _) = check.split_once("END)").unwrap();
         check.split("WHEN '").skip(1).map(|rest| rest.split_once('\'').unwrap().0).collect()
@@ -59,6 +62,8 @@ mod tests {
         assert_eq!(checked("file_sets_state"), file_set::State::LABELS);
         assert_eq!(checked("restore_jobs_state"), restore_job::State::LABELS);
         assert_eq!(checked("copy_tasks_state"), task::State::LABELS);
+        let compactions = include_str!("../migrations/0010_compaction.sql");
+        assert_eq!(checked_in(compactions, "compactions_state"), task::State::LABELS);
         let with_row: Vec<_> = snapshot::State::LABELS.iter().filter(|label| **label != "gone").copied().collect();
         assert_eq!(checked("snapshots_state"), with_row, "a snapshot that is gone has no row");
         let schema = include_str!("../migrations/0001_first.sql");

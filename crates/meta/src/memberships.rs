@@ -14,17 +14,19 @@ use crate::error::{MetaError, Result};
 use crate::file_sets::{bind, live_with, stepped, update_file_sets_columns};
 use crate::rows::count;
 use elanus_lifecycle::file_set::{Columns, Event};
-use elanus_types::{CollectionId, FileSetId, SegmentId, Timestamp};
+use elanus_types::{CollectionId, FileSetId, SegmentId, TaskId, Timestamp};
 use sqlx::Row;
 
 /// Which memberships end.
 #[derive(Clone, Copy, Debug)]
-#[allow(dead_code, reason = "compaction and index builds end theirs by segment and by member")]
+#[allow(dead_code, reason = "index builds end theirs by segment")]
 pub(crate) enum Ending<'m> {
     /// Those that began after a time.
     BegunAfter(Timestamp),
     /// All of these segments.
     Segments(&'m [SegmentId]),
+    /// The inputs of a compaction.
+    Compaction(TaskId),
     /// Exactly these.
     Members(&'m [(SegmentId, FileSetId)]),
 }
@@ -36,11 +38,13 @@ pub(crate) enum For {
     User,
     /// The system's own work.
     System,
+    /// A file that has the same rows comes in the same transaction: nothing is lost that the circuit breaker could save.
+    Successor,
 }
 
 impl For {
     pub(crate) fn covered(self) -> i64 {
-        i64::from(self == Self::User)
+        i64::from(self != Self::System)
     }
 }
 
@@ -84,6 +88,16 @@ pub(crate) async fn end(
                     )
                     .await?;
             }
+        }
+        Ending::Compaction(task) => {
+            ended += tx
+                .execute(
+                    "UPDATE memberships SET removed_ts = $3 \
+                     WHERE collection_id = $1 AND removed_ts = 9223372036854775807 AND (segment_id, file_set_id) IN \
+                     (SELECT i.segment_id, i.file_set_id FROM compaction_inputs i WHERE i.task_id = $2)",
+                    args![collection.0, task.0, at.0],
+                )
+                .await?;
         }
         Ending::Members(members) => {
             for (segment, file_set) in members {

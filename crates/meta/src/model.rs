@@ -1,9 +1,11 @@
-//! What the store gives and takes: records, plain data. Those of restore jobs and of services are in files of
+//! What the store gives and takes: records, plain data. Those of restore jobs, compactions and services are in files of
 //! their own.
 
+mod compaction;
 mod restore;
 mod services;
 
+pub use compaction::*;
 pub use restore::*;
 pub use services::*;
 

@@ -59,7 +59,7 @@ macro_rules! with_members {
                UNION ALL SELECT -1, -1), \
              members AS (\
                SELECT m.segment_id, m.file_set_id, p.target_id, m.shard, s.level, m.kind, m.base_ts, m.rows_num, \
-               m.bytes FROM memberships m JOIN parts p ON p.source_id = m.partition_id \
+               m.bytes, m.deletes_before_ts FROM memberships m JOIN parts p ON p.source_id = m.partition_id \
                JOIN segments s ON s.segment_id = m.segment_id \
                WHERE m.collection_id = $1 AND m.added_ts <= $3 AND $3 < m.removed_ts AND m.kind <> $5) ",
             $tail

@@ -421,12 +421,12 @@ async fn exchange_files(tx: &mut Tx, cut: Cut, not_before_ms: i64) -> Result<u64
         .execute(
             concat!(
                 "INSERT INTO memberships (segment_id, file_set_id, collection_id, partition_id, shard, kind, base_ts, \
-                 rows_num, bytes, added_ts, removed_ts) \
+                 rows_num, bytes, added_ts, removed_ts, deletes_before_ts) \
                  SELECT CAST($4 AS BIGINT) + m.position - 1, m.file_set_id, m.collection_id, \
                  COALESCE(n.partition_id, m.partition_id), m.shard, m.kind, m.base_ts, m.rows_num, m.bytes, \
-                 CAST($3 AS BIGINT), 9223372036854775807 \
+                 CAST($3 AS BIGINT), 9223372036854775807, m.deletes_before_ts \
                  FROM (SELECT segment_id, file_set_id, collection_id, partition_id, shard, kind, base_ts, rows_num, bytes, \
-                              DENSE_RANK() OVER (ORDER BY segment_id) AS position \
+                              deletes_before_ts, DENSE_RANK() OVER (ORDER BY segment_id) AS position \
                        FROM memberships WHERE ",
                 held_then!(),
                 ") m LEFT JOIN partitions o ON o.partition_id = m.partition_id \

@@ -17,6 +17,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (5, "catalog", include_str!("../migrations/0005_catalog.sql")),
     (6, "scan", include_str!("../migrations/0006_scan.sql")),
     (9, "gc_failures", include_str!("../migrations/0009_gc_failures.sql")),
+    (10, "compaction", include_str!("../migrations/0010_compaction.sql")),
     (11, "starts", include_str!("../migrations/0011_starts.sql")),
     (12, "collector", include_str!("../migrations/0012_collector.sql")),
     (13, "services", include_str!("../migrations/0013_services.sql")),

@@ -14,6 +14,7 @@ use crate::machines::refused;
 use crate::model::{FileKind, FilePlace, PlannedFile, StoredObject, WrittenFile};
 use crate::rows::{bigint, collection_not_found, partition_not_found, shard};
 use elanus_lifecycle::Step;
+use elanus_lifecycle::deletes::GROUP_TIMESTAMPS_MAX;
 use elanus_lifecycle::file_set::Event;
 use elanus_types::key::{FileName, SegmentPlace};
 use elanus_types::{CollectionId, Failure, FileSetId, NodeId, PartitionId, SegmentId, Shard, Timestamp};
@@ -113,6 +114,10 @@ impl Meta {
         requests: u32,
         files: &[WrittenFile],
     ) -> Result<Timestamp> {
+        if i64::from(requests) > GROUP_TIMESTAMPS_MAX {
+            let text = format!("a commit of {requests} requests is more than {GROUP_TIMESTAMPS_MAX}: make several");
+            return Err(Failure::invalid(text).into());
+        }
         let mut tx = self.db.write().await?;
         let mut clock = lock_live(&mut tx, collection).await?;
         require_partitions(&mut tx, collection, partitions(files.iter().map(|file| &file.place))).await?;
@@ -122,7 +127,7 @@ impl Meta {
         clock.require_not_held(tx.now_ms)?;
         let base_ts = clock.tick_for(&mut tx, requests).await?;
         let segments = grow_segments(&mut tx, collection, owner, base_ts, files).await?;
-        add_members(&mut tx, collection, base_ts, files, &segments).await?;
+        add_members(&mut tx, collection, base_ts, requests, files, &segments).await?;
         clock.announce(&mut tx).await?;
         tx.commit().await?;
         Ok(base_ts)
@@ -349,13 +354,15 @@ async fn add_members(
     tx: &mut Tx,
     collection: CollectionId,
     base_ts: Timestamp,
+    requests: u32,
     files: &[WrittenFile],
     segments: &[SegmentId],
 ) -> Result<()> {
+    let end = base_ts.0 + i64::from(requests.max(1));
     tx.insert_many(
         "INSERT INTO memberships (segment_id, file_set_id, collection_id, partition_id, shard, kind, base_ts, rows_num, \
-         bytes, added_ts, removed_ts)",
-        11,
+         bytes, added_ts, removed_ts, deletes_before_ts)",
+        12,
         files.iter().zip(segments),
         |arguments, (file, segment)| {
             add(arguments, segment.0);
@@ -369,6 +376,7 @@ async fn add_members(
             add(arguments, bigint(file.size));
             add(arguments, base_ts.0);
             add(arguments, Timestamp::NEVER.0);
+            add(arguments, (file.place.kind == FileKind::Delete).then_some(end));
         },
     )
     .await

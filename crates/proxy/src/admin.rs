@@ -61,6 +61,9 @@ pass_on! {
     cancel_job -> cancel_restore_job(dc::JobRef) -> dc::RestoreJob;
     list_job_errors -> list_job_errors(dc::JobRef) -> dc::ListJobErrorsResponse;
     list_job_history -> list_job_history(dc::JobRef) -> dc::ListJobHistoryResponse;
+    compact_collection -> compact_collection(dc::CollectionRef) -> dc::CompactionJob;
+    get_compaction -> get_compaction(dc::JobRef) -> dc::CompactionJob;
+    list_compactions -> list_compactions(dc::ListCompactionsRequest) -> dc::ListCompactionsResponse;
     scrub -> scrub(a::ScrubRequest) -> a::ScrubReport;
     start_scan -> start_scan(a::StartScanRequest) -> a::Scan;
     list_scans -> list_scans(a::ListScansRequest) -> a::ListScansResponse;

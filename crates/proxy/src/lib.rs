@@ -15,6 +15,7 @@ mod aliases;
 mod alter;
 mod backend;
 mod collections;
+mod compaction;
 mod config;
 mod connect;
 mod databases;

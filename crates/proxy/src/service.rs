@@ -3,7 +3,7 @@
 //! A failure becomes the status of the answer, so that it reaches the user at once: a gRPC status would be retried.
 
 use crate::{
-    Proxy, aliases, alter, backend::Call, collections, connect, databases, flush, indexes, load, partitions, read,
+    Proxy, aliases, alter, backend::Call, collections, compaction, connect, databases, flush, indexes, load, partitions, read,
     segments, snapshots, write,
 };
 use elanus_proto::{
@@ -45,10 +45,10 @@ macro_rules! with_status {
 with_status! {
     AllocTimestampResponse BoolResponse CheckHealthResponse ConnectResponse DescribeAliasResponse
     DescribeCollectionResponse DescribeDatabaseResponse DescribeIndexResponse DescribeSnapshotResponse FlushResponse
-    GetCollectionStatisticsResponse GetFlushStateResponse GetIndexBuildProgressResponse GetIndexStateResponse
+    GetCollectionStatisticsResponse GetCompactionPlansResponse GetCompactionStateResponse GetFlushStateResponse GetIndexBuildProgressResponse GetIndexStateResponse
     GetIndexStatisticsResponse GetLoadStateResponse GetLoadingProgressResponse GetPartitionStatisticsResponse
     GetPersistentSegmentInfoResponse GetQuerySegmentInfoResponse GetRestoreSnapshotStateResponse GetVersionResponse ListAliasesResponse ListDatabasesResponse
-    ListRestoreSnapshotJobsResponse ListSnapshotsResponse MutationResult PinSnapshotDataResponse QueryResults
+    ListRestoreSnapshotJobsResponse ListSnapshotsResponse ManualCompactionResponse MutationResult PinSnapshotDataResponse QueryResults
     RestoreSnapshotResponse SearchResults ShowCollectionsResponse ShowPartitionsResponse
 }
 
@@ -155,6 +155,11 @@ serve! {
     flush {
         flush(FlushRequest) -> m::FlushResponse;
         get_flush_state(GetFlushStateRequest) -> m::GetFlushStateResponse;
+    }
+    compaction {
+        manual_compaction(ManualCompactionRequest) -> m::ManualCompactionResponse;
+        get_compaction_state(GetCompactionStateRequest) -> m::GetCompactionStateResponse;
+        get_compaction_state_with_plans(GetCompactionPlansRequest) -> m::GetCompactionPlansResponse;
     }
     read {
         query(QueryRequest) -> m::QueryResults;

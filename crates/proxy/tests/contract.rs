@@ -113,7 +113,7 @@ macro_rules! failed {
 failed! {
     MutationResult QueryResults SearchResults DescribeCollectionResponse DescribeIndexResponse ListSnapshotsResponse
     RestoreSnapshotResponse PinSnapshotDataResponse GetLoadingProgressResponse DescribeAliasResponse
-    GetQuerySegmentInfoResponse
+    GetQuerySegmentInfoResponse ManualCompactionResponse
 }
 
 fn names<T: Default>(set: impl FnOnce(&mut T)) -> T {
@@ -256,6 +256,26 @@ async fn snapshot_calls_check_names_then_what_is_missing_then_ranges_then_what_e
     let source = asked.source.unwrap();
     assert_eq!((source.snapshot_name.as_str(), source.collection.unwrap().collection_id), (" padded ", COLLECTION));
     assert_eq!((asked.target_db_name.as_str(), asked.target_collection_name.as_str()), ("default", "copy"));
+}
+
+#[tokio::test]
+async fn a_compaction_that_asks_for_what_is_not_there_is_refused() {
+    let fakes = Fakes::default();
+    let mut client = fakes.client();
+    let of = |set: fn(&mut m::ManualCompactionRequest)| {
+        let mut request = m::ManualCompactionRequest { collection_name: "things".into(), ..Default::default() };
+        set(&mut request);
+        request
+    };
+    refused! { client,
+        manual_compaction(of(|r| r.major_compaction = true)) => 10, "clustering compaction is not supported";
+        manual_compaction(of(|r| r.partition_id = 7)) => 10, "compacting a part of a collection";
+        manual_compaction(of(|r| r.channel = "c".into())) => 10, "compacting a part of a collection";
+        manual_compaction(of(|r| r.segment_ids = vec![7])) => 10, "compacting a part of a collection";
+        manual_compaction(of(|r| r.target_size = 7)) => 10, "a target size";
+        manual_compaction(of(|r| r.collection_name = "x".into())) => 100, "can't find collection";
+        manual_compaction(of(|r| r.collection_name.clear())) => 1100, "collection name should not be empty";
+    }
 }
 
 #[tokio::test]

@@ -3,12 +3,12 @@
 use crate::error::guarded;
 use crate::schema::{fit, id_of};
 use crate::{Error, PkColumn, PkValue, checksum, footer};
-use arrow::array::{ArrayRef, RecordBatch, RecordBatchReader, new_null_array};
+use arrow::array::{ArrayRef, RecordBatch, new_null_array};
 use arrow::compute::concat_batches;
 use arrow::datatypes::{DataType as ArrowType, Field, Schema, SchemaRef};
 use bytes::Bytes;
 use elanus_types::Checksum;
-use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use parquet::arrow::{ArrowSchemaConverter, ArrowWriter, ProjectionMask};
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
@@ -37,23 +37,57 @@ pub struct EncodedFile {
 
 /// Writes a batch as one Parquet file. `pk` is the name of the column of primary keys.
 pub(crate) fn write(what: &'static str, batch: &RecordBatch, pk: &str) -> Result<EncodedFile, Error> {
-    let rows = batch.num_rows();
-    let keys = PkColumn::from_batch(batch, pk)?;
-    let (pk_min, pk_max) = match keys.min_max() {
-        Some(range) if rows <= ROWS_MAX => range,
-        _ => return Err(Error::RowCount { rows }),
-    };
-    let bytes = write_parquet(batch, pk).map_err(|e| Error::write(what, e))?;
-    Ok(EncodedFile { rows: rows as u64, checksum: checksum(&bytes), bytes, pk_min, pk_max })
+    let mut writer = Writer::new(what, &batch.schema(), pk)?;
+    writer.write(batch)?;
+    writer.finish()?.ok_or(Error::RowCount { rows: 0 })
 }
 
-fn write_parquet(batch: &RecordBatch, pk: &str) -> Result<Bytes, ParquetError> {
+/// Writes one Parquet file batch by batch: what is in memory is the file so far, and one row group.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    what: &'static str,
+    pk: String,
+    parquet: ArrowWriter<Vec<u8>>,
+    rows: usize,
+    range: Option<(PkValue, PkValue)>,
+}
+
+impl Writer {
+    /// A file of batches of this schema.
+    pub(crate) fn new(what: &'static str, schema: &SchemaRef, pk: &str) -> Result<Self, Error> {
+        let parquet = open_parquet(schema, pk).map_err(|e| Error::write(what, e))?;
+        Ok(Self { what, pk: pk.to_owned(), parquet, rows: 0, range: None })
+    }
+
+    /// Adds rows.
+    pub(crate) fn write(&mut self, batch: &RecordBatch) -> Result<(), Error> {
+        let Some((min, max)) = PkColumn::from_batch(batch, &self.pk)?.min_max() else { return Ok(()) };
+        self.rows = self.rows.saturating_add(batch.num_rows());
+        if self.rows > ROWS_MAX {
+            return Err(Error::RowCount { rows: self.rows });
+        }
+        self.range = Some(match self.range.take() {
+            Some((known_min, known_max)) => (known_min.min(min), known_max.max(max)),
+            None => (min, max),
+        });
+        self.parquet.write(batch).map_err(|e| Error::write(self.what, e))
+    }
+
+    /// The file; `None` when it would have no rows.
+    pub(crate) fn finish(self) -> Result<Option<EncodedFile>, Error> {
+        let Some((pk_min, pk_max)) = self.range else { return Ok(None) };
+        let bytes = Bytes::from(self.parquet.into_inner().map_err(|e| Error::write(self.what, e))?);
+        Ok(Some(EncodedFile { rows: self.rows as u64, checksum: checksum(&bytes), bytes, pk_min, pk_max }))
+    }
+}
+
+fn open_parquet(schema: &SchemaRef, pk: &str) -> Result<ArrowWriter<Vec<u8>>, ParquetError> {
     let mut properties = WriterProperties::builder()
         .set_created_by(concat!("elanus version ", env!("CARGO_PKG_VERSION")).to_owned())
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?))
         .set_max_row_group_row_count(Some(GROUP_ROWS_MAX))
         .set_statistics_enabled(EnabledStatistics::Chunk);
-    for leaf in ArrowSchemaConverter::new().convert(&batch.schema())?.columns() {
+    for leaf in ArrowSchemaConverter::new().convert(schema)?.columns() {
         let path = leaf.path().clone();
         if path.parts().len() > 1 {
             // Elements of vectors: hardly one is there twice, and their order says nothing.
@@ -64,34 +98,101 @@ fn write_parquet(batch: &RecordBatch, pk: &str) -> Result<Bytes, ParquetError> {
             properties = properties.set_column_dictionary_enabled(path, false);
         }
     }
-    let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), Some(properties.build()))?;
-    writer.write(batch)?;
-    Ok(writer.into_inner()?.into())
+    ArrowWriter::try_new(Vec::new(), Arc::clone(schema), Some(properties.build()))
 }
 
 /// Reads the wanted columns, found by field id, as one batch with exactly this schema.
 pub(crate) fn read(what: &'static str, wanted: &SchemaRef, bytes: Bytes) -> Result<RecordBatch, Error> {
-    if !footer::is_plausible(&bytes) {
-        return Err(Error::damaged(what, "it has no plausible Parquet footer"));
+    let reader = Reader::open(what, wanted, bytes, None)?;
+    let batches = reader.collect::<Result<Vec<_>, Error>>()?;
+    match <[RecordBatch; 1]>::try_from(batches) {
+        Ok([batch]) => Ok(batch),
+        Err(batches) => concat_batches(wanted, &batches).map_err(|e| Error::damaged(what, e)),
     }
-    guarded(what, || {
-        let found = read_found(what, wanted, bytes)?;
+}
+
+/// Reads a file batch by batch, each with exactly the wanted schema. An error is the last item.
+#[derive(Debug)]
+pub(crate) struct Reader {
+    what: &'static str,
+    wanted: SchemaRef,
+    batches: Option<ParquetRecordBatchReader>,
+    rows: usize,
+    rows_left: usize,
+}
+
+impl Reader {
+    /// Opens a file for batches of at most so many rows; `None`: of all rows.
+    pub(crate) fn open(
+        what: &'static str,
+        wanted: &SchemaRef,
+        bytes: Bytes,
+        batch_rows_max: Option<usize>,
+    ) -> Result<Self, Error> {
+        if !footer::is_plausible(&bytes) {
+            return Err(Error::damaged(what, "it has no plausible Parquet footer"));
+        }
+        guarded(what, || {
+            let (batches, rows) = open_found(what, wanted, bytes, batch_rows_max)?;
+            Ok(Self { what, wanted: Arc::clone(wanted), batches: Some(batches), rows, rows_left: rows })
+        })
+    }
+
+    /// Rows of the whole file.
+    pub(crate) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    fn read_next(&mut self) -> Result<Option<RecordBatch>, Error> {
+        let (what, wanted) = (self.what, &self.wanted);
+        let Some(batches) = &mut self.batches else { return Ok(None) };
+        let found = guarded(what, || batches.next().transpose().map_err(|e| Error::damaged(what, e)))?;
+        let Some(found) = found else {
+            if self.rows_left == 0 {
+                return Ok(None);
+            }
+            let (rows, missing) = (self.rows, self.rows_left);
+            return Err(Error::damaged(what, format!("it has {} of {rows} rows", rows - missing)));
+        };
         let rows = found.num_rows();
-        let columns = wanted.fields().iter().map(|field| match position(found.schema_ref(), field) {
-            Some(at) => fit(field, found.column(at)),
-            None => Ok(new_null_array(field.data_type(), rows)),
-        });
-        let columns = columns.collect::<Result<Vec<ArrayRef>, Error>>()?;
-        RecordBatch::try_new(Arc::clone(wanted), columns).map_err(|e| Error::damaged(what, e))
-    })
+        self.rows_left = self
+            .rows_left
+            .checked_sub(rows)
+            .ok_or_else(|| Error::damaged(what, format!("it has more than {} rows", self.rows)))?;
+        guarded(what, || {
+            let columns = wanted.fields().iter().map(|field| match position(found.schema_ref(), field) {
+                Some(at) => fit(field, found.column(at)),
+                None => Ok(new_null_array(field.data_type(), rows)),
+            });
+            let columns = columns.collect::<Result<Vec<ArrayRef>, Error>>()?;
+            RecordBatch::try_new(Arc::clone(wanted), columns).map(Some).map_err(|e| Error::damaged(what, e))
+        })
+    }
+}
+
+impl Iterator for Reader {
+    type Item = Result<RecordBatch, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let next = self.read_next().transpose();
+        if !matches!(next, Some(Ok(_))) {
+            self.batches = None;
+        }
+        next
+    }
 }
 
 fn position(schema: &Schema, wanted: &Field) -> Option<usize> {
     schema.fields().iter().position(|field| id_of(field).is_some() && id_of(field) == id_of(wanted))
 }
 
-/// Those of the wanted columns that the file has, in the file's order.
-fn read_found(what: &'static str, wanted: &SchemaRef, bytes: Bytes) -> Result<RecordBatch, Error> {
+/// Those of the wanted columns that the file has, in the file's order; and the number of rows.
+fn open_found(
+    what: &'static str,
+    wanted: &SchemaRef,
+    bytes: Bytes,
+    batch_rows_max: Option<usize>,
+) -> Result<(ParquetRecordBatchReader, usize), Error> {
     let damaged = |e: ParquetError| Error::damaged(what, e);
     // What other writers say about Arrow types in the file is not needed: the wanted columns say it.
     let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
@@ -106,17 +207,9 @@ fn read_found(what: &'static str, wanted: &SchemaRef, bytes: Bytes) -> Result<Re
     let typed = ArrowReaderMetadata::try_new(Arc::clone(inferred.metadata()), options.with_schema(columns));
     let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(bytes, typed.map_err(damaged)?);
     let mask = ProjectionMask::roots(builder.parquet_schema(), roots);
-    let reader = builder.with_projection(mask).with_batch_size(rows.max(1)).build().map_err(damaged)?;
-    let schema = reader.schema();
-    let batches = reader.collect::<Result<Vec<_>, _>>().map_err(|e| Error::damaged(what, e))?;
-    let batch = match <[RecordBatch; 1]>::try_from(batches) {
-        Ok([batch]) => batch,
-        Err(batches) => concat_batches(&schema, &batches).map_err(|e| Error::damaged(what, e))?,
-    };
-    if batch.num_rows() != rows {
-        return Err(Error::damaged(what, format!("it has {} of {rows} rows", batch.num_rows())));
-    }
-    Ok(batch)
+    let batch_rows = batch_rows_max.map_or(rows, |max| max.min(rows)).max(1);
+    let reader = builder.with_projection(mask).with_batch_size(batch_rows).build().map_err(damaged)?;
+    Ok((reader, rows))
 }
 
 /// The file's columns with the wanted types, and the positions of the wanted ones among them.

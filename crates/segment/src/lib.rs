@@ -26,5 +26,5 @@ pub use error::Error;
 pub use file::{EncodedFile, ROWS_MAX};
 pub use ipc::{from_ipc, to_ipc};
 pub use pk::{PkColumn, PkValue, shard_of, split_by_shard, take_rows};
-pub use rows::{decode_rows, encode_rows, ts_offsets};
+pub use rows::{RowBatches, RowsWriter, decode_rows, encode_rows, ts_offsets};
 pub use schema::{TIMESTAMP_COLUMN, arrow_schema};

@@ -31,6 +31,65 @@ pub fn decode_rows(schema: &CollectionSchema, bytes: Bytes) -> Result<RecordBatc
     Ok(batch)
 }
 
+/// Reads a file of rows in batches of at most `batch_rows_max`, each as [`decode_rows`] gives it. An error is the last item.
+#[derive(Debug)]
+pub struct RowBatches(file::Reader);
+
+impl RowBatches {
+    /// Opens the file.
+    ///
+    /// # Errors
+    /// When the bytes are no file of rows of this schema.
+    pub fn open(schema: &CollectionSchema, bytes: Bytes, batch_rows_max: usize) -> Result<Self, Error> {
+        file::Reader::open(WHAT, &storable(schema)?, bytes, Some(batch_rows_max.max(1))).map(Self)
+    }
+
+    /// Rows of the whole file.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.0.rows()
+    }
+}
+
+impl Iterator for RowBatches {
+    type Item = Result<RecordBatch, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.0.next().map(|batch| batch.and_then(|batch| ts_offsets(&batch).map(|_| batch)))
+    }
+}
+
+/// Writes a file of rows batch by batch. What is in memory is the file so far, and one row group.
+#[derive(Debug)]
+pub struct RowsWriter(file::Writer);
+
+impl RowsWriter {
+    /// A file of rows of this schema.
+    ///
+    /// # Errors
+    /// When files cannot hold a field of the schema.
+    pub fn new(schema: &CollectionSchema) -> Result<Self, Error> {
+        file::Writer::new(WHAT, &storable(schema)?, &schema.primary_key().name).map(Self)
+    }
+
+    /// Adds rows, as [`RowBatches`] gives them.
+    ///
+    /// # Errors
+    /// When they are of another schema, or the file would have more than [`ROWS_MAX`](crate::ROWS_MAX) rows.
+    pub fn write(&mut self, rows: &RecordBatch) -> Result<(), Error> {
+        ts_offsets(rows)?;
+        self.0.write(rows)
+    }
+
+    /// The file; `None` when no rows were added.
+    ///
+    /// # Errors
+    /// When it cannot be written: a bug, or no memory.
+    pub fn finish(self) -> Result<Option<EncodedFile>, Error> {
+        self.0.finish()
+    }
+}
+
 /// The offset of each row's commit in its commit group; its timestamp is the file's `base_ts` plus this.
 ///
 /// # Errors

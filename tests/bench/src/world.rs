@@ -2,7 +2,7 @@
 
 use crate::statements;
 use anyhow::{Context as _, Result, bail};
-use elanus_datacoord::{DataCoord, DataCoordConfig, OwnWorker};
+use elanus_datacoord::{CompactionConfig, DataCoord, DataCoordConfig, OwnWorker};
 use elanus_datanode::{DataNode, DataNodeConfig};
 use elanus_events::LocalBus;
 use elanus_meta::{Coordinator, Meta};
@@ -91,6 +91,9 @@ impl World {
         datanode.register(&background, "");
         let worker = datanode_client(Channel::in_process(datanode_server(datanode.clone())));
         let bus = Arc::new(LocalBus::new());
+        // What is measured is not disturbed.
+        let compaction = CompactionConfig { automatic: false, ..CompactionConfig::default() };
+        let config = DataCoordConfig { compaction, ..config };
         let workers = Arc::new(OwnWorker::new(node.clone(), worker));
         let coord = DataCoord::start(coordinator.clone(), objects.clone(), bus, workers, node, config, &background);
         let channel = Channel::in_process(datacoord_server(coord));

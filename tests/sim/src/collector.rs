@@ -19,6 +19,22 @@ pub(crate) async fn detach(world: &World, rng: &mut StdRng) {
     world.told(server.id, &format!("detach {name}"), answer);
 }
 
+/// Compacts what can be compacted of a collection, and sometimes waits for it. What it holds stays the same.
+pub(crate) async fn compact(world: &World, rng: &mut StdRng) {
+    let Some(name) = choose(world, rng, |_| true) else { return };
+    let server = world.server(rng).await;
+    let answer = call(rng, server.operator.compactions().start(&name)).await;
+    let told = world.told(server.id, &format!("compact {name}"), answer);
+    if let Told::Done(job) = told
+        && !job.compactions.is_empty()
+        && rng.random_bool(0.5)
+    {
+        let answer = call(rng, server.operator.compactions().wait(job.job_id)).await;
+        world.told(server.id, &format!("compaction {}", job.job_id), answer);
+        look(world, rng).await;
+    }
+}
+
 /// Rounds of all duties of the collector, or of one of them, now.
 pub(crate) async fn collect(world: &World, rng: &mut StdRng) {
     let server = world.server(rng).await;

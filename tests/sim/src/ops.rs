@@ -1,7 +1,7 @@
 //! What clients ask for: one function an operation. Each takes its share of the model, calls, and writes down what it was
 //! told; what it was not told is left for the next look.
 
-use crate::collector::{collect, detach, hold, lift, pause_deletes, resume_deletes, scan, undo};
+use crate::collector::{collect, compact, detach, hold, lift, pause_deletes, resume_deletes, scan, undo};
 use crate::model::{Effect, End, Op, State};
 use crate::read::{self, look, look_inside};
 use crate::world::{
@@ -41,6 +41,7 @@ const OPERATIONS: &[(u32, Operation)] = &[
     (2,  |w, r| Box::pin(drop_collection(w, r))),
     (4,  |w, r| Box::pin(out_of_trash(w, r))),
     (3,  |w, r| Box::pin(detach(w, r))),
+    (8,  |w, r| Box::pin(compact(w, r))),
     (6,  |w, r| Box::pin(collect(w, r))),
     (3,  |w, r| Box::pin(scan(w, r))),
     (2,  |w, r| Box::pin(pause_deletes(w, r))),

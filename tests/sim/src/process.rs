@@ -3,7 +3,7 @@
 use crate::parts::{Bus, Objects, Transactions, Witness};
 use crate::turns::{Dead, Kind, ProcessId, Turns};
 use elanus_client::Client;
-use elanus_datacoord::{DataCoord, DataCoordConfig, OwnWorker};
+use elanus_datacoord::{CompactionConfig, DataCoord, DataCoordConfig, OwnWorker};
 use elanus_datanode::{DataNode, DataNodeConfig};
 use elanus_events::LocalBus;
 use elanus_meta::{Meta, MetaError};
@@ -131,6 +131,7 @@ impl Process {
         let config = DataCoordConfig {
             restore_mode: RestoreMode::Clone,
             copy_task_files_max: COPY_TASK_FILES_MAX,
+            compaction: CompactionConfig { interval_s: 10, files_min: 3, files_max: 6, ..CompactionConfig::default() },
             gc_drop_tolerance_ms: shared.collector.tolerance_ms,
             trash_retention_ms: shared.collector.trash_ms,
             scan_interval_ms: 2 * ORPHAN_GAP_MS,

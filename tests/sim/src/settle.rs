@@ -52,6 +52,7 @@ pub(crate) async fn settle(world: &Rc<World>, rng: &mut StdRng) {
         is_nothing_left(world, last).await.and(clean)
     };
     until(world, "jobs to end, and everything that nothing needs to be deleted (R-3, G-2)", at_rest).await;
+    count_compactions(world, last).await;
     check_ended(world, last).await;
     settle_lives(world, last).await;
     settle_collections(world, last).await;
@@ -107,6 +108,21 @@ async fn is_nothing_left(world: &World, process: &Process) -> Result<(), String>
         return Ok(());
     }
     Err(format!("{status:?}"))
+}
+
+/// What became of compactions, those of the policy too.
+async fn count_compactions(world: &World, process: &Process) {
+    let all = process.meta.compactions(None, 1_000).await.unwrap_or_else(|error| world.broken(error));
+    let seen = world.compactions_seen.get();
+    for one in all.iter().filter(|one| one.id.0 > seen) {
+        match (one.state, one.reason.as_deref()) {
+            ("completed", _) => world.turns.met("compaction: completed"),
+            ("failed", Some("aborted")) => world.turns.met("compaction: void"),
+            ("failed", _) => world.turns.met("compaction: failed"),
+            _ => world.turns.met("compaction: open"),
+        }
+    }
+    world.compactions_seen.set(all.last().map_or(seen, |last| last.id.0));
 }
 
 /// I5: what was to be deleted never comes back. I8: what is live has a reference (a row that has none cannot be written).

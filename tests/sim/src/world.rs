@@ -120,6 +120,8 @@ pub(crate) struct World {
     /// Numbers of events, requests, names and versions.
     last: Cell<u64>,
     pub(crate) running: Cell<usize>,
+    /// Compactions until this one are counted.
+    pub(crate) compactions_seen: Cell<i64>,
     /// Holds are being lifted, also those that were put meanwhile.
     pub(crate) lifting: Cell<usize>,
 }
@@ -141,6 +143,7 @@ impl World {
             model: RefCell::default(),
             last: Cell::new(0),
             running: Cell::new(0),
+            compactions_seen: Cell::new(0),
             lifting: Cell::new(0),
         })
     }

@@ -2,8 +2,8 @@
 //! up. A detach is checked like a restore that copies.
 
 use crate::Parts;
-use crate::background::{RESTORE_SCHEDULE, SWEEP};
-use crate::restore::revoke::Settled;
+use crate::background::{SWEEP, TASK_SCHEDULE};
+use crate::tasks::Settled;
 use elanus_meta::MetaError;
 use elanus_meta::model::{CleanUp, JobKind, JobRecord, JobState, TaskBounds};
 use elanus_runtime::background::Report;
@@ -64,7 +64,7 @@ async fn plan(parts: &Parts, job: &JobRecord) -> Result<bool, MetaError> {
     let bounds =
         TaskBounds { bytes_max: parts.config.copy_task_bytes_max, files_max: parts.config.copy_task_files_max };
     parts.coordinator.plan_job(job.id, bounds).await?;
-    parts.background.activate(RESTORE_SCHEDULE);
+    parts.background.activate(TASK_SCHEDULE);
     Ok(true)
 }
 

@@ -2,6 +2,7 @@
 
 mod alter;
 mod catalog;
+mod compaction;
 mod convert;
 mod databases;
 mod gc;
@@ -83,6 +84,10 @@ impl Calls for DataCoord {
     async fn list_job_errors(&self, r: Request<pb::JobRef>) -> Result<Response<pb::ListJobErrorsResponse>, Status> { answer(restore::errors(&self.parts, r.into_inner()).await) }
     async fn list_job_history(&self, r: Request<pb::JobRef>) -> Result<Response<pb::ListJobHistoryResponse>, Status> { answer(restore::history(&self.parts, r.into_inner()).await) }
     async fn report_task(&self, r: Request<pb::TaskReport>) -> Result<Response<pb::TaskReportReply>, Status> { answer(restore::report(&self.parts, r.into_inner()).await) }
+
+    async fn compact_collection(&self, r: Request<pb::CollectionRef>) -> Result<Response<pb::CompactionJob>, Status> { answer(compaction::compact(&self.parts, r.into_inner()).await) }
+    async fn get_compaction(&self, r: Request<pb::JobRef>) -> Result<Response<pb::CompactionJob>, Status> { answer(compaction::get(&self.parts, r.into_inner()).await) }
+    async fn list_compactions(&self, r: Request<pb::ListCompactionsRequest>) -> Result<Response<pb::ListCompactionsResponse>, Status> { answer(compaction::list(&self.parts, r.into_inner()).await) }
 
     async fn scrub(&self, r: Request<admin::ScrubRequest>) -> Result<Response<admin::ScrubReport>, Status> { answer(crate::gc::scrub(&self.parts, r.into_inner()).await) }
     async fn start_scan(&self, _: Request<admin::StartScanRequest>) -> Result<Response<admin::Scan>, Status> { answer(scans::start(&self.parts).await) }

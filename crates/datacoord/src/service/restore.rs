@@ -3,8 +3,8 @@
 use super::catalog::{database, resolve};
 use super::convert;
 use crate::Parts;
-use crate::background::{RESTORE_CHECK, RESTORE_SCHEDULE};
-use elanus_meta::model::{Answer, Created, FileError, NewRestore, RestoreOptions, TaskMessage};
+use crate::background::{COMPACTION_PLAN, RESTORE_CHECK, TASK_SCHEDULE};
+use elanus_meta::model::{Answer, CompactedFile, Created, FileError, NewRestore, RestoreOptions, TaskMessage};
 use elanus_proto::datacoord as pb;
 use elanus_types::{Code, Failure, Generation, JobId, NodeId, RestoreMode, TaskId};
 
@@ -96,11 +96,16 @@ pub(super) async fn report(parts: &Parts, report: pb::TaskReport) -> Result<pb::
             lease_until_ms: parts.now_ms() + parts.config.copy_lease_ms,
         },
         Verdict::Finished(_) => TaskMessage::Finished,
+        Verdict::Compacted(file) => TaskMessage::Compacted(compacted(file)?),
         Verdict::GivenBack(_) => TaskMessage::GivenBack,
         Verdict::Failed(failed) => {
             let files: Vec<FileError> =
                 failed.errors.into_iter().map(|pb::FileError { key, reason }| FileError { key, reason }).collect();
-            let reasons: Vec<String> = files.iter().map(|file| format!("{}: {}", file.key, file.reason)).collect();
+            let reason_of = |file: &FileError| match file.key.as_str() {
+                "" => file.reason.clone(),
+                key => format!("{key}: {}", file.reason),
+            };
+            let reasons: Vec<String> = files.iter().map(reason_of).collect();
             let reason = reasons.join("; ");
             if failed.permanent {
                 TaskMessage::FailedPermanent { reason, files }
@@ -112,8 +117,19 @@ pub(super) async fn report(parts: &Parts, report: pb::TaskReport) -> Result<pb::
     let (task, generation) = (TaskId(report.task_id), Generation(report.generation));
     let answer = parts.coordinator.report_task(task, generation, &NodeId(report.node_id), message).await?;
     if is_last {
-        parts.background.activate(RESTORE_CHECK);
-        parts.background.activate(RESTORE_SCHEDULE);
+        for task in [RESTORE_CHECK, TASK_SCHEDULE, COMPACTION_PLAN] {
+            parts.background.activate(task);
+        }
     }
     Ok(pb::TaskReportReply { fenced: answer == Answer::Fenced })
+}
+
+/// The file that a compaction left, where it left one.
+fn compacted(file: pb::task_report::Compacted) -> Result<Option<CompactedFile>, Failure> {
+    let number = |n: i64| u64::try_from(n).map_err(|_| Failure::invalid("a compacted file has a negative size"));
+    if file.rows == 0 {
+        return Ok(None);
+    }
+    let checksum = file.checksum.parse().map_err(|_| Failure::invalid("a checksum is not hexadecimal"))?;
+    Ok(Some(CompactedFile { rows: number(file.rows)?, size: number(file.size)?, checksum }))
 }

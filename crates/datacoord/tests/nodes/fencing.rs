@@ -3,7 +3,7 @@
 
 use crate::cluster::{Cluster, Coord};
 use crate::world::effects::Effects;
-use elanus_datacoord::background::{COORDINATOR_WATCH, RESTORE_CHECK, RESTORE_SCHEDULE};
+use elanus_datacoord::background::{COORDINATOR_WATCH, RESTORE_CHECK, TASK_SCHEDULE};
 use elanus_types::Code;
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ async fn assert_nothing_twice(cluster: &Cluster, coord: &mut Coord, late: usize)
 /// It was told, its background tasks have ended, and it changes nothing any more.
 async fn assert_stopped(coord: &mut Coord) {
     tokio::time::timeout(WAIT_MAX, coord.datacoord.fenced()).await.expect("the coordinator knows that it is fenced");
-    for task in [RESTORE_CHECK, RESTORE_SCHEDULE, COORDINATOR_WATCH] {
+    for task in [RESTORE_CHECK, TASK_SCHEDULE, COORDINATOR_WATCH] {
         let ends = async { while !coord.background.activate_and_wait(task).await.text.contains("has stopped") {} };
         tokio::time::timeout(WAIT_MAX, ends).await.unwrap_or_else(|_| panic!("{task} goes on"));
     }

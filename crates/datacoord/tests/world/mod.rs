@@ -10,7 +10,7 @@ use elanus_datacoord::{Bucket, DataCoord, DataCoordConfig, DeleteGuard, Former, 
 use elanus_datanode::{DataNode, DataNodeConfig};
 use elanus_events::LocalBus;
 use elanus_meta::Meta;
-use elanus_meta::model::{CollectionKey, CollectionRecord};
+use elanus_meta::model::{CollectionKey, CollectionRecord, FileKind};
 use elanus_objects::{CountedStore, MemoryStore, ObjectStore, Requests};
 use elanus_proto::convert::{failure_from_grpc, schema_to_proto};
 use elanus_proto::datacoord as pb;
@@ -21,9 +21,9 @@ use elanus_proto::transport::{Channel, datacoord_client, datacoord_server, datan
 use elanus_proto::{admin, datanode};
 use elanus_runtime::background::Background;
 use elanus_runtime::late::LateChannel;
-use elanus_segment::to_ipc;
+use elanus_segment::{PkColumn, decode_deletes, decode_rows, to_ipc, ts_offsets};
 use elanus_types::schema::CollectionSchema;
-use elanus_types::{Clock as _, Failure, ManualClock, NodeId, ObjectKey, RestoreMode};
+use elanus_types::{Clock as _, Failure, ManualClock, NodeId, ObjectKey, RestoreMode, Timestamp};
 use std::collections::BTreeSet;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
@@ -196,6 +196,24 @@ impl Process {
     }
 }
 
+impl Process {
+    /// Lets compactions go on until none is open, for so many passes; whether that is so. The clock moves.
+    pub(crate) async fn until_compacted(&self, clock: &ManualClock, passes_max: usize) -> bool {
+        for _ in 0..passes_max {
+            let _ = self.background.run_until_quiet(PASSES_MAX).await;
+            let all = self.meta.compactions(None, 1_000).await.unwrap();
+            if all.iter().all(|one| one.ended_ms.is_some()) {
+                let _ = self.background.run_until_quiet(PASSES_MAX).await;
+                return true;
+            }
+            // A worker compacts on its own.
+            tokio::time::sleep(Duration::from_millis(2)).await;
+            clock.advance_ms(500);
+        }
+        false
+    }
+}
+
 impl Calls {
     pub(crate) async fn create_collection(&mut self, name: &str) -> Answer<()> {
         let request = pb::CreateCollectionRequest {
@@ -263,6 +281,10 @@ impl Calls {
         self.coord.detach_collection(by_name(name)).await.map(tonic::Response::into_inner).map_err(failure_from_grpc)
     }
 
+    pub(crate) async fn compact(&mut self, name: &str) -> Answer<pb::CompactionJob> {
+        self.coord.compact_collection(by_name(name)).await.map(tonic::Response::into_inner).map_err(failure_from_grpc)
+    }
+
     /// The last job of this target.
     pub(crate) async fn job(&mut self, target: &str) -> Option<pb::RestoreJob> {
         self.jobs_of(target).await.pop()
@@ -291,6 +313,39 @@ impl Calls {
         let collection = self.collection(name).await.expect("the collection is there");
         let sums = self.meta.statistics(collection.id, &[]).await.unwrap();
         (sums.rows, sums.delete_records)
+    }
+
+    /// Keys that a reader sees at a time, or now, each with the timestamps of its rows: from the files alone.
+    pub(crate) async fn visible(
+        &self,
+        store: &dyn ObjectStore,
+        name: &str,
+        at: Option<Timestamp>,
+    ) -> BTreeSet<(i64, i64)> {
+        let collection = self.collection(name).await.expect("the collection is there");
+        let view = self.meta.view(collection.id, at).await.unwrap();
+        let (mut rows, mut deletes) = (Vec::new(), Vec::new());
+        for file in &view.files {
+            let bytes = store.get(&file.objects[0].key).await.unwrap();
+            let (keys, offsets) = match file.kind {
+                FileKind::Insert => {
+                    let batch = decode_rows(&view.schema, bytes).unwrap();
+                    (PkColumn::from_batch(&batch, "pk").unwrap(), ts_offsets(&batch).unwrap().values().to_vec())
+                }
+                _ => {
+                    let log = decode_deletes(view.schema.primary_key().data_type, bytes).unwrap();
+                    (log.keys, log.ts_offsets)
+                }
+            };
+            let PkColumn::Int(keys) = keys else { panic!("int64 keys") };
+            let of = keys.into_iter().zip(offsets).map(|(key, offset)| (key, file.base_ts.0 + offset));
+            match file.kind {
+                FileKind::Insert => rows.extend(of),
+                _ => deletes.extend(of),
+            }
+        }
+        rows.retain(|(key, ts)| !deletes.iter().any(|(deleted, when)| deleted == key && when > ts));
+        rows.into_iter().collect()
     }
 
     /// That the bucket is what the metadata says, to the last byte.

@@ -1,7 +1,7 @@
 //! `elanus ctl collection`.
 
 use super::{
-    Stop, confirm, job,
+    Stop, compaction, confirm, job,
     output::{Rendered, facts, ms_of, rfc3339, seconds, size, table},
     wait,
 };
@@ -38,6 +38,16 @@ pub(super) enum Command {
         #[arg(long)]
         wait: bool,
     },
+    /// Merge small files of a collection, and leave out the rows that are deleted
+    ///
+    /// Happens by itself where it is worth it; this does everything that gets better by it. Readers see no change. What a
+    /// snapshot holds stays as it is, and snapshots that asked compaction to wait are honoured.
+    Compact {
+        collection: String,
+        /// Wait until it is done
+        #[arg(long)]
+        wait: bool,
+    },
 }
 
 async fn detach(client: &Client, collection: &str, wait: bool) -> Result<Rendered, Stop> {
@@ -54,6 +64,7 @@ pub(super) async fn execute(client: &Client, command: Command) -> Result<Rendere
             one(&detail.collection.unwrap_or_default(), &detail.statistics.unwrap_or_default())
         }
         Command::Detach { collection, wait } => detach(client, &collection, wait).await?,
+        Command::Compact { collection, wait } => compaction::start(client, &collection, wait).await?,
         Command::Rollback { collection, snapshot, yes } => {
             let what = format!("{collection} goes back to snapshot {snapshot}; later writes leave the collection");
             confirm::confirm(yes, &what, &collection)?;

@@ -1,6 +1,7 @@
 //! `elanus ctl`: the operator's command line, over gRPC. Results go to stdout, everything else to stderr.
 
 mod collection;
+mod compaction;
 mod confirm;
 mod database;
 mod gc;
@@ -28,6 +29,8 @@ Examples:
   elanus ctl snapshot restore docs before-v2 docs_v1 --wait
   elanus ctl snapshot query docs before-v2 --filter 'id < 10' --limit 20
   elanus ctl collection rollback docs before-v2
+  elanus ctl collection compact docs --wait
+  elanus ctl compaction list --collection docs
   elanus ctl trash restore docs --as docs_again
   elanus ctl gc status
   elanus ctl gc pause --collection docs --ttl 2h
@@ -42,8 +45,8 @@ Examples:
 
 Exit codes:
   0  done
-  1  failed; also: scrub, scan or inspect found a difference, gc is frozen or a circuit breaker open,
-     status found something missing
+  1  failed; also: scrub, scan or inspect found a difference, gc is frozen or a circuit breaker open, a compaction that
+     was waited for failed, status found something missing
   2  the command line, or a value in it, is wrong
   4  not found
   5  in the way: pinned, or the name is taken
@@ -104,9 +107,12 @@ enum Command {
     /// Look at restore jobs and cancel them
     #[command(subcommand, visible_alias = "jobs")]
     Job(job::Command),
-    /// Look at collections, roll them back
+    /// Look at collections, roll them back, compact them
     #[command(subcommand, visible_alias = "collections")]
     Collection(collection::Command),
+    /// Look at compactions
+    #[command(subcommand, visible_alias = "compactions")]
+    Compaction(compaction::Command),
     /// List, create and drop databases
     #[command(subcommand, visible_alias = "databases")]
     Database(database::Command),
@@ -187,6 +193,7 @@ async fn execute(args: CtlArgs) -> Result<Rendered, Stop> {
         Command::Snapshot(command) => snapshot::execute(&client, command).await,
         Command::Job(command) => job::execute(&client, command).await,
         Command::Collection(command) => collection::execute(&client, command).await,
+        Command::Compaction(command) => compaction::execute(&client, command).await,
         Command::Database(command) => database::execute(&client, command).await,
         Command::Trash(command) => trash::execute(&client, command).await,
         Command::Gc(command) => gc::execute(&client, command).await,
@@ -244,7 +251,7 @@ mod tests {
         let lines: Vec<_> =
             lines.map(|line| line.split(" |").next().unwrap().replace("'before the import'", "x")).collect();
         let lines: Vec<_> = lines.into_iter().map(|line| line.replace("'id < 10'", "x")).collect();
-        assert_eq!(lines.len(), 16);
+        assert_eq!(lines.len(), 17);
         for line in lines {
             assert!(parse(&line).is_ok(), "{line}");
         }
@@ -278,6 +285,8 @@ mod tests {
             "snapshot pin docs a --ttl 0s",
             "snapshot query docs a --limit 0",
             "collection rollback docs",
+            "collection compact",
+            "compaction describe 0",
             "trash restore",
             "trash purge",
             "root",

@@ -248,6 +248,7 @@ impl Running for Standalone {
 mod tests {
     use super::*;
     use clap::Parser;
+    use elanus_datacoord::CompactionConfig;
     use elanus_objects::Location;
     use elanus_types::RestoreMode;
 
@@ -331,6 +332,18 @@ mod tests {
         }
         for bad in ["", "24", "-1h", "soon"] {
             assert!(parse(&["--trash-retention", bad]).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn compaction_is_automatic_unless_it_is_said() {
+        let compaction = |flags: &[&str]| parse(flags).map(|args| args.coordinator.config().compaction);
+        assert_eq!(compaction(&[]), Ok(CompactionConfig::default()));
+        let flags = ["--auto-compaction", "false", "--compaction-interval", "2m", "--compaction-file-size", "64MiB"];
+        let said = compaction(&flags).unwrap();
+        assert_eq!((said.automatic, said.interval_s, said.file_bytes), (false, 120, 64 << 20));
+        for bad in [["--auto-compaction", "maybe"], ["--compaction-interval", "0s"], ["--compaction-interval", "30"]] {
+            assert!(compaction(&bad).is_err(), "{bad:?}");
         }
     }
 

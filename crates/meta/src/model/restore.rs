@@ -1,6 +1,6 @@
 //! Records of restore jobs and their copy tasks.
 
-use super::StoredObject;
+use super::{CompactedFile, StoredObject};
 pub use elanus_lifecycle::restore_job::State as JobState;
 use elanus_types::{CollectionId, Generation, JobId, NodeId, ObjectKey, RestoreMode, SnapshotId, TaskId};
 
@@ -130,19 +130,28 @@ pub struct WorkerRecord {
     pub node: NodeId,
     /// Where its calls are answered, `host:port`; empty: only inside its own process.
     pub address: String,
-    /// Copy tasks that it takes at a time.
+    /// Tasks that it takes at a time.
     pub slots: usize,
     /// Until when, without a heartbeat.
     pub lease_until_ms: i64,
 }
 
-/// A copy task.
+/// Whose a task is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum TaskOwner {
+    /// It copies for this job.
+    Job(JobId),
+    /// It compacts this collection.
+    Collection(CollectionId),
+}
+
+/// A task that workers claim.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TaskRecord {
     /// Its id.
     pub id: TaskId,
-    /// Its job.
-    pub job: JobId,
+    /// Whose it is.
+    pub owner: TaskOwner,
     /// Label of the state, see `elanus_lifecycle::task`.
     pub state: &'static str,
     /// Claims so far.
@@ -169,11 +178,11 @@ pub struct CopyFile {
 pub struct Assignment {
     /// Its id.
     pub task: TaskId,
-    /// Its job.
-    pub job: JobId,
+    /// Whose it is.
+    pub owner: TaskOwner,
     /// The worker's ownership number.
     pub generation: Generation,
-    /// What to copy.
+    /// What to copy. Of a compaction nothing: its worker reads in the metadata what it is.
     pub files: Vec<CopyFile>,
 }
 
@@ -202,8 +211,10 @@ pub enum TaskMessage {
         /// The lease that it asks for.
         lease_until_ms: i64,
     },
-    /// Every object is at its target, size and checksum compared.
+    /// Of a copy: every object is at its target, size and checksum compared.
     Finished,
+    /// Of a compaction: what is left of the rows is in this file; none is left where there is none.
+    Compacted(Option<CompactedFile>),
     /// May succeed elsewhere or later.
     FailedTransient {
         /// Why.

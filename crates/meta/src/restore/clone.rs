@@ -135,10 +135,10 @@ async fn share(tx: &mut Tx, job: &JobRow, totals: &Totals, ts: Timestamp) -> Res
         .execute(
             with_members!(
                 "INSERT INTO memberships (segment_id, file_set_id, collection_id, partition_id, shard, kind, base_ts, \
-                 rows_num, bytes, added_ts, removed_ts) ",
+                 rows_num, bytes, added_ts, removed_ts, deletes_before_ts) ",
                 "SELECT CAST($6 AS BIGINT) + DENSE_RANK() OVER (ORDER BY m.segment_id) - 1, m.file_set_id, \
                  CAST($2 AS BIGINT), m.target_id, m.shard, m.kind, m.base_ts, m.rows_num, m.bytes, \
-                 CAST($7 AS BIGINT), CAST($8 AS BIGINT) FROM members m"
+                 CAST($7 AS BIGINT), CAST($8 AS BIGINT), m.deletes_before_ts FROM members m"
             ),
             arguments,
         )

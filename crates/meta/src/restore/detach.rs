@@ -97,7 +97,7 @@ pub(super) async fn shared(tx: &mut Tx, job: &JobRow) -> Result<Vec<Member>> {
         .all(
             concat!(
                 "SELECT m.segment_id, m.file_set_id, m.partition_id AS target_id, m.shard, m.kind, m.base_ts, m.rows_num, \
-             m.bytes, (SELECT s.level FROM segments s WHERE s.segment_id = m.segment_id) AS level, \
+             m.bytes, m.deletes_before_ts, (SELECT s.level FROM segments s WHERE s.segment_id = m.segment_id) AS level, \
              (SELECT COUNT(*) FROM objects o WHERE o.file_set_id = m.file_set_id) AS objects_num \
              FROM memberships m \
              WHERE m.collection_id = $1 AND m.removed_ts = 9223372036854775807 AND m.partition_id NOT IN ",

@@ -29,6 +29,7 @@ pub(super) struct Member {
     rows: i64,
     bytes: u64,
     objects: u64,
+    deletes_before_ts: Option<i64>,
 }
 
 /// What a job will do: members, in the order of their segments, and the tasks as ranges of them.
@@ -121,6 +122,7 @@ impl Member {
             rows: row.try_get("rows_num")?,
             bytes: count(row, "bytes")?,
             objects: count(row, "objects_num")?,
+            deletes_before_ts: row.try_get("deletes_before_ts")?,
         })
     }
 }
@@ -178,8 +180,8 @@ async fn store(tx: &mut Tx, job: &JobRow, plan: &Plan) -> Result<()> {
         .flat_map(|(task, run)| plan.members[run.clone()].iter().map(move |member| (task.id, member)));
     tx.insert_many(
         "INSERT INTO copy_items (task_id, job_id, source_file_set_id, source_segment_id, target_segment_id, \
-         target_partition_id, shard, kind, base_ts, rows_num, bytes)",
-        11,
+         target_partition_id, shard, kind, base_ts, rows_num, bytes, deletes_before_ts)",
+        12,
         items,
         |arguments, (task, member)| {
             add(arguments, task.0);
@@ -193,6 +195,7 @@ async fn store(tx: &mut Tx, job: &JobRow, plan: &Plan) -> Result<()> {
             add(arguments, member.base_ts);
             add(arguments, member.rows);
             add(arguments, bigint(member.bytes));
+            add(arguments, member.deletes_before_ts);
         },
     )
     .await?;

@@ -117,9 +117,10 @@ pub(super) async fn add_copies(tx: &mut Tx, job: &JobRow, copies: u64, ts: Times
         copies,
         "a file of the restore job",
         "INSERT INTO memberships (segment_id, file_set_id, collection_id, partition_id, shard, kind, base_ts, \
-         rows_num, bytes, added_ts, removed_ts) \
+         rows_num, bytes, added_ts, removed_ts, deletes_before_ts) \
          SELECT i.target_segment_id, i.target_file_set_id, CAST($2 AS BIGINT), i.target_partition_id, i.shard, i.kind, \
-         i.base_ts, i.rows_num, i.bytes, CAST($3 AS BIGINT), CAST($4 AS BIGINT) FROM copy_items i WHERE i.job_id = $1",
+         i.base_ts, i.rows_num, i.bytes, CAST($3 AS BIGINT), CAST($4 AS BIGINT), i.deletes_before_ts \
+         FROM copy_items i WHERE i.job_id = $1",
         args![job.record.id.0, job.record.target.0, ts.0, Timestamp::NEVER.0],
     )
     .await

@@ -29,6 +29,7 @@ macro_rules! on_every_store {
 
 mod catalog;
 mod clones;
+mod compactions;
 mod concurrency;
 mod crash;
 mod databases;

@@ -4,7 +4,7 @@ use crate::restoring::{
     BOUNDS, LEASE_MS, assert_quiet, claim_all, content, damage, filled, finish_all, job, round, run, submit, sweep,
 };
 use crate::store::{Store, node};
-use elanus_meta::model::{Answer, FileError, TaskMessage};
+use elanus_meta::model::{Answer, FileError, TaskMessage, TaskOwner};
 use elanus_types::Generation;
 
 /// A job of which one worker has every task.
@@ -212,9 +212,9 @@ async fn o_1_a_large_job_does_not_keep_a_small_one_waiting(store: Store) {
     }
     let turns = |limit| {
         let meta = store.meta.clone();
-        async move { meta.pending_tasks(limit).await.unwrap().iter().map(|task| task.job).collect::<Vec<_>>() }
+        async move { meta.pending_tasks(limit).await.unwrap().iter().map(|task| task.owner).collect::<Vec<_>>() }
     };
-    assert_eq!(turns(4).await, [large, small, large, small]);
+    assert_eq!(turns(4).await, [large, small, large, small].map(TaskOwner::Job));
     assert_eq!(turns(100).await.len(), 8);
     damage(&store.url, "UPDATE copy_tasks SET message = 'x' WHERE task_id = (SELECT MIN(task_id) FROM copy_tasks)")
         .await;

@@ -231,6 +231,9 @@ datacoord! {
     cancel_restore_job(dc::JobRef) -> dc::RestoreJob;
     list_job_errors(dc::JobRef) -> dc::ListJobErrorsResponse;
     list_job_history(dc::JobRef) -> dc::ListJobHistoryResponse;
+    compact_collection(dc::CollectionRef) -> dc::CompactionJob;
+    get_compaction(dc::JobRef) -> dc::CompactionJob;
+    list_compactions(dc::ListCompactionsRequest) -> dc::ListCompactionsResponse;
     scrub(elanus_proto::admin::ScrubRequest) -> elanus_proto::admin::ScrubReport;
     gc(elanus_proto::admin::GcRequest) -> elanus_proto::admin::GcAnswer;
     report_task(dc::TaskReport) -> dc::TaskReportReply;

@@ -1,10 +1,10 @@
 //! What the coordinator is told.
 
-use super::values::{a_day_or_more, first_run_pause, retention, tolerance};
+use super::values::{a_day_or_more, bytes, first_run_pause, interval, retention, tolerance};
 use crate::services::error::StartError;
 use anyhow::anyhow;
-use clap::Args;
-use elanus_datacoord::DataCoordConfig;
+use clap::{ArgAction, Args};
+use elanus_datacoord::{CompactionConfig, DataCoordConfig};
 use elanus_events::EventBus;
 use elanus_types::RestoreMode;
 use std::{
@@ -36,6 +36,19 @@ pub(in crate::services) struct CoordinatorArgs {
     /// undo` brings a purged collection back. As long as the oldest backup of the metadata that should be of use. 0: at once
     #[arg(long, value_name = "TIME", env = "ELANUS_GC_DROP_TOLERANCE", default_value = "24h", value_parser = tolerance)]
     gc_drop_tolerance: Duration,
+    /// Small files are merged, and deleted rows left out, without being asked for; false: only by `elanus ctl collection
+    /// compact`. A collection may turn it off by its property collection.autocompaction.enabled
+    #[arg(long, value_name = "BOOL", env = "ELANUS_AUTO_COMPACTION", default_value_t = true, action = ArgAction::Set)]
+    auto_compaction: bool,
+    /// Between two looks for what is worth compacting
+    #[arg(long, value_name = "TIME", env = "ELANUS_COMPACTION_INTERVAL", default_value = "30s", value_parser = interval)]
+    compaction_interval: Duration,
+    /// What is compacted into one file is not larger, for example 64MiB; twice as much memory is needed for each
+    #[arg(long, value_name = "BYTES", env = "ELANUS_COMPACTION_FILE_SIZE", default_value = "256MiB", value_parser = bytes)]
+    compaction_file_size: usize,
+    /// Compactions at the same time, of all collections; 0: they wait. They share the copy slots with restores
+    #[arg(long, value_name = "N", env = "ELANUS_COMPACTIONS_MAX", default_value_t = CompactionConfig::default().tasks_max)]
+    compactions_max: usize,
     /// After an upgrade, or after a hold of the root path, the collector first writes down what it would delete, and deletes
     /// nothing for so long: elanus ctl gc status, gc apply, gc resume. 0: it deletes at once
     #[arg(long, value_name = "TIME", env = "ELANUS_GC_FIRST_RUN_PAUSE", default_value = "1h", value_parser = first_run_pause)]
@@ -52,6 +65,13 @@ impl CoordinatorArgs {
 
     pub(in crate::services) fn config(&self) -> DataCoordConfig {
         DataCoordConfig {
+            compaction: CompactionConfig {
+                automatic: self.auto_compaction,
+                interval_s: self.compaction_interval.as_secs(),
+                file_bytes: self.compaction_file_size as u64,
+                tasks_max: self.compactions_max,
+                ..CompactionConfig::default()
+            },
             restore_mode: self.restore_mode,
             trash_retention_ms: ms(self.trash_retention),
             scan_interval_ms: ms(self.gc_scan_interval),

@@ -29,6 +29,12 @@ pub(super) fn retention(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|error| format!("{error}; for example 24h, or 0"))
 }
 
+/// `30s`, `5m`.
+pub(super) fn interval(text: &str) -> Result<Duration, String> {
+    let time = humantime::parse_duration(text).map_err(|error| format!("{error}; for example 30s"))?;
+    if time < Duration::from_secs(1) { Err("it is less than a second; for example 30s".to_owned()) } else { Ok(time) }
+}
+
 /// `24h`, `7days`.
 pub(super) fn a_day_or_more(text: &str) -> Result<Duration, String> {
     const DAY: Duration = Duration::from_secs(86_400);

@@ -5,7 +5,7 @@ use elanus_datanode::DataNodeConfig;
 
 #[derive(Clone, Copy, Debug, Args)]
 pub(in crate::services) struct WorkerArgs {
-    /// Copy tasks of restores at the same time; 0: copies wait
+    /// Copy tasks of restores and compactions at the same time; 0: they wait
     #[arg(long, value_name = "N", env = "ELANUS_COPY_SLOTS", default_value_t = DataNodeConfig::default().copy_slots)]
     copy_slots: usize,
     /// Files that are copied at the same time, at most; how many the object store bears is found out by trying

@@ -1,12 +1,12 @@
 //! The scheduler: gives pending tasks to workers that have free slots. The claim is durable before the worker hears of it,
 //! so two schedulers never give one task twice; a worker confirms its claim before it writes.
 
-use super::turns::Turns;
+use super::revoke::tell_all;
+use super::turns::{Limits, Turns};
 use crate::Parts;
-use crate::background::{RESTORE_CHECK, RESTORE_SCHEDULE};
-use crate::restore::revoke::tell_all;
+use crate::background::{RESTORE_CHECK, TASK_SCHEDULE};
 use elanus_meta::MetaError;
-use elanus_meta::model::{Assignment, TaskRecord, WorkerRecord};
+use elanus_meta::model::{Assignment, TaskOwner, TaskRecord, WorkerRecord};
 use elanus_proto::datanode::{AssignTaskRequest, CopyFile};
 use elanus_runtime::background::Report;
 use elanus_types::{Failure, Generation, NodeId, TaskId};
@@ -15,7 +15,7 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-/// Pending tasks that one round looks at. The store gives the first of every job, then the second of every job, and so on.
+/// Pending tasks of a kind that one round looks at. The store gives the first of every job, then the second of every job, and so on.
 const LOOK_MAX: u32 = 1_024;
 /// Workers that are told at the same time.
 pub(super) const TELL_AT_ONCE: usize = 16;
@@ -36,10 +36,10 @@ impl Schedule {
         workers: &[WorkerRecord],
         busy: &[TaskRecord],
         pending: &'t [TaskRecord],
-        job_tasks_max: usize,
+        limits: Limits,
     ) -> Vec<(&'t TaskRecord, NodeId)> {
         let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
-        turns.give(workers, busy, pending, job_tasks_max)
+        turns.give(workers, busy, pending, limits)
     }
 
     /// Claims that nobody is known to have accepted; forgets those that are over.
@@ -60,7 +60,8 @@ pub(crate) async fn schedule(parts: &Parts) -> Result<Report, Failure> {
     let workers = parts.meta().workers().await?;
     let mut dispatches = again(parts, &workers, &busy).await?;
     let pending = parts.meta().pending_tasks(LOOK_MAX).await?;
-    let given = parts.schedule.give(&workers, &busy, &pending, parts.config.copy_job_tasks_max);
+    let limits = Limits { job: parts.config.copy_job_tasks_max, compactions: parts.config.compaction.tasks_max };
+    let given = parts.schedule.give(&workers, &busy, &pending, limits);
     let (mut handled, mut failed) = (0, 0);
     for (task, node) in given {
         let lease_until_ms = parts.now_ms() + parts.config.copy_lease_ms;
@@ -68,7 +69,7 @@ pub(crate) async fn schedule(parts: &Parts) -> Result<Report, Failure> {
             Ok(claimed) => claimed,
             // One task that cannot be given keeps no other waiting (O-1).
             Err(error @ (MetaError::Refused(_) | MetaError::Corrupt(_))) => {
-                tracing::error!(task = %task.id, job = %task.job, %error, "a task cannot be given to a worker");
+                tracing::error!(task = %task.id, owner = ?task.owner, %error, "a task cannot be given to a worker");
                 failed += 1;
                 continue;
             }
@@ -83,7 +84,7 @@ pub(crate) async fn schedule(parts: &Parts) -> Result<Report, Failure> {
         dispatches.into_iter().map(|(assignment, worker)| dispatch(parts, assignment, worker)).collect();
     stream::iter(calls).buffer_unordered(TELL_AT_ONCE).collect::<()>().await;
     let text = match (workers.len(), pending.len()) {
-        (0, 1..) => "no data node is registered: copies wait for one",
+        (0, 1..) => "no data node is registered: tasks wait for one",
         _ => "",
     };
     Ok(Report { text: text.to_owned(), failed, ..Report::handled(handled) })
@@ -121,13 +122,18 @@ async fn dispatch(parts: &Parts, assignment: Assignment, worker: &WorkerRecord) 
             checksum: file.source.checksum.to_string(),
         })
         .collect();
+    let (job_id, compaction) = match assignment.owner {
+        TaskOwner::Job(job) => (job.0, false),
+        TaskOwner::Collection(_) => (0, true),
+    };
     let request = AssignTaskRequest {
         task_id: task.0,
-        job_id: assignment.job.0,
+        job_id,
         generation: generation.0,
         lease_ms: parts.config.copy_lease_ms,
         files,
         node_id: worker.node.to_string(),
+        compaction,
     };
     let mut client = match parts.workers.reach(worker) {
         Ok(client) => client,
@@ -153,7 +159,7 @@ const SILENT_MS: i64 = 600_000;
 pub(crate) async fn expire(parts: &Parts) -> Result<Report, Failure> {
     let revoked = parts.coordinator.expire_tasks().await?;
     for one in &revoked {
-        tracing::warn!(task = %one.task, worker = %one.worker, "a worker lost its copy task: no heartbeat");
+        tracing::warn!(task = %one.task, worker = %one.worker, "a worker lost its task: no heartbeat");
     }
     tell_all(parts, &revoked).await?;
     let gone = parts.coordinator.forget_services(SILENT_MS).await?;
@@ -161,7 +167,7 @@ pub(crate) async fn expire(parts: &Parts) -> Result<Report, Failure> {
         tracing::warn!(%node, "a service is forgotten: it was silent for ten minutes");
     }
     if !revoked.is_empty() {
-        parts.background.activate(RESTORE_SCHEDULE);
+        parts.background.activate(TASK_SCHEDULE);
         parts.background.activate(RESTORE_CHECK);
     }
     Ok(Report::handled((revoked.len() + gone.len()) as u64))

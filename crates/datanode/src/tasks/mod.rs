@@ -1,21 +1,26 @@
-//! The copy worker: takes tasks while it has slots, copies and verifies their files, reports.
+//! The worker of tasks: takes them while it has slots, copies files or compacts them, reports.
 //!
 //! CW-1  At most one claim of a task runs here; an older one is stopped before a newer one begins.
-//! CW-2  `Finished` is sent only when every file is at its target with the expected size and checksum.
+//! CW-2  `Finished` is sent only when every file is at its target with the expected size and checksum; `Compacted`
+//!       only when the new file is.
 //! CW-3  A worker that is told `fenced`, or cannot renew its lease until it ends, stops writing.
 //! CW-4  When `drop_task` returns, nothing of the task runs.
 //! CW-5  Nothing is written before the coordinator has confirmed the claim, nor by this clock after its lease: an order
 //!       that was on its way for too long has no effect.
 //! CW-6  A worker that ends gives its claims back when nothing of them runs any more.
 
-mod files;
+mod compact;
+mod copy;
 mod gate;
 mod limit;
+mod merge;
 mod report;
+mod store;
 
 pub(crate) use gate::Gate;
 
 use crate::DataNodeConfig;
+use elanus_meta::Meta;
 use elanus_meta::model::{CopyFile, StoredObject};
 use elanus_objects::ObjectStore;
 use elanus_proto::datacoord::data_coord_client::DataCoordClient;
@@ -33,7 +38,15 @@ pub(crate) struct Claim {
     pub(crate) task: TaskId,
     pub(crate) generation: Generation,
     pub(crate) lease_ms: i64,
-    pub(crate) files: Arc<[CopyFile]>,
+    pub(crate) work: Work,
+}
+
+/// What a claim is for.
+#[derive(Clone, Debug)]
+pub(crate) enum Work {
+    Copy(Arc<[CopyFile]>),
+    /// What exactly, stands in the metadata.
+    Compact,
 }
 
 impl TryFrom<AssignTaskRequest> for Claim {
@@ -54,11 +67,16 @@ impl TryFrom<AssignTaskRequest> for Claim {
                 target: key(&file.target_key)?,
             })
         };
+        let work = match request.compaction {
+            true if !request.files.is_empty() => return Err(Failure::invalid("a compaction has no files to copy")),
+            true => Work::Compact,
+            false => Work::Copy(request.files.into_iter().map(file).collect::<Result<_, _>>()?),
+        };
         Ok(Self {
             task: TaskId(request.task_id),
             generation: Generation(request.generation),
             lease_ms: request.lease_ms,
-            files: request.files.into_iter().map(file).collect::<Result<_, _>>()?,
+            work,
         })
     }
 }
@@ -71,9 +89,10 @@ struct Running {
     ended: CancellationToken,
 }
 
-/// All copy tasks of this node.
+/// All tasks of this node.
 #[derive(Clone)]
-pub(crate) struct CopyWorker {
+pub(crate) struct TaskWorker {
+    pub(crate) meta: Meta,
     pub(crate) objects: Arc<dyn ObjectStore>,
     pub(crate) datacoord: DataCoordClient<Channel>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -87,20 +106,21 @@ pub(crate) struct CopyWorker {
     closing: CancellationToken,
 }
 
-impl CopyWorker {
+impl TaskWorker {
     pub(crate) fn new(
+        meta: Meta,
         objects: Arc<dyn ObjectStore>,
         datacoord: DataCoordClient<Channel>,
-        clock: Arc<dyn Clock>,
         node: NodeId,
         config: DataNodeConfig,
         tasks: TaskTracker,
     ) -> Self {
         let bounds = limit::Bounds { min: 1, first: config.copies_at_once_first, max: config.copies_at_once_max };
         Self {
+            clock: meta.clock().clone(),
+            meta,
             objects,
             datacoord,
-            clock,
             node,
             slots: config.copy_slots,
             files_at_once_max: config.copies_at_once_max.max(1),
@@ -167,8 +187,13 @@ impl CopyWorker {
         if !report::confirm(&self, &claim, &lease).await {
             return;
         }
-        let copying = files::copy_all(&self, &claim, &progress, &lease);
-        match report::while_beating(&self, &claim, &progress, &lease, copying).await {
+        let working = async {
+            match &claim.work {
+                Work::Copy(files) => copy::copy_all(&self, &claim, files, &progress, &lease).await,
+                Work::Compact => compact::compact(&self, &claim, &progress, &lease).await,
+            }
+        };
+        match report::while_beating(&self, &claim, &progress, &lease, working).await {
             Some(verdict) => report::deliver(&self, &claim, verdict, &lease).await,
             None if self.closing.is_cancelled() => report::give_back(&self, &claim).await, // CW-6
             None => {}
@@ -178,7 +203,7 @@ impl CopyWorker {
 
 /// Frees the slot of a claim when it ends, however it ends.
 struct Slot {
-    worker: CopyWorker,
+    worker: TaskWorker,
     task: TaskId,
     generation: Generation,
 }

@@ -1,7 +1,9 @@
 //! Copies against stores that refuse.
 
 use super::*;
-use crate::copy::limit::Bounds;
+use crate::tasks::gate::Gate;
+use crate::tasks::limit::Bounds;
+use crate::tasks::store::pause;
 use async_trait::async_trait;
 use bytes::Bytes;
 use elanus_lifecycle::DeletePermit;
@@ -11,6 +13,7 @@ use elanus_types::{Checksum, ManualClock, ObjectKey};
 use futures::stream::BoxStream;
 use std::ops::Range;
 use std::sync::Mutex;
+use std::time::Duration;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio_util::sync::CancellationToken;
 

@@ -3,17 +3,43 @@
 //! TU-1  A worker never has more tasks than slots; the one with the most free slots comes first.
 //! TU-2  The job with the fewest tasks at work comes first, and of those the one that has waited longest: a job is passed
 //!       by each other job once at most, so that none starves, however many there are and whatever they are made of (O-1).
+//!       All compactions together are one job in this.
 //! TU-3  A job never has more tasks at work than it may.
 
-use elanus_meta::model::{TaskRecord, WorkerRecord};
+use elanus_meta::model::{TaskOwner, TaskRecord, WorkerRecord};
 use elanus_types::{JobId, NodeId};
 use std::collections::{BTreeMap, HashMap, VecDeque};
+
+/// What takes turns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Line {
+    Job(JobId),
+    Compactions,
+}
+
+impl Line {
+    fn of(task: &TaskRecord) -> Self {
+        match task.owner {
+            TaskOwner::Job(job) => Self::Job(job),
+            TaskOwner::Collection(_) => Self::Compactions,
+        }
+    }
+}
+
+/// Tasks that may be at work at a time.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// Of one job.
+    pub(super) job: usize,
+    /// Of all compactions.
+    pub(super) compactions: usize,
+}
 
 /// Who was served when. Lost with the process: then all jobs have waited equally long.
 #[derive(Debug, Default)]
 pub(super) struct Turns {
     /// Number of the last turn of each job that has tasks; a job that is new is put behind those that wait.
-    last: BTreeMap<JobId, u64>,
+    last: BTreeMap<Line, u64>,
     turn: u64,
 }
 
@@ -24,19 +50,19 @@ impl Turns {
         workers: &[WorkerRecord],
         busy: &[TaskRecord],
         pending: &'t [TaskRecord],
-        job_tasks_max: usize,
+        limits: Limits,
     ) -> Vec<(&'t TaskRecord, NodeId)> {
         let mut free: BTreeMap<&NodeId, usize> = workers.iter().map(|worker| (&worker.node, worker.slots)).collect();
-        let mut at_work: HashMap<JobId, usize> = HashMap::new();
+        let mut at_work: HashMap<Line, usize> = HashMap::new();
         for task in busy {
             if let Some(slots) = task.worker.as_ref().and_then(|worker| free.get_mut(worker)) {
                 *slots = slots.saturating_sub(1);
             }
-            *at_work.entry(task.job).or_default() += 1;
+            *at_work.entry(Line::of(task)).or_default() += 1;
         }
-        let mut waiting: BTreeMap<JobId, VecDeque<&TaskRecord>> = BTreeMap::new();
+        let mut waiting: BTreeMap<Line, VecDeque<&TaskRecord>> = BTreeMap::new();
         for task in pending {
-            waiting.entry(task.job).or_default().push_back(task);
+            waiting.entry(Line::of(task)).or_default().push_back(task);
         }
         self.know(&waiting, &at_work);
 
@@ -45,8 +71,11 @@ impl Turns {
         while let Some((worker, slots)) =
             free.iter_mut().filter(|(_, slots)| **slots > 0).min_by_key(|(_, slots)| usize::MAX - **slots)
         {
-            let rank = |job: &JobId| (at_work.get(job).copied().unwrap_or(0), self.last.get(job).copied(), *job);
-            let may_have = |job: &&JobId| rank(job).0 < job_tasks_max; // TU-3
+            let rank = |job: &Line| (at_work.get(job).copied().unwrap_or(0), self.last.get(job).copied(), *job);
+            let may_have = |job: &&Line| match job {
+                Line::Job(_) => rank(job).0 < limits.job, // TU-3
+                Line::Compactions => rank(job).0 < limits.compactions,
+            };
             let Some(job) = waiting.keys().filter(may_have).min_by_key(|job| rank(job)).copied() else { break }; // TU-2
             let Some(task) = waiting.get_mut(&job).and_then(VecDeque::pop_front) else { break };
             if waiting.get(&job).is_some_and(VecDeque::is_empty) {
@@ -62,7 +91,7 @@ impl Turns {
     }
 
     /// Forgets jobs without tasks, puts new ones behind those that wait.
-    fn know(&mut self, waiting: &BTreeMap<JobId, VecDeque<&TaskRecord>>, at_work: &HashMap<JobId, usize>) {
+    fn know(&mut self, waiting: &BTreeMap<Line, VecDeque<&TaskRecord>>, at_work: &HashMap<Line, usize>) {
         self.last.retain(|job, _| waiting.contains_key(job) || at_work.contains_key(job));
         for job in waiting.keys() {
             if !self.last.contains_key(job) {
@@ -85,12 +114,23 @@ mod tests {
     fn task(job: i64, id: i64, worker: Option<&str>) -> TaskRecord {
         TaskRecord {
             id: TaskId(id),
-            job: JobId(job),
+            owner: TaskOwner::Job(JobId(job)),
             state: if worker.is_some() { "in_progress" } else { "pending" },
             attempt: 0,
             generation: Generation(0),
             worker: worker.map(|name| NodeId(name.to_owned())),
             lease_until_ms: None,
+        }
+    }
+
+    fn at_most(job: usize) -> Limits {
+        Limits { job, compactions: 1 }
+    }
+
+    fn job_of(task: &TaskRecord) -> i64 {
+        match task.owner {
+            TaskOwner::Job(job) => job.0,
+            TaskOwner::Collection(_) => panic!("{task:?}"),
         }
     }
 
@@ -108,23 +148,23 @@ mod tests {
         let workers = [worker("a", 2), worker("b", 3), worker("c", 0)];
         let busy = [task(9, 1, Some("b")), task(9, 2, Some("gone"))];
         let tasks = pending(&[1], 9);
-        let given = Turns::default().give(&workers, &busy, &tasks, 99);
+        let given = Turns::default().give(&workers, &busy, &tasks, at_most(99));
         let expected = [(1_000, "a"), (1_001, "b"), (1_002, "a"), (1_003, "b")];
         assert_eq!(names(&given), expected.map(|(id, name)| (id, name.to_owned())));
-        assert_eq!(Turns::default().give(&[], &busy, &tasks, 99).len(), 0, "nobody is there");
+        assert_eq!(Turns::default().give(&[], &busy, &tasks, at_most(99)).len(), 0, "nobody is there");
         let overfull = [task(9, 1, Some("a")), task(9, 2, Some("a")), task(9, 3, Some("a"))];
-        assert_eq!(Turns::default().give(&workers[..1], &overfull, &tasks, 99).len(), 0);
+        assert_eq!(Turns::default().give(&workers[..1], &overfull, &tasks, at_most(99)).len(), 0);
     }
 
     #[test]
     fn tu_2_jobs_share_the_slots_evenly() {
         let tasks = pending(&[1, 2], 9);
-        let given = Turns::default().give(&[worker("a", 4)], &[], &tasks, 99);
-        assert_eq!(given.iter().map(|(task, _)| task.job.0).collect::<Vec<_>>(), [1, 2, 1, 2]);
+        let given = Turns::default().give(&[worker("a", 4)], &[], &tasks, at_most(99));
+        assert_eq!(given.iter().map(|(task, _)| job_of(task)).collect::<Vec<_>>(), [1, 2, 1, 2]);
         // What is at work counts: job 2 has had nothing.
         let busy = [task(1, 1, Some("a")), task(1, 2, Some("a"))];
-        let given = Turns::default().give(&[worker("a", 4)], &busy, &tasks, 99);
-        assert_eq!(given.iter().map(|(task, _)| task.job.0).collect::<Vec<_>>(), [2, 2]);
+        let given = Turns::default().give(&[worker("a", 4)], &busy, &tasks, at_most(99));
+        assert_eq!(given.iter().map(|(task, _)| job_of(task)).collect::<Vec<_>>(), [2, 2]);
     }
 
     #[test]
@@ -135,9 +175,9 @@ mod tests {
         let mut served = vec![];
         for newcomer in 6..60 {
             let tasks = pending(&jobs, 2);
-            let given = turns.give(&[worker("a", 1)], &[], &tasks, 99);
+            let given = turns.give(&[worker("a", 1)], &[], &tasks, at_most(99));
             assert_eq!(given.len(), 1);
-            served.push(given[0].0.job.0);
+            served.push(job_of(given[0].0));
             jobs.push(newcomer);
         }
         for job in 1..=5 {
@@ -154,9 +194,27 @@ mod tests {
     fn tu_3_a_job_has_no_more_tasks_at_work_than_it_may() {
         let tasks = pending(&[1, 2], 9);
         let busy = [task(1, 1, Some("gone"))];
-        let given = Turns::default().give(&[worker("a", 9)], &busy, &tasks, 2);
-        let of = |job| given.iter().filter(|(task, _)| task.job.0 == job).count();
+        let given = Turns::default().give(&[worker("a", 9)], &busy, &tasks, at_most(2));
+        let of = |job| given.iter().filter(|(task, _)| job_of(task) == job).count();
         assert_eq!((of(1), of(2)), (1, 2));
-        assert!(Turns::default().give(&[worker("a", 9)], &[], &tasks, 0).is_empty());
+        assert!(Turns::default().give(&[worker("a", 9)], &[], &tasks, at_most(0)).is_empty());
+    }
+
+    #[test]
+    fn tu_2_compactions_are_one_job_however_many_collections_wait() {
+        let compaction = |collection, id| TaskRecord {
+            owner: TaskOwner::Collection(elanus_types::CollectionId(collection)),
+            ..task(0, id, None)
+        };
+        let mut tasks: Vec<TaskRecord> = (1..=9).map(|n| compaction(n, n)).collect();
+        tasks.extend(pending(&[7], 9));
+        let limits = Limits { job: 99, compactions: 3 };
+        let given = Turns::default().give(&[worker("a", 4)], &[], &tasks, limits);
+        let compactions = |given: &[(&TaskRecord, NodeId)]| {
+            given.iter().filter(|(task, _)| Line::of(task) == Line::Compactions).count()
+        };
+        assert_eq!((given.len(), compactions(&given)), (4, 2));
+        let given = Turns::default().give(&[worker("a", 9)], &[], &tasks[..9], limits);
+        assert_eq!(given.iter().map(|(task, _)| task.id.0).collect::<Vec<_>>(), [1, 2, 3], "TU-3");
     }
 }

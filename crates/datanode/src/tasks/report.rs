@@ -1,8 +1,9 @@
 //! What a claim tells the coordinator: that it begins, heartbeats while it runs, one verdict at its end.
 
-use super::{Claim, CopyWorker};
+use super::{Claim, TaskWorker};
+use elanus_meta::model::CompactedFile;
 use elanus_proto::datacoord::{FileError, TaskReport, task_report};
-use elanus_types::{Clock, ObjectKey};
+use elanus_types::Clock;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
@@ -12,7 +13,7 @@ const RETRY_EVERY: Duration = Duration::from_millis(200);
 /// How long a worker that ends tries to give a claim back; then the claim's lease runs out instead.
 const GIVE_BACK_MAX: Duration = Duration::from_secs(2);
 
-/// Files and bytes that are copied and verified.
+/// Files and bytes that are copied and verified, or read to be compacted.
 #[derive(Debug, Default)]
 pub(super) struct Progress {
     files: AtomicU64,
@@ -35,7 +36,7 @@ pub(super) struct Lease {
 }
 
 impl Lease {
-    pub(super) fn new(worker: &CopyWorker, claim: &Claim, stop: CancellationToken) -> Self {
+    pub(super) fn new(worker: &TaskWorker, claim: &Claim, stop: CancellationToken) -> Self {
         Self::from_now(worker.clock.clone(), claim.lease_ms, stop)
     }
 
@@ -75,12 +76,18 @@ impl Lease {
 /// How a claim ended.
 #[derive(Clone, Debug)]
 pub(super) enum Verdict {
-    Finished,
-    Failed { permanent: bool, errors: Vec<(ObjectKey, String)> },
+    Copied,
+    /// What is left of the rows; nothing where there is no file.
+    Compacted(Option<CompactedFile>),
+    /// Keys with reasons; an empty key where no file was the matter.
+    Failed {
+        permanent: bool,
+        errors: Vec<(String, String)>,
+    },
 }
 
 /// Asks until the coordinator says that the claim is this worker's; false when it is not, or was lost meanwhile.
-pub(super) async fn confirm(worker: &CopyWorker, claim: &Claim, lease: &Lease) -> bool {
+pub(super) async fn confirm(worker: &TaskWorker, claim: &Claim, lease: &Lease) -> bool {
     while lease.holds() {
         let asked_ms = worker.clock.now_ms();
         let beat = task_report::Heartbeat { files_done: 0, bytes_done: 0 };
@@ -99,19 +106,19 @@ pub(super) async fn confirm(worker: &CopyWorker, claim: &Claim, lease: &Lease) -
     false
 }
 
-/// Runs the copying while heartbeats renew the lease. `None` when the claim was lost or stopped.
+/// Runs the work while heartbeats renew the lease. `None` when the claim was lost or stopped.
 pub(super) async fn while_beating(
-    worker: &CopyWorker,
+    worker: &TaskWorker,
     claim: &Claim,
     progress: &Arc<Progress>,
     lease: &Lease,
-    copying: impl Future<Output = Option<Verdict>>,
+    working: impl Future<Output = Option<Verdict>>,
 ) -> Option<Verdict> {
-    tokio::pin!(copying);
+    tokio::pin!(working);
     let every = Duration::from_millis(u64::try_from(claim.lease_ms / 3).unwrap_or(1).max(1));
     loop {
         tokio::select! {
-            verdict = &mut copying => return verdict,
+            verdict = &mut working => return verdict,
             () = tokio::time::sleep(every) => {}
         }
         let asked_ms = worker.clock.now_ms();
@@ -119,22 +126,22 @@ pub(super) async fn while_beating(
             files_done: signed(progress.files.load(Ordering::Relaxed)),
             bytes_done: signed(progress.bytes.load(Ordering::Relaxed)),
         };
-        // The copying goes on while the coordinator is asked, and however long it takes to answer.
+        // The work goes on while the coordinator is asked, and however long it takes to answer.
         let answer = tokio::select! {
-            verdict = &mut copying => return verdict,
+            verdict = &mut working => return verdict,
             answer = send(worker, claim, task_report::Verdict::Heartbeat(beat)) => answer,
         };
         match answer {
             Ok(fenced) => lease.heard(asked_ms, fenced),
             Err(error) => tracing::warn!(task = %claim.task, %error, "a heartbeat did not arrive"),
         }
-        // Stops the copying when it is over (CW-3).
+        // Stops the work when it is over (CW-3).
         let _ = lease.holds();
     }
 }
 
 /// Tells that nothing of the claim runs any more, as well as it can.
-pub(super) async fn give_back(worker: &CopyWorker, claim: &Claim) {
+pub(super) async fn give_back(worker: &TaskWorker, claim: &Claim) {
     let told = send(worker, claim, task_report::Verdict::GivenBack(task_report::GivenBack {}));
     match tokio::time::timeout(GIVE_BACK_MAX, told).await {
         Ok(Ok(_heard)) => {}
@@ -144,12 +151,18 @@ pub(super) async fn give_back(worker: &CopyWorker, claim: &Claim) {
 }
 
 /// Tells the verdict until it is heard, the claim is lost, or its lease has ended; once at least.
-pub(super) async fn deliver(worker: &CopyWorker, claim: &Claim, verdict: Verdict, lease: &Lease) {
+pub(super) async fn deliver(worker: &TaskWorker, claim: &Claim, verdict: Verdict, lease: &Lease) {
     let verdict = match verdict {
-        Verdict::Finished => task_report::Verdict::Finished(task_report::Finished {}),
+        Verdict::Copied => task_report::Verdict::Finished(task_report::Finished {}),
+        Verdict::Compacted(None) => task_report::Verdict::Compacted(task_report::Compacted::default()),
+        Verdict::Compacted(Some(file)) => task_report::Verdict::Compacted(task_report::Compacted {
+            rows: signed(file.rows),
+            size: signed(file.size),
+            checksum: file.checksum.to_string(),
+        }),
         Verdict::Failed { permanent, errors } => task_report::Verdict::Failed(task_report::Failed {
             permanent,
-            errors: errors.into_iter().map(|(key, reason)| FileError { key: key.to_string(), reason }).collect(),
+            errors: errors.into_iter().map(|(key, reason)| FileError { key, reason }).collect(),
         }),
     };
     loop {
@@ -168,7 +181,7 @@ pub(super) async fn deliver(worker: &CopyWorker, claim: &Claim, verdict: Verdict
 }
 
 /// True when the coordinator answers that the claim is lost.
-async fn send(worker: &CopyWorker, claim: &Claim, verdict: task_report::Verdict) -> Result<bool, tonic::Status> {
+async fn send(worker: &TaskWorker, claim: &Claim, verdict: task_report::Verdict) -> Result<bool, tonic::Status> {
     let report = TaskReport {
         task_id: claim.task.0,
         generation: claim.generation.0,

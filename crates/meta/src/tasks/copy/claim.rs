@@ -1,6 +1,6 @@
 //! Giving a task to a worker: a claim, and what it may write.
 
-use super::{TaskRow, locked, move_task};
+use super::{CopyRow, locked, move_task};
 use crate::Coordinator;
 use crate::db::{Tx, args};
 use crate::error::{MetaError, Result};
@@ -11,40 +11,37 @@ use crate::rows::{kind, object_key, stored_object};
 use elanus_lifecycle::task::{Event, State};
 use elanus_lifecycle::{Refusal, Step};
 use elanus_types::key::{FileName, KeySpace, SegmentPlace};
-use elanus_types::{CollectionId, FileSetId, Generation, NodeId, ObjectKey, PartitionId, SegmentId, TaskId};
+use elanus_types::{CollectionId, FileSetId, Generation, JobId, NodeId, ObjectKey, PartitionId, SegmentId, TaskId};
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
 impl Coordinator {
-    /// Gives a task to a worker, with new file sets and keys; `None` when another claim, or the end of the job, came
-    /// first.
-    ///
-    /// # Errors
-    /// When the store is away.
-    pub async fn claim_task(
+    /// Gives a copy task to a worker, with new file sets and keys; nothing when another claim, or the end of the job, came
+    /// first. `None` when this is no copy task.
+    pub(in crate::tasks) async fn claim_copy(
         &self,
         id: TaskId,
         generation: Generation,
         node: &NodeId,
         lease_until_ms: i64,
-    ) -> Result<Option<Assignment>> {
+    ) -> Result<Option<Option<Assignment>>> {
         let mut tx = self.write().await?;
         let now_ms = tx.now_ms;
         let Some(row) = locked(&mut tx, id).await? else { return Ok(None) };
         let claim = Event::Claim { node: node.clone(), now_ms, lease_until_ms };
         let claimed = match move_task(&mut tx, &row, generation, &claim).await? {
             Step::Move(claimed, _) => claimed,
-            Step::Repeat | Step::Fenced | Step::Refuse(Refusal::TooEarly { .. }) => return Ok(None),
+            Step::Repeat | Step::Fenced | Step::Refuse(Refusal::TooEarly { .. }) => return Ok(Some(None)),
             Step::Refuse(refusal) => return Err(refused(&refusal)),
         };
         self.plan_keys(&mut tx, &row, node, lease_until_ms).await?;
         let assignment = assignment_of(&mut tx, &row, claimed.generation()).await?;
         tx.commit().await?;
-        Ok(Some(assignment))
+        Ok(Some(Some(assignment)))
     }
 
     /// File sets and keys of a new claim, one file set for each of the task's source file sets.
-    async fn plan_keys(&self, tx: &mut Tx, row: &TaskRow, node: &NodeId, lease_until_ms: i64) -> Result<()> {
+    async fn plan_keys(&self, tx: &mut Tx, row: &CopyRow, node: &NodeId, lease_until_ms: i64) -> Result<()> {
         let objects = tx
             .all(
                 "SELECT i.source_file_set_id, i.source_segment_id, i.kind, i.target_segment_id, \
@@ -76,7 +73,7 @@ impl Coordinator {
                     collection: objects[0].target.collection,
                     owner: node.clone(),
                     lease_until_ms,
-                    job: Some(row.job),
+                    job: Some(JobId(row.owner_id)),
                     task: Some(row.id),
                     keys: keys?,
                 })
@@ -98,11 +95,8 @@ impl Coordinator {
         .await
     }
 
-    /// What a task's worker was given, to be sent to it again; `None` when the task is with no worker.
-    ///
-    /// # Errors
-    /// When the store is away.
-    pub async fn assignment(&self, id: TaskId) -> Result<Option<Assignment>> {
+    /// What the worker of a copy task was given; `None` when it is with no worker.
+    pub(in crate::tasks) async fn copy_assignment(&self, id: TaskId) -> Result<Option<Assignment>> {
         let mut tx = self.meta().db.read().await?;
         let Some(row) = locked(&mut tx, id).await? else { return Ok(None) };
         match row.machine.state() {
@@ -113,7 +107,7 @@ impl Coordinator {
 }
 
 /// The objects of a claim, sources paired with targets.
-async fn assignment_of(tx: &mut Tx, row: &TaskRow, generation: Generation) -> Result<Assignment> {
+async fn assignment_of(tx: &mut Tx, row: &CopyRow, generation: Generation) -> Result<Assignment> {
     let objects = tx
         .all(
             "SELECT s.object_key, s.size_bytes, s.checksum, t.object_key AS target_key \
@@ -130,7 +124,7 @@ async fn assignment_of(tx: &mut Tx, row: &TaskRow, generation: Generation) -> Re
             Ok(CopyFile { source: stored_object(object)?, target })
         })
         .collect::<Result<_>>()?;
-    Ok(Assignment { task: row.id, job: row.job, generation, files })
+    Ok(Assignment { task: row.id, owner: row.owner(), generation, files })
 }
 
 /// An object to copy, and where its copy belongs.
