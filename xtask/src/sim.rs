@@ -1,6 +1,7 @@
 //! `cargo xtask sim`: the simulation of the whole system for chosen seeds.
 
 use crate::run::{cargo, succeed};
+use crate::test::MODELS;
 use anyhow::Result;
 
 #[derive(clap::Args)]
@@ -14,9 +15,11 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    // Of the whole workspace, so that nothing is built a second time with other features.
-    let mut test =
-        cargo(&["test", "--locked", "--workspace", "--test", "sim", "--", "--nocapture", "hold_for_every_seed"]);
+    // Of what `cargo xtask test` builds, so that nothing is built a second time with other features.
+    let packages = ["--workspace", "--exclude", MODELS];
+    let tests = ["--test", "sim", "--", "--nocapture", "hold_for_every_seed"];
+    let mut test = cargo(&["test", "--locked"]);
+    test.args(packages).args(tests);
     test.env("ELANUS_SIM_SEEDS", args.seeds.to_string()).env("ELANUS_SIM_FROM", args.from.to_string());
     succeed(&mut test)
 }

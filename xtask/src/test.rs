@@ -57,7 +57,7 @@ fn report(steps: Vec<Step<'_>>) -> Result<()> {
 
 /// The models need features of common libraries that nothing else needs: together with the rest, the program's
 /// dependencies would be built a second time for the tests.
-const MODELS: &str = "elanus-models";
+pub(crate) const MODELS: &str = "elanus-models";
 
 fn cargo_test(args: &Args) -> Result<()> {
     cargo_test_of(args, &["--package", MODELS])?;

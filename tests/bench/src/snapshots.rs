@@ -25,7 +25,11 @@ pub(crate) async fn measure(files: i64) -> Result<Vec<Figure>> {
         later.push(world.cost(world.snapshot(&format!("later{n}"))).await?.0);
     }
     let (cloned, ()) = world.cost(world.restore("first", "target", RestoreMode::Clone)).await?;
-    let (dropped, _) = world.cost(drop_snapshot(&world, "first")).await?;
+    // The first one also waits for what the clone, a large transaction, left SQLite to do.
+    let mut dropped = vec![world.cost(drop_snapshot(&world, "first")).await?.0];
+    for n in 0..TIMES - 1 {
+        dropped.push(world.cost(drop_snapshot(&world, &format!("later{n}"))).await?.0);
+    }
     let (gone, _) = world.cost(drop_collection(&world)).await?;
     world.end().await;
 
@@ -34,7 +38,7 @@ pub(crate) async fn measure(files: i64) -> Result<Vec<Figure>> {
         Figure::cost(what("first create"), &first).beside(transaction, transaction_ms),
         Figure::cost(what("later create"), &median(later)).beside(transaction, transaction_ms),
         Figure::cost(what("clone"), &cloned).beside(format!("INSERT of {files} rows"), rows_ms),
-        Figure::cost(what("drop snapshot"), &dropped).beside(transaction, transaction_ms),
+        Figure::cost(what("drop snapshot"), &median(dropped)).beside(transaction, transaction_ms),
         Figure::cost(what("drop collection"), &gone).beside(transaction, transaction_ms),
     ])
 }

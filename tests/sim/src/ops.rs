@@ -52,13 +52,15 @@ const OPERATIONS: &[(u32, Operation)] = &[
     (8,  |w, r| Box::pin(look_inside(w, r))),
 ];
 
-/// Does one thing. A panic ends the run.
-pub(crate) async fn any(world: Rc<World>, rng: StdRng) {
+/// Does one thing, which counts as running from now on, not from its first turn. A panic ends the run.
+pub(crate) fn any(world: Rc<World>, rng: StdRng) -> impl Future<Output = ()> {
     world.running.set(world.running.get() + 1);
-    if let Err(panic) = AssertUnwindSafe(one(&world, rng)).catch_unwind().await {
-        world.turns.break_off(&crate::text(&*panic));
+    async move {
+        if let Err(panic) = AssertUnwindSafe(one(&world, rng)).catch_unwind().await {
+            world.turns.break_off(&crate::text(&*panic));
+        }
+        world.running.set(world.running.get() - 1);
     }
-    world.running.set(world.running.get() - 1);
 }
 
 async fn one(world: &World, mut rng: StdRng) {

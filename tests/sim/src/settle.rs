@@ -29,7 +29,11 @@ pub(crate) async fn settle(world: &Rc<World>, rng: &mut StdRng) {
     if all.last().is_none_or(|newest| world.turns.is_dead(newest.id)) {
         begin_process(world).await;
     }
-    until(world, "every request to end", async || world.running.get() == 0).await;
+    until(world, "every request to end", async || match world.running.get() {
+        0 => Ok(()),
+        running => Err(format!("{running} run")),
+    })
+    .await;
     let alive = world.alive();
     let (last, older) = alive.split_last().expect("a process was started");
     for process in older {
@@ -41,7 +45,11 @@ pub(crate) async fn settle(world: &Rc<World>, rng: &mut StdRng) {
     follow_restores(world, rng, last).await;
     let at_rest = async || {
         let open = last.meta.open_jobs().await.unwrap_or_else(|error| world.broken(error));
-        open.is_empty() && scrub(world, last).await && is_nothing_left(world, last).await
+        if !open.is_empty() {
+            return Err(format!("{open:?}"));
+        }
+        let clean = scrub(world, last).await;
+        is_nothing_left(world, last).await.and(clean)
     };
     until(world, "jobs to end, and everything that nothing needs to be deleted (R-3, G-2)", at_rest).await;
     check_ended(world, last).await;
@@ -50,19 +58,22 @@ pub(crate) async fn settle(world: &Rc<World>, rng: &mut StdRng) {
     check_names(world, last).await;
 }
 
-async fn until(world: &World, what: &str, reached: impl AsyncFn() -> bool) {
+/// Looks again and again; a look that is in vain says why.
+async fn until(world: &World, what: &str, reached: impl AsyncFn() -> Result<(), String>) {
+    let mut why = String::new();
     for round in 0..ROUNDS_MAX {
         world.go_on();
         world.turns.met("rounds of a settling");
         if round == ROUNDS_MAX / 2 {
             world.turns.met("a settling that takes long");
         }
-        if reached().await {
-            return;
+        match reached().await {
+            Ok(()) => return,
+            Err(not_yet) => why = not_yet,
         }
         pause(5_000).await;
     }
-    world.broken(format!("nothing happens, waiting for {what}"));
+    world.broken(format!("nothing happens, waiting for {what}: {why}"));
 }
 
 /// Nothing keeps deletes any more.
@@ -82,7 +93,7 @@ async fn end_brakes(world: &World, process: &Process) {
 
 /// G-2: nothing waits for deletion any more. Nothing has stopped it (a freeze is damage, a breaker that is open a bug here:
 /// clients drop what they drop).
-async fn is_nothing_left(world: &World, process: &Process) -> bool {
+async fn is_nothing_left(world: &World, process: &Process) -> Result<(), String> {
     let status = process.operator.gc().status().await.unwrap_or_else(|error| world.broken(error));
     let scans = process.operator.scans().list(1).await.unwrap_or_else(|error| world.broken(error));
     if status.frozen_ms != 0 || !scans.freezes.is_empty() || !status.breakers.is_empty() {
@@ -92,7 +103,10 @@ async fn is_nothing_left(world: &World, process: &Process) -> bool {
         |amount: &Option<elanus_proto::admin::GcAmount>| amount.as_ref().is_none_or(|amount| amount.objects == 0);
     // A pin whose end is not known keeps what is dropped until it ends.
     let released = status.unreleased_snapshots == 0 && status.kept.is_empty();
-    none(&status.waiting) && none(&status.due) && none(&status.deleting) && released
+    if none(&status.waiting) && none(&status.due) && none(&status.deleting) && released {
+        return Ok(());
+    }
+    Err(format!("{status:?}"))
 }
 
 /// I5: what was to be deleted never comes back. I8: what is live has a reference (a row that has none cannot be written).
@@ -111,9 +125,9 @@ async fn check_ended(world: &World, process: &Process) {
     }
 }
 
-/// I1, I2, I7, I8, I9: the bucket is what the metadata says, to the last byte, and these are what they should be. True when
-/// nothing is there that nobody needs. An object that was written too late is found by the scan.
-async fn scrub(world: &World, process: &Process) -> bool {
+/// I1, I2, I7, I8, I9: the bucket is what the metadata says, to the last byte, and these are what they should be; an error when
+/// something is there that nobody needs. An object that was written too late is found by the scan.
+async fn scrub(world: &World, process: &Process) -> Result<(), String> {
     let report = process.operator.scrub().checksums(true).send().await.unwrap_or_else(|error| world.broken(error));
     let (late, unknown): (Vec<_>, Vec<_>) = report.unknown.iter().partition(|key| world.turns.may_be_late(key));
     let sound = report.missing.is_empty() && report.damaged.is_empty() && report.findings.is_empty();
@@ -129,7 +143,10 @@ async fn scrub(world: &World, process: &Process) -> bool {
         scans.start().await.unwrap_or_else(|error| world.broken(error));
         accept_scan(world, process).await;
     }
-    report.abandoned == 0 && late.is_empty()
+    match (report.abandoned, late.is_empty()) {
+        (0, true) => Ok(()),
+        (abandoned, _) => Err(format!("{abandoned} objects are abandoned, these came too late: {late:?}")),
+    }
 }
 
 /// A small store of which much came too late holds its scan; the operator knows why.
@@ -167,9 +184,11 @@ pub(crate) async fn everything_goes(world: &World) {
     };
     dropped.await.unwrap_or_else(|error| world.broken(error));
     let empty = async || {
-        let clean = scrub(world, &process).await;
-        let objects = world.shared.store.list(None).count().await;
-        clean && objects == 0
+        scrub(world, &process).await?;
+        match world.shared.store.list(None).count().await {
+            0 => Ok(()),
+            objects => Err(format!("{objects} objects")),
+        }
     };
     until(world, "the bucket to be empty (G-2)", empty).await;
     check_ended(world, &process).await;

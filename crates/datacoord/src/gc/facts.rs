@@ -5,7 +5,7 @@ use crate::stored::{self, Unreadable};
 use elanus_manifest::ManifestEntry;
 use elanus_meta::MetaError;
 use elanus_meta::facts::{Facts, Finding};
-use elanus_meta::model::{FileRecord, SnapshotRecord};
+use elanus_meta::model::{FileRecord, SnapshotRecord, SnapshotStatus};
 use elanus_proto::admin::{ScrubFinding, ScrubReport};
 use elanus_types::{Failure, FileSetId, SegmentId, SnapshotId};
 
@@ -64,7 +64,12 @@ pub(super) async fn snapshots(parts: &Parts, report: &mut ScrubReport) -> Result
         after = last.id;
         for snapshot in &page {
             report.snapshots += 1;
-            if let Some(why) = snapshot_problem(parts, snapshot).await? {
+            let problem = snapshot_problem(parts, snapshot).await;
+            // What was dropped since it was listed may be released and deleted, however far that has come.
+            if !matches!(problem, Ok(None)) && !is_committed(parts, snapshot.id).await? {
+                continue;
+            }
+            if let Some(why) = problem? {
                 let text = format!(
                     "snapshot {} ({}) of collection {}: {why}",
                     snapshot.name, snapshot.id, snapshot.collection
@@ -86,8 +91,6 @@ async fn snapshot_problem(parts: &Parts, snapshot: &SnapshotRecord) -> Result<Op
     };
     let (stored, entries) = match read.await {
         Ok(read) => read,
-        // Dropped, and its objects deleted, since it was listed.
-        Err(_) if !is_committed(parts, snapshot.id).await? => return Ok(None),
         Err(Unreadable::Wrong(why)) => return Ok(Some(why)),
         Err(Unreadable::Away(failure)) => return Err(failure),
     };
@@ -100,14 +103,10 @@ async fn snapshot_problem(parts: &Parts, snapshot: &SnapshotRecord) -> Result<Op
         Err(MetaError::Refused(failure)) => return Ok(Some(failure.message)),
         Err(error) => return Err(error.into()),
     };
-    match difference(&view.files, &entries) {
-        Some(_) if !is_committed(parts, snapshot.id).await? => Ok(None),
-        difference => Ok(difference),
-    }
+    Ok(difference(&view.files, &entries))
 }
 
 async fn is_committed(parts: &Parts, id: SnapshotId) -> Result<bool, Failure> {
-    use elanus_meta::model::SnapshotStatus;
     Ok(parts.meta().snapshot_by_id(id).await?.is_some_and(|found| found.state == SnapshotStatus::Committed))
 }
 
