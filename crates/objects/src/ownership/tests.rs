@@ -464,7 +464,7 @@ async fn a_reconciliation_ends_the_hold_under_a_new_epoch_and_can_be_repeated() 
     assert_eq!(restored.reconciled().await.unwrap_err().why.label(), "fenced");
     // Nor is a quarantine ended by it.
     let (world, other) = (World::new(), FakeMeta::new(2));
-    world.start(&meta).await.unwrap();
+    world.start(&FakeMeta::new(1)).await.unwrap();
     let owner = (Uuid::from_u128(1), world.marker().await.epoch);
     operator::take(&world.site(), &*other, owner, "x").await.unwrap();
     let taken = world.start(&other).await.unwrap();
