@@ -13,7 +13,6 @@
 
 use super::plan::Member;
 use super::{JobRow, MACHINE, job_not_found, locked};
-use crate::{Coordinator, partition_drops};
 use crate::clock::lock_if_live;
 use crate::db::{Tx, args};
 use crate::error::Result;
@@ -23,6 +22,7 @@ use crate::memberships::{self, For};
 use crate::model::{Created, JobKind, JobRecord};
 use crate::partition_drops::left_behind;
 use crate::rows::{collection_not_found, count};
+use crate::{Coordinator, partition_drops};
 use elanus_lifecycle::RestoreJob;
 use elanus_lifecycle::restore_job::Event;
 use elanus_types::{CollectionId, JobId, RestoreMode, Timestamp};
