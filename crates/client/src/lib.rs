@@ -37,7 +37,8 @@ pub use elanus_proto::admin::{
 pub use elanus_proto::admin::{DeleteFreeze, ListScansResponse, Orphan, ReconcileReport, Scan};
 pub use elanus_proto::admin::{ScrubFinding, ScrubReport};
 pub use elanus_proto::datacoord::{
-    Collection, Compaction, CompactionJob, JobError, JobHistoryLine, Pin, RestoreJob, Rollback, Snapshot, Statistics, TrashedCollection,
+    Collection, Compaction, CompactionJob, JobError, JobHistoryLine, Pin, RestoreJob, Rollback, Snapshot, Statistics,
+    TrashedCollection,
 };
 pub use elanus_proto::milvus::QueryResults;
 pub use elanus_types::RestoreMode;
