@@ -1,6 +1,8 @@
 //! From an address to a client.
 
-use crate::{ClientError, Collections, Compactions, Databases, ErrorKind, Gc, Jobs, Result, Scans, Scrub, Snapshots, Trash};
+use crate::{
+    ClientError, Collections, Compactions, Databases, ErrorKind, Gc, Jobs, Result, Scans, Scrub, Snapshots, Trash,
+};
 use elanus_proto::{
     admin::admin_client::AdminClient,
     milvus::milvus_service_client::MilvusServiceClient,

@@ -40,7 +40,8 @@ pub use elanus_proto::admin::{
 pub use elanus_proto::admin::{DeleteFreeze, ListScansResponse, Orphan, PurgeNamespaceReport, ReconcileReport, Scan};
 pub use elanus_proto::admin::{ScrubFinding, ScrubReport};
 pub use elanus_proto::datacoord::{
-    Collection, Compaction, CompactionJob, JobError, JobHistoryLine, Pin, RestoreJob, Rollback, Snapshot, Statistics, TrashedCollection,
+    Collection, Compaction, CompactionJob, JobError, JobHistoryLine, Pin, RestoreJob, Rollback, Snapshot, Statistics,
+    TrashedCollection,
 };
 pub use elanus_proto::milvus::QueryResults;
 pub use elanus_types::RestoreMode;

@@ -159,11 +159,20 @@ mod tests {
     enum Op {
         /// Requests of one group: partition, keys to insert, keys to delete, whether in all partitions.
         Write(Vec<(i64, Vec<Key>, Vec<Key>, bool)>),
-        Claim { partition: i64, pick: u8 },
-        Publish { which: u8 },
+        Claim {
+            partition: i64,
+            pick: u8,
+        },
+        Publish {
+            which: u8,
+        },
         Snapshot,
-        Rollback { which: u8 },
-        Clone { which: u8 },
+        Rollback {
+            which: u8,
+        },
+        Clone {
+            which: u8,
+        },
         Find,
         End,
     }
@@ -254,7 +263,8 @@ mod tests {
         fn claim(&mut self, partition: i64, pick: u8) {
             let holds = |file: &File| !file.interval.has_ended() && file.rows.place == place(partition);
             let live = (0..self.files.len()).filter(|at| holds(&self.files[*at]));
-            let inputs: Vec<usize> = live.enumerate().filter(|(n, _)| pick >> (n % 8) & 1 == 1).map(|(_, at)| at).collect();
+            let inputs: Vec<usize> =
+                live.enumerate().filter(|(n, _)| pick >> (n % 8) & 1 == 1).map(|(_, at)| at).collect();
             if inputs.is_empty() {
                 return;
             }
@@ -296,9 +306,13 @@ mod tests {
             let now = self.tick(false);
             macro_rules! exchange {
                 ($facts:expr) => {
-                    let again: Vec<_> =
-                        $facts.iter().filter(|one| one.interval.holds_at(then) && one.interval.has_ended()).cloned().collect();
-                    for one in $facts.iter_mut().filter(|one| one.interval.added_ts > then && !one.interval.has_ended()) {
+                    let again: Vec<_> = $facts
+                        .iter()
+                        .filter(|one| one.interval.holds_at(then) && one.interval.has_ended())
+                        .cloned()
+                        .collect();
+                    for one in $facts.iter_mut().filter(|one| one.interval.added_ts > then && !one.interval.has_ended())
+                    {
                         one.interval.removed_ts = Timestamp(now);
                     }
                     $facts.extend(again.into_iter().map(|mut one| {
@@ -330,7 +344,11 @@ mod tests {
         }
 
         fn picked(&self, which: u8) -> Option<(Timestamp, Visible)> {
-            if self.snapshots.is_empty() { None } else { Some(self.snapshots[usize::from(which) % self.snapshots.len()].clone()) }
+            if self.snapshots.is_empty() {
+                None
+            } else {
+                Some(self.snapshots[usize::from(which) % self.snapshots.len()].clone())
+            }
         }
 
         fn find(&mut self) {
@@ -404,7 +422,11 @@ mod tests {
             }
             (collection.published, collection.void, collection.ended)
         };
-        assert_eq!(go(&[write(&[1, 2], &[]), Op::Snapshot, write(&[], &[1]), Op::Find, Op::End]), (0, 0, 0), "it is needed");
+        assert_eq!(
+            go(&[write(&[1, 2], &[]), Op::Snapshot, write(&[], &[1]), Op::Find, Op::End]),
+            (0, 0, 0),
+            "it is needed"
+        );
         assert_eq!(go(&[claim(), Op::Rollback { which: 0 }, publish()]), (0, 1, 0), "the delete left");
         assert_eq!(go(&[write(&[], &[2]), write(&[3], &[]), claim(), publish()]), (1, 1, 0));
         assert_eq!(go(&[write(&[4], &[]), claim(), publish(), Op::Find, Op::End]).0, 2);
@@ -421,8 +443,11 @@ mod tests {
             base_ts: Timestamp(base_ts),
             deletes_before_ts: deletes_before_ts.map(Timestamp),
         };
-        let log =
-            |partition, base_ts| LogOf { place: place(partition), base_ts: Timestamp(base_ts), deletes_before_ts: None };
+        let log = |partition, base_ts| LogOf {
+            place: place(partition),
+            base_ts: Timestamp(base_ts),
+            deletes_before_ts: None,
+        };
         let far = 10 * GROUP_TIMESTAMPS_MAX;
         let logs = [log(1, 5), log(2, 5), log(PartitionId::ALL.0, 5), log(1, far)];
         assert_eq!(needless(&logs, &[]), [0, 1, 2, 3]);

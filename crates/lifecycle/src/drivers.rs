@@ -47,7 +47,12 @@ pub const DRIVERS: &[Driver] = &[
         "task.expire",
         "lease_until_ms without a heartbeat or the loss of its node, then tried again",
     ),
-    task("compaction", "pending", "task.schedule", "not_before_ms and a free slot; a void one is aborted when it is claimed"),
+    task(
+        "compaction",
+        "pending",
+        "task.schedule",
+        "not_before_ms and a free slot; a void one is aborted when it is claimed",
+    ),
     task(
         "compaction",
         "in_progress",

@@ -69,7 +69,17 @@ pub(crate) async fn get_compaction_state_with_plans(
 ) -> Result<m::GetCompactionPlansResponse, Failure> {
     let job = answer(proxy.datacoord().get_compaction(dc::JobRef { job_id: request.compaction_id })).await?;
     let state = state(&job).into();
-    let info = |one: dc::Compaction| m::CompactionMergeInfo { sources: one.source_segments, target: one.target_segment };
+    let info = |one: dc::Compaction| m::CompactionMergeInfo {
+        targets: Some(one.target_segment).filter(|target| *target != 0).into_iter().collect(),
+        sources: one.source_segments,
+        target: one.target_segment,
+        plan_id: one.id,
+        trigger_id: one.job_id,
+        collection_id: one.collection_id,
+        partition_id: one.partition_id,
+        failure_reason: one.reason,
+        channel: String::new(),
+    };
     Ok(m::GetCompactionPlansResponse {
         state,
         merge_infos: job.compactions.into_iter().map(info).collect(),

@@ -181,8 +181,7 @@ impl Waiting {
         match why {
             Why::Asked => logs_num > 0,
             Why::Policy => {
-                logs_num >= STALE_LOGS
-                    || deletes >= STALE_DELETES && deletes.saturating_mul(STALE_PART) >= rows
+                logs_num >= STALE_LOGS || deletes >= STALE_DELETES && deletes.saturating_mul(STALE_PART) >= rows
             }
         }
     }
@@ -276,7 +275,11 @@ mod tests {
             one.partition = PartitionId(5 + n as i64 % 2);
             one.shard = Shard(n as i32 / 6);
         }
-        assert_eq!(planned(&view(members), Why::Policy), [[1, 3, 5], [2, 4, 6]], "three places have too few or three each");
+        assert_eq!(
+            planned(&view(members), Why::Policy),
+            [[1, 3, 5], [2, 4, 6]],
+            "three places have too few or three each"
+        );
     }
 
     #[test]
@@ -286,7 +289,11 @@ mod tests {
         let with = |rows_num, logs: Vec<LiveMember>| view([vec![large(rows_num)], logs].concat());
         assert_eq!(planned(&with(6_000, vec![log(2, 1_100)]), Why::Policy), Vec::<Vec<i64>>::new());
         assert_eq!(planned(&with(5_500, vec![log(2, 1_100)]), Why::Policy), [[1]]);
-        assert_eq!(planned(&with(100, vec![log(2, 900)]), Why::Policy), Vec::<Vec<i64>>::new(), "a few are not worth it");
+        assert_eq!(
+            planned(&with(100, vec![log(2, 900)]), Why::Policy),
+            Vec::<Vec<i64>>::new(),
+            "a few are not worth it"
+        );
         assert_eq!(planned(&with(6_000, (2..202).map(|id| log(id, 1)).collect()), Why::Policy), [[1]]);
         assert_eq!(planned(&with(6_000, vec![log(2, 1)]), Why::Asked), [[1]]);
         assert_eq!(planned(&with(6_000, vec![log(0, 1)]), Why::Asked), Vec::<Vec<i64>>::new(), "it hides nothing");

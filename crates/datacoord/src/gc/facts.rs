@@ -100,8 +100,6 @@ async fn snapshot_problem(parts: &Parts, snapshot: &SnapshotRecord) -> Result<Op
     }
     let view = match parts.meta().view(snapshot.collection, Some(snapshot.create_ts)).await {
         Ok(view) => view,
-        // Dropped, and what it kept deleted, since it was listed.
-        Err(MetaError::Refused(_)) if !is_committed(parts, snapshot.id).await? => return Ok(None),
         Err(MetaError::Refused(failure)) => return Ok(Some(failure.message)),
         Err(error) => return Err(error.into()),
     };

@@ -28,12 +28,7 @@ enum Stop {
 }
 
 /// Compacts, or says why not. `None` when it was told to stop.
-pub(super) async fn compact(
-    worker: &TaskWorker,
-    claim: &Claim,
-    progress: &Progress,
-    lease: &Lease,
-) -> Option<Verdict> {
+pub(super) async fn compact(worker: &TaskWorker, claim: &Claim, progress: &Progress, lease: &Lease) -> Option<Verdict> {
     let way = Way { objects: &*worker.objects, gate: &worker.gate, lease };
     match rewrite(worker, claim, progress, &way).await {
         Ok(file) => Some(Verdict::Compacted(file)),

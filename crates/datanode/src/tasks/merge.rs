@@ -133,8 +133,7 @@ mod tests {
 
     fn log(text: bool, deletes: &[(i64, i64)]) -> Deletes {
         let keys: Vec<i64> = deletes.iter().map(|delete| delete.0).collect();
-        let keys =
-            if text { PkColumn::Str(keys.iter().map(i64::to_string).collect()) } else { PkColumn::Int(keys) };
+        let keys = if text { PkColumn::Str(keys.iter().map(i64::to_string).collect()) } else { PkColumn::Int(keys) };
         Deletes { keys, ts_offsets: deletes.iter().map(|delete| delete.1).collect() }
     }
 
@@ -176,7 +175,8 @@ mod tests {
         let schema = schema("int64");
         let rows: Vec<(i64, i64)> = (0..3 * BATCH_ROWS_MAX as i64 + 7).map(|n| (n, n % 1_000)).collect();
         let mut deletes = Newest::default();
-        deletes.add(log(false, &rows.iter().filter(|row| row.0 % 3 == 0).copied().collect::<Vec<_>>()), Timestamp(9_000));
+        deletes
+            .add(log(false, &rows.iter().filter(|row| row.0 % 3 == 0).copied().collect::<Vec<_>>()), Timestamp(9_000));
         let mut merge = Merge::new(Arc::clone(&schema), Timestamp(10), deletes).unwrap();
         assert_eq!(merge.add(file(&schema, &rows), Timestamp(10)).unwrap(), rows.len());
         let left = merge.finish().unwrap().unwrap();

@@ -21,11 +21,7 @@ pub(super) struct Way<'w> {
 }
 
 /// Does one call that is about the object `key`, which no other call is about. `None` when the worker was told to stop.
-pub(super) async fn tried<T, F>(
-    way: &Way<'_>,
-    key: &ObjectKey,
-    call: impl Fn() -> F,
-) -> Option<Result<T, Error>>
+pub(super) async fn tried<T, F>(way: &Way<'_>, key: &ObjectKey, call: impl Fn() -> F) -> Option<Result<T, Error>>
 where
     F: Future<Output = Result<T, Error>>,
 {

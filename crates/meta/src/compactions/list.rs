@@ -35,11 +35,8 @@ impl Meta {
         let limit = i64::from(limit);
         let mut rows = match collection {
             Some(id) => {
-                tx.all(
-                    select_records!("t.collection_id = $1 ORDER BY t.task_id DESC LIMIT $2"),
-                    args![id.0, limit],
-                )
-                .await?
+                tx.all(select_records!("t.collection_id = $1 ORDER BY t.task_id DESC LIMIT $2"), args![id.0, limit])
+                    .await?
             }
             None => tx.all(select_records!("1 = 1 ORDER BY t.task_id DESC LIMIT $1"), args![limit]).await?,
         };
@@ -54,9 +51,8 @@ impl Meta {
     /// When the store is away.
     pub async fn compaction_job(&self, id: JobId) -> Result<Option<CompactionJobRecord>> {
         let mut tx = self.db.read().await?;
-        let row = tx
-            .optional("SELECT collection_id, created_ms FROM compaction_jobs WHERE job_id = $1", args![id.0])
-            .await?;
+        let row =
+            tx.optional("SELECT collection_id, created_ms FROM compaction_jobs WHERE job_id = $1", args![id.0]).await?;
         let Some(row) = row else { return Ok(None) };
         let sources = sources(&mut tx, id).await?;
         let tasks = tx.all(select_records!("t.job_id = $1 ORDER BY t.task_id"), args![id.0]).await?;

@@ -135,11 +135,7 @@ impl Coordinator {
     ///
     /// # Errors
     /// 100 when the collection is not live; when the store is away.
-    pub async fn submit_compaction(
-        &self,
-        collection: CollectionId,
-        tasks: &[NewCompaction],
-    ) -> Result<Option<JobId>> {
+    pub async fn submit_compaction(&self, collection: CollectionId, tasks: &[NewCompaction]) -> Result<Option<JobId>> {
         let mut tx = self.write().await?;
         if lock_if_live(&mut tx, collection).await?.is_none() {
             return Err(collection_not_found(collection));

@@ -93,8 +93,7 @@ impl Coordinator {
 }
 
 async fn changed_since(tx: &mut Tx, id: TaskId, work: &Work, view_ts: Timestamp) -> Result<bool> {
-    let arguments =
-        args![work.collection.0, view_ts.0, work.shard, work.partition.0, id.0, GROUP_TIMESTAMPS_MAX];
+    let arguments = args![work.collection.0, view_ts.0, work.shard, work.partition.0, id.0, GROUP_TIMESTAMPS_MAX];
     Ok(tx.optional(CHANGED_SINCE, arguments).await?.is_some())
 }
 

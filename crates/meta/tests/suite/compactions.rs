@@ -1,15 +1,13 @@
 //! Compactions: from a plan to the file that takes the place of others.
 
-use crate::restoring::{
-    assert_quiet, clone_of, filled, new_restore, new_snapshot, number, run, snapshot, submit_new,
-};
+use crate::restoring::{assert_quiet, clone_of, filled, new_restore, new_snapshot, number, run, snapshot, submit_new};
 use crate::rollback::roll_back;
 use crate::store::{LATER_MS, START_MS, Store, assert_fenced, deletes_of, node, refusal, rows_of, written};
-use elanus_meta::{MetaError, Progress};
 use elanus_meta::model::{
     Answer, CompactedFile, CompactionRecord, FileKind, FilePlace, NewCompaction, NewSnapshot, TaskMessage, TaskOwner,
     TaskRecord,
 };
+use elanus_meta::{MetaError, Progress};
 use elanus_types::{Checksum, CollectionId, FileSetId, Generation, PartitionId, SegmentId, Shard, TaskId, Timestamp};
 use std::collections::BTreeSet;
 
@@ -168,7 +166,10 @@ async fn cp_3_what_changed_since_the_claim_makes_it_void(store: Store) {
     roll_back(&store, id, "bare").await;
     assert_eq!(say(&store, claimed, left(7)).await, Answer::Accepted, "the worker need not know");
     let view = unchanged("a delete left").await;
-    assert_eq!(view.files.iter().map(|file| file.file_set).collect::<Vec<_>>(), members.iter().map(|m| m.1).collect::<Vec<_>>());
+    assert_eq!(
+        view.files.iter().map(|file| file.file_set).collect::<Vec<_>>(),
+        members.iter().map(|m| m.1).collect::<Vec<_>>()
+    );
 
     // A delete that was not there comes back.
     plan(&store, id, of(partition, &members)).await;
@@ -185,7 +186,8 @@ async fn cp_3_what_changed_since_the_claim_makes_it_void(store: Store) {
     assert_eq!(last(&store).await.state, "completed");
 
     // The definition.
-    let member = store.meta.view(id, None).await.unwrap().files.iter().find(|f| f.kind == FileKind::Insert).cloned().unwrap();
+    let member =
+        store.meta.view(id, None).await.unwrap().files.iter().find(|f| f.kind == FileKind::Insert).cloned().unwrap();
     let inputs = [(member.segment, member.file_set)];
     plan(&store, id, of(partition, &inputs)).await;
     let claimed = claim(&store).await.unwrap();
@@ -195,7 +197,8 @@ async fn cp_3_what_changed_since_the_claim_makes_it_void(store: Store) {
     unchanged("the input left").await;
 
     // The collection.
-    let inputs: Vec<_> = store.meta.view(id, None).await.unwrap().files.iter().map(|f| (f.segment, f.file_set)).collect();
+    let inputs: Vec<_> =
+        store.meta.view(id, None).await.unwrap().files.iter().map(|f| (f.segment, f.file_set)).collect();
     plan(&store, id, of(partition, &inputs)).await;
     let claimed = claim(&store).await.unwrap();
     store.coordinator.drop_collection(id).await.unwrap();
@@ -214,10 +217,7 @@ async fn cp_3_a_void_one_is_not_even_claimed(store: Store) {
 
 async fn cp_4_what_a_snapshot_protects_from_compaction_is_no_input(store: Store) {
     let (id, partition, members) = three(&store).await;
-    let asking = NewSnapshot {
-        compaction_protected_until_ms: START_MS + 60_000,
-        ..new_snapshot(id, "asks", LATER_MS)
-    };
+    let asking = NewSnapshot { compaction_protected_until_ms: START_MS + 60_000, ..new_snapshot(id, "asks", LATER_MS) };
     // Also one that is not complete yet, and one that came after the claim.
     plan(&store, id, of(partition, &members)).await;
     let claimed = claim(&store).await.unwrap();
@@ -276,7 +276,11 @@ async fn o_1_a_failed_one_is_tried_again_and_rests_when_it_cannot_succeed(store:
     };
     let view = store.meta.compaction_view(id).await.unwrap();
     assert_eq!(busy(&view), [(true, false), (true, false), (false, false)]);
-    assert_eq!(store.coordinator.plan_compactions(id, &[of(partition, &members[1..])]).await.unwrap(), 0, "it is taken");
+    assert_eq!(
+        store.coordinator.plan_compactions(id, &[of(partition, &members[1..])]).await.unwrap(),
+        0,
+        "it is taken"
+    );
 
     let claimed = claim(&store).await.unwrap();
     let failed = TaskMessage::FailedTransient { reason: "slow down".to_owned(), files: vec![] };
@@ -307,7 +311,10 @@ async fn a_worker_says_what_its_task_is_about(store: Store) {
     let report = |message| store.coordinator.report_task(task, generation, &n1, message);
     assert_eq!(refusal(report(TaskMessage::Finished).await).0, 1100);
     for wrong in [left(31), left(0)] {
-        assert!(matches!(report(wrong).await, Err(MetaError::Corrupt(_))), "more rows than there were, or a file of none");
+        assert!(
+            matches!(report(wrong).await, Err(MetaError::Corrupt(_))),
+            "more rows than there were, or a file of none"
+        );
     }
     assert_eq!(report(left(30)).await.unwrap(), Answer::Accepted);
     assert_eq!(report(left(30)).await.unwrap(), Answer::Accepted);
@@ -363,7 +370,11 @@ async fn what_was_applied_is_known_of_clones_copies_and_what_a_rollback_brings_b
     compact(&store, id, partition, &members).await;
     let applied = async |id| {
         let view = store.meta.compaction_view(id).await.unwrap();
-        view.members.iter().filter(|one| one.kind == FileKind::Insert).map(|one| one.deletes_before_ts).collect::<Vec<_>>()
+        view.members
+            .iter()
+            .filter(|one| one.kind == FileKind::Insert)
+            .map(|one| one.deletes_before_ts)
+            .collect::<Vec<_>>()
     };
     let known = applied(id).await;
     assert!(matches!(known.as_slice(), [Some(_)]), "{known:?}");
@@ -374,7 +385,8 @@ async fn what_was_applied_is_known_of_clones_copies_and_what_a_rollback_brings_b
         assert_eq!(done.state.label(), "completed", "{done:?}");
         assert_eq!(applied(done.target).await, known, "{}", done.target_name);
     }
-    let inputs: Vec<_> = store.meta.view(id, None).await.unwrap().files.iter().map(|f| (f.segment, f.file_set)).collect();
+    let inputs: Vec<_> =
+        store.meta.view(id, None).await.unwrap().files.iter().map(|f| (f.segment, f.file_set)).collect();
     compact(&store, id, partition, &inputs).await;
     assert_ne!(applied(id).await, known);
     roll_back(&store, id, "s").await;
@@ -389,8 +401,15 @@ async fn a_user_learns_what_was_asked_for(store: Store) {
     assert_eq!(taken, None, "the policy was first");
     let job = store.coordinator.submit_compaction(id, &[]).await.unwrap().unwrap();
     let told = store.meta.compaction_job(job).await.unwrap().unwrap();
-    assert_eq!(told.tasks.iter().map(|task| task.state).collect::<Vec<_>>(), ["pending"], "what is under way belongs to it");
-    assert_eq!(told.tasks[0].sources, [members[0].0].into_iter().collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>());
+    assert_eq!(
+        told.tasks.iter().map(|task| task.state).collect::<Vec<_>>(),
+        ["pending"],
+        "what is under way belongs to it"
+    );
+    assert_eq!(
+        told.tasks[0].sources,
+        [members[0].0].into_iter().collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>()
+    );
     let claimed = claim(&store).await.unwrap();
     say(&store, claimed, left(7)).await;
     let told = store.meta.compaction_job(job).await.unwrap().unwrap();
@@ -412,7 +431,8 @@ async fn compactions_and_copies_are_tasks_of_one_scheduler(store: Store) {
     let owners: Vec<TaskOwner> = store.meta.pending_tasks(1).await.unwrap().iter().map(|task| task.owner).collect();
     assert_eq!(owners, [TaskOwner::Job(job.id), TaskOwner::Collection(id)], "so many of each kind");
     for task in store.meta.pending_tasks(10).await.unwrap() {
-        let claimed = store.coordinator.claim_task(task.id, task.generation, &node("n1"), LATER_MS).await.unwrap().unwrap();
+        let claimed =
+            store.coordinator.claim_task(task.id, task.generation, &node("n1"), LATER_MS).await.unwrap().unwrap();
         let again = store.coordinator.assignment(task.id).await.unwrap().unwrap();
         assert_eq!((again.generation, again.owner, again.files), (claimed.generation, task.owner, claimed.files));
     }

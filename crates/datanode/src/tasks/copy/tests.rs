@@ -13,8 +13,8 @@ use elanus_types::{Checksum, ManualClock, ObjectKey};
 use futures::stream::BoxStream;
 use std::ops::Range;
 use std::sync::Mutex;
-use std::time::Duration;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 const ROWS: &[u8] = b"rows";
