@@ -333,22 +333,28 @@ mod tests {
     async fn rt_2_a_call_that_may_have_been_done_is_not_sent_again_and_not_called_unavailable() {
         let node = Node::default();
         let listener = grpc::bind(([127, 0, 0, 1], 0).into(), "--listen").await.unwrap();
-        let address = listener.local_addr().unwrap().to_string();
-        let (stop, config) =
-            (CancellationToken::new(), GrpcConfig { drain_max: Duration::from_millis(1), ..GrpcConfig::default() });
-        let served =
-            tokio::spawn(grpc::serve(listener, Routes::new(datanode_server(node.clone())), config, stop.clone()));
+        let behind = listener.local_addr().unwrap();
+        let (stop, config) = (CancellationToken::new(), GrpcConfig::default());
+        // A connection that can be cut while the call is under way.
+        let front = grpc::bind(([127, 0, 0, 1], 0).into(), "--listen").await.unwrap();
+        let address = front.local_addr().unwrap().to_string();
+        let wire = tokio::spawn(async move {
+            let (mut client, _) = front.accept().await.unwrap();
+            let mut server = tokio::net::TcpStream::connect(behind).await.unwrap();
+            let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
+        });
+        tokio::spawn(grpc::serve(listener, Routes::new(datanode_server(node.clone())), config, stop.clone()));
         let other = Node::default();
         let channel = Channel::in_process(datanode_server(other.clone()));
         let targets = vec![target("dies", Channel::to(&address).unwrap()), target("other", channel)];
         let mut client = datanode_client(router(targets));
         let call = tokio::spawn(async move { client.drop_task(DropTaskRequest::default()).await });
         node.begun.notified().await;
-        stop.cancel();
-        served.await.unwrap().unwrap();
+        wire.abort();
         let failure = failure_from_grpc(call.await.unwrap().unwrap_err());
         assert_eq!((failure.code, other.calls.load(Ordering::SeqCst)), (Code::Internal, 0), "{failure}");
         assert!(failure.message.contains("may have been done"), "{failure}");
+        stop.cancel();
     }
 
     #[tokio::test]

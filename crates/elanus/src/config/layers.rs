@@ -107,7 +107,7 @@ fn lay(
                 continue;
             }
         };
-        if !given_keys.insert(setting.flag) {
+        if given_keys.contains(setting.flag) {
             mistaken(entry, "is given twice".to_owned());
             continue;
         }
@@ -119,6 +119,7 @@ fn lay(
             mistaken(entry, why);
             continue;
         }
+        given_keys.insert(setting.flag);
         if !is_own {
             continue;
         }

@@ -234,7 +234,7 @@ mod tests {
         let states: Vec<_> = status.services.iter().map(|service| state(&status, service)).collect();
         assert_eq!(states, ["active", "standby", "up", "up", "up"]);
         let text = text(&status, &[]);
-        for part in ["cluster      c", "datacoord  active   dc0:1    dc0:2       0.1.0        7     9s   1m 30s  dc0"] {
+        for part in ["cluster      c", "datacoord  active   dc0:1    dc0:2       0.1.0        7     9s  1m 30s  dc0"] {
             assert!(text.contains(part), "{part}:\n{text}");
         }
         let standalone = ClusterStatus {
