@@ -9,6 +9,7 @@ mod world;
 use elanus_proto::convert::failure_from_grpc;
 use elanus_proto::datacoord as pb;
 use elanus_types::RestoreMode;
+use std::time::Duration;
 use world::effects::{BLOWS, Blow, Effects};
 use world::{Answer, Process, World, let_leases_end};
 
@@ -253,8 +254,12 @@ async fn strike_compaction(n: u64, blow: Blow) -> bool {
         let process = process.insert(started);
         if process.compact("source").await.is_ok() {
             // It goes on in the background, and may be struck there.
-            let _ = process.background.run_until_quiet(50).await;
-            process.until_compacted(&world.clock, 20).await;
+            for _ in 0..20 {
+                let _ = process.background.run_until_quiet(2).await;
+                // A worker compacts on its own.
+                tokio::time::sleep(Duration::from_millis(2)).await;
+                world.clock.advance_ms(500);
+            }
         }
     }
     let struck = effects.struck();
@@ -286,7 +291,9 @@ async fn strike_compaction(n: u64, blow: Blow) -> bool {
 async fn cp_1_an_error_or_death_at_any_effect_of_a_compaction_leaves_every_promise() {
     for blow in BLOWS {
         let mut n = 1;
+        println!("{blow:?}");
         while strike_compaction(n, blow).await {
+            println!("{blow:?} at effect {n} of a compaction");
             n += 1;
             assert!(n < EFFECTS_MAX, "more than {EFFECTS_MAX} effects");
         }

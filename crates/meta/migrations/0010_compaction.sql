@@ -48,7 +48,7 @@ CREATE TABLE compactions (
         WHEN 'failed'      THEN worker IS NULL     AND lease_until_ms IS NULL     AND reason IS NOT NULL
         ELSE 1 = 0 END)
 );
-CREATE INDEX compactions_pending ON compactions (not_before_ms) WHERE state = 'pending';
+CREATE INDEX compactions_pending ON compactions (collection_id, task_id) WHERE state = 'pending';
 CREATE INDEX compactions_in_progress ON compactions (task_id) WHERE state = 'in_progress';
 CREATE INDEX compactions_collection ON compactions (collection_id, task_id);
 CREATE INDEX compactions_job ON compactions (job_id) WHERE job_id IS NOT NULL;

@@ -23,6 +23,9 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (13, "services", include_str!("../migrations/0013_services.sql")),
 ];
 
+/// The last of them.
+pub(crate) const KNOWN: i64 = MIGRATIONS[MIGRATIONS.len() - 1].0;
+
 /// What a store has, and what this program needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SchemaVersion {
@@ -59,8 +62,7 @@ impl Meta {
     /// # Errors
     /// [`MetaError::BadUrl`], and when the store is away.
     pub async fn schema_version(url: &str) -> Result<SchemaVersion> {
-        let known = MIGRATIONS[MIGRATIONS.len() - 1].0;
-        let Some(mut reader) = Db::reader(url).await? else { return Ok(SchemaVersion { found: None, known }) };
+        let Some(mut reader) = Db::reader(url).await? else { return Ok(SchemaVersion { found: None, known: KNOWN }) };
         let version = version(&mut reader).await;
         reader.close().await;
         version
@@ -68,10 +70,9 @@ impl Meta {
 }
 
 pub(crate) async fn version(reader: &mut Reader) -> Result<SchemaVersion> {
-    let known = MIGRATIONS[MIGRATIONS.len() - 1].0;
     let row = reader.one_if_there("SELECT MAX(version) AS version FROM _sqlx_migrations").await?;
     let found = row.map(|row| row.try_get::<Option<i64>, _>("version")).transpose()?.flatten();
-    Ok(SchemaVersion { found, known })
+    Ok(SchemaVersion { found, known: KNOWN })
 }
 
 /// Runs the migrations that are missing. A store of a newer program or of another cluster is refused before that.
@@ -85,13 +86,12 @@ pub(crate) async fn migrate(tx: &mut Tx, engine: Engine, cluster_id: &str) -> Re
             })
             .collect(),
     );
-    let known = MIGRATIONS[MIGRATIONS.len() - 1].0;
     let table = &migrator.table_name;
     tx.connection().ensure_migrations_table(table).await.map_err(damaged)?;
     let applied = tx.connection().list_applied_migrations(table).await.map_err(damaged)?;
     if let Some(found) = applied.iter().map(|migration| migration.version).max() {
-        if found > known {
-            return Err(MetaError::Newer { found, known });
+        if found > KNOWN {
+            return Err(MetaError::Newer { found, known: KNOWN });
         }
         let row = tx.one("SELECT cluster_id FROM cluster WHERE only_row = 1", args![]).await?;
         same_cluster(row.try_get("cluster_id")?, cluster_id)?;

@@ -81,7 +81,8 @@ pub(crate) fn needless_logs(view: &CompactionView) -> Vec<(SegmentId, FileSetId)
 /// CY-1
 fn is_free(member: &LiveMember, protected_ts: Option<Timestamp>, why: Why) -> bool {
     let protected = protected_ts.is_some_and(|ts| member.added_ts <= ts);
-    !member.busy && !protected && !(member.failed && why == Why::Policy)
+    let rests = member.failed && why == Why::Policy;
+    !(member.busy || protected || rests)
 }
 
 /// `None` for a file that is large enough.

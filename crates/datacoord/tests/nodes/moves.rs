@@ -2,6 +2,7 @@
 
 use crate::cluster::Cluster;
 use crate::world::effects::Effects;
+use elanus_meta::model::TaskOwner;
 use elanus_types::JobId;
 
 fn workers(at_work: &std::collections::BTreeMap<String, usize>) -> Vec<(&str, usize)> {
@@ -60,7 +61,9 @@ async fn jobs_share_the_workers_and_none_waits_for_the_end_of_another() {
     let meta = coord.calls.meta.clone();
     let by_job = async || {
         let tasks = meta.in_progress_tasks().await.unwrap();
-        jobs.iter().map(|job| tasks.iter().filter(|task| task.job.0 == *job).count()).collect::<Vec<_>>()
+        jobs.iter()
+            .map(|job| tasks.iter().filter(|task| task.owner == TaskOwner::Job(JobId(*job))).count())
+            .collect::<Vec<_>>()
     };
     // The first job had all slots before the second one was there; each slot that is free goes to whom has less.
     worker.copies.set_open(true);

@@ -13,7 +13,7 @@ use super::brakes::PauseRecord;
 use super::plans::{self, PlanRecord};
 use crate::db::{Tx, args};
 use crate::error::Result;
-use crate::{Coordinator, MIGRATIONS};
+use crate::{Coordinator, schema};
 use sqlx::Row;
 
 /// Who asks for the pause.
@@ -38,7 +38,7 @@ impl Coordinator {
     /// # Errors
     /// When the store is away: then nothing may be deleted.
     pub async fn begin_collecting(&self, program: &str, pause_ms: i64) -> Result<Option<FirstRun>> {
-        let program = format!("{program}, metadata format {}", MIGRATIONS[MIGRATIONS.len() - 1].0);
+        let program = format!("{program}, metadata format {}", schema::KNOWN);
         let mut tx = self.write().await?;
         let row = tx.one("SELECT program, held FROM gc_program WHERE only_row = 1 /*FOR UPDATE*/", args![]).await?;
         let before: Option<String> = row.try_get("program")?;

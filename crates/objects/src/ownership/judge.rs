@@ -174,7 +174,11 @@ impl Standing {
             Some(Freeze::Hold(RootHold::Quarantined)) => Self::Quarantined,
             Some(Freeze::Fenced { .. }) => Self::Fenced,
             Some(
-                Freeze::MarkerMissing | Freeze::Unreadable(_) | Freeze::ClockSkew { .. } | Freeze::NotConfirmed { .. },
+                Freeze::MarkerMissing
+                | Freeze::Unreadable(_)
+                | Freeze::ClockSkew { .. }
+                | Freeze::NotConfirmed { .. }
+                | Freeze::NotOwner,
             ) => Self::Frozen,
         }
     }

@@ -211,8 +211,9 @@ impl fmt::Debug for Tenant {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ownership::Marker;
+    use crate::ownership::{Marker, Term};
     use elanus_types::Epoch;
+    use std::collections::BTreeMap;
     use uuid::Uuid;
 
     fn meta(location: Option<&str>) -> MetaView {
@@ -221,6 +222,7 @@ mod tests {
             cluster_id: Uuid::from_u128(1),
             epoch: Epoch(5),
             hwm: 1,
+            starts: BTreeMap::new(),
             hold: None,
             location,
             marker_epoch: Epoch(4),
@@ -228,7 +230,7 @@ mod tests {
     }
 
     fn marker(cluster: u128, epoch: i64) -> Seen {
-        Seen::Marker(Box::new(Marker::new(Uuid::from_u128(cluster)).renewed(Epoch(epoch), 1, "node", 5)))
+        Seen::Marker(Box::new(Marker::new(Uuid::from_u128(cluster)).renewed(&Term::new(Epoch(epoch)), 1, "node", 5)))
     }
 
     #[test]
