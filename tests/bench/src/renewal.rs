@@ -5,9 +5,9 @@ use crate::statements;
 use anyhow::Result;
 use async_trait::async_trait;
 use bytes::Bytes;
-use elanus_meta::{Meta, RootMirror, RootRecord};
-use elanus_objects::ownership::start::{Mirror, Taken, start};
-use elanus_objects::ownership::{MetaView, RootMeta, Site};
+use elanus_meta::{Meta, NewStart, RootMirror, RootRecord};
+use elanus_objects::ownership::start::{Floor, Mirror, Taken, start};
+use elanus_objects::ownership::{MetaView, RootMeta, Site, Term};
 use elanus_objects::{Etag, MarkerStore, MemoryMarkers, Versioned, Written};
 use elanus_types::{Epoch, Failure, NodeId, ObjectKey, RootHold, SystemClock};
 use std::sync::Arc;
@@ -64,18 +64,27 @@ struct RootInMeta {
 #[async_trait]
 impl RootMeta for RootInMeta {
     async fn view(&self) -> Result<MetaView, Failure> {
-        let RootRecord { cluster_id, epoch, high_water, location, hold } = self.meta.root().await?;
+        let RootRecord { cluster_id, epoch, high_water, starts, location, marker_epoch, hold } =
+            self.meta.root().await?;
         let cluster_id = Uuid::parse_str(&cluster_id).map_err(|error| Failure::internal(error.to_string()))?;
-        Ok(MetaView { cluster_id, epoch, hwm: high_water, hold, location })
+        let starts = starts.into_iter().collect();
+        Ok(MetaView { cluster_id, epoch, hwm: high_water, starts, hold, location, marker_epoch })
     }
 
-    async fn take_over(&self, floor: Epoch, hold: Option<RootHold>) -> Result<Taken, Failure> {
-        let (coordinator, hwm) = self.meta.take_over_root(&self.holder, floor, hold).await?;
-        Ok(Taken { epoch: coordinator.epoch(), hwm })
+    async fn take_over(&self, floor: Floor, hold: Option<RootHold>) -> Result<Taken, Failure> {
+        let Term { start_id, .. } = Term::new(Epoch(0));
+        let Floor { epoch: floor, hwm: high_water_floor } = floor;
+        let start = NewStart { holder: &self.holder, floor, high_water_floor, start_id: &start_id, hold };
+        let (coordinator, hwm) = self.meta.take_over_root(start).await?;
+        Ok(Taken { term: Term { epoch: coordinator.epoch(), start_id }, hwm })
     }
 
-    async fn high_water(&self, epoch: Epoch) -> Result<Option<i64>, Failure> {
-        Ok(self.meta.root_high_water(epoch).await?)
+    async fn next_term(&self, _epoch: Epoch) -> Result<Option<Taken>, Failure> {
+        Err(Failure::internal("nothing is reconciled here"))
+    }
+
+    async fn raise(&self, epoch: Epoch, etag: Option<&Etag>) -> Result<Option<i64>, Failure> {
+        Ok(self.meta.raise_root(epoch, etag.map_or("", |etag| &etag.0)).await?)
     }
 
     async fn mirror(&self, mirror: &Mirror) -> Result<(), Failure> {

@@ -7,7 +7,6 @@
 //! is a former owner, and that somebody decided what becomes of its objects.
 
 use super::gate::{gate, why_not};
-use super::walk::PAGE;
 use crate::Parts;
 use elanus_meta::PurgeRecord;
 use elanus_objects::ObjectInfo;
@@ -29,7 +28,7 @@ pub(crate) async fn purge(parts: &Parts) -> Result<Report, Failure> {
     }
     gate(parts).await?;
     parts.guard.purgeable(cluster).await.map_err(|why| Failure::new(Code::NotReady, format!("{cluster}: {why}")))?;
-    let page = parts.objects.list_page(&folder(cluster)?, running.after.as_ref(), PAGE).await?;
+    let page = parts.objects.list_page(&folder(cluster)?, running.after.as_ref(), parts.config.scan_page_keys).await?;
     let page: Vec<(ObjectKey, u64)> = page.into_iter().map(|ObjectInfo { key, size, .. }| (key, size)).collect();
     if page.is_empty() {
         if parts.coordinator.end_purge(cluster).await? {
@@ -83,7 +82,7 @@ async fn look(parts: &Parts, cluster: &str) -> Result<PurgeNamespaceReport, Fail
     let mut report = PurgeNamespaceReport::default();
     let (folder, mut after) = (folder(cluster)?, None);
     loop {
-        let page = parts.objects.list_page(&folder, after.as_ref(), PAGE).await?;
+        let page = parts.objects.list_page(&folder, after.as_ref(), parts.config.scan_page_keys).await?;
         let Some(last) = page.last() else { return Ok(report) };
         report.objects += page.len() as u64;
         report.bytes += page.iter().map(|info| info.size).sum::<u64>();

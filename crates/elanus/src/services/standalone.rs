@@ -191,7 +191,8 @@ async fn open_to_read(places: &Places, clock: Arc<dyn Clock>) -> Result<Open, St
     let reach = places.reach().await.map_err(StartError::Refused)?;
     let site = places.site(&reach, &clock);
     let known = Meta::look(&places.meta_url).await?.map(root::view).transpose()?.ok_or_else(|| {
-        let text = "--read-only: there is no metadata at this place; give --data or --meta of the cluster that wrote it";
+        let text =
+            "--read-only: there is no metadata at this place; give --data or --meta of the cluster that wrote it";
         StartError::Refused(anyhow!(text))
     })?;
     let meta = metadata_to_read(&places.meta_url, &site, &known, clock).await?;

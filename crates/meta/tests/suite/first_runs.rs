@@ -2,8 +2,8 @@
 
 use crate::restoring::{damage, number};
 use crate::store::{Store, node};
-use elanus_meta::{Coordinator, FirstRun, Progress, Room};
-use elanus_types::{Epoch, RootHold};
+use elanus_meta::{Coordinator, FirstRun, NewStart, Progress, Room};
+use elanus_types::RootHold;
 
 const HOUR_MS: i64 = 3_600_000;
 
@@ -80,7 +80,9 @@ async fn fr_2_a_first_run_is_answered_with_its_plan_or_the_end_of_its_pause(stor
 async fn fr_1_what_follows_a_hold_of_the_root_path_is_dry_too(store: Store) {
     let coordinator = with_garbage(&store).await;
     begin(&coordinator, "elanus 1").await;
-    let (forced, _) = store.meta.take_over_root(&node("b"), Epoch(0), Some(RootHold::Quarantined)).await.unwrap();
+    let b = node("b");
+    let start = NewStart { hold: Some(RootHold::Quarantined), ..NewStart::of(&b) };
+    let (forced, _) = store.meta.take_over_root(start).await.unwrap();
     let first = begin(&forced, "elanus 1").await.expect("the same program, after a takeover by force");
     assert!(first.why.contains("hold"), "{}", first.why);
     assert_eq!(claimed(&forced).await, 0);
