@@ -714,6 +714,7 @@ async fn an_owned_store_keeps_every_promise() {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "tests of stores have no metadata")]
 #[tokio::test]
 async fn ow_11_a_tenant_writes_once_the_coordinator_owns_the_place_and_deletes_nothing() {
     let (world, meta) = (World::new(), FakeMeta::new(1));
@@ -724,7 +725,6 @@ async fn ow_11_a_tenant_writes_once_the_coordinator_owns_the_place_and_deletes_n
     let inner = Arc::new(MemoryStore::new(world.clock.clone()));
     let store = OwnedStore::new(inner, tenant.clone());
     let key = ObjectKey::parse("a").unwrap();
-    #[expect(clippy::disallowed_methods, reason = "tests of stores have no metadata")]
     store.put(&key, Bytes::from_static(b"1")).await.unwrap();
     let refused = store.delete(suite::permits(std::slice::from_ref(&key))).await.unwrap_err();
     assert!(matches!(refused, Error::Transient { .. }), "{refused:?}");

@@ -236,6 +236,7 @@ datacoord! {
     list_compactions(dc::ListCompactionsRequest) -> dc::ListCompactionsResponse;
     scrub(elanus_proto::admin::ScrubRequest) -> elanus_proto::admin::ScrubReport;
     gc(elanus_proto::admin::GcRequest) -> elanus_proto::admin::GcAnswer;
+    get_status(elanus_proto::admin::StatusRequest) -> elanus_proto::admin::ClusterStatus;
     report_task(dc::TaskReport) -> dc::TaskReportReply;
     start_scan(elanus_proto::admin::StartScanRequest) -> elanus_proto::admin::Scan;
     list_scans(elanus_proto::admin::ListScansRequest) -> elanus_proto::admin::ListScansResponse;
