@@ -286,7 +286,7 @@ mod tests {
                 self.void += 1;
                 return;
             }
-            let now = self.tick(which % 2 == 0);
+            let now = self.tick(which.is_multiple_of(2));
             for at in &claim.inputs {
                 self.files[*at].interval.removed_ts = Timestamp(now);
             }
