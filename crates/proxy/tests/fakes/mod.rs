@@ -243,7 +243,6 @@ datacoord! {
     list_orphans(elanus_proto::admin::ListOrphansRequest) -> elanus_proto::admin::ListOrphansResponse;
     allow_orphans(elanus_proto::admin::AllowOrphansRequest) -> elanus_proto::admin::AllowOrphansResponse;
     reconcile(elanus_proto::admin::ReconcileRequest) -> elanus_proto::admin::ReconcileReport;
-    get_status(elanus_proto::admin::StatusRequest) -> elanus_proto::admin::ClusterStatus;
     purge_namespace(elanus_proto::admin::PurgeNamespaceRequest) -> elanus_proto::admin::PurgeNamespaceReport;
 }
 
