@@ -52,8 +52,8 @@ pub struct NewStart<'s> {
     pub holder: &'s NodeId,
     /// The epoch is above this one as well.
     pub floor: Epoch,
-    /// The counter is above this one as well.
-    pub high_water_floor: i64,
+    /// The counter is raised above this one as well; `None`: it stays as it is.
+    pub high_water_floor: Option<i64>,
     /// Names the start in the marker; empty where there is none.
     pub start_id: &'s str,
     /// Deletes are held from now on; a hold that is there stays.
@@ -64,7 +64,7 @@ impl<'s> NewStart<'s> {
     /// Of a coordinator that has no marker.
     #[must_use]
     pub fn of(holder: &'s NodeId) -> Self {
-        Self { holder, floor: Epoch(0), high_water_floor: 0, start_id: "", hold: None }
+        Self { holder, floor: Epoch(0), high_water_floor: Some(0), start_id: "", hold: None }
     }
 }
 
@@ -93,10 +93,11 @@ WHERE root_id = 1
   AND EXISTS (SELECT 1 FROM coordinator WHERE only_row = 1 AND epoch = $1)
 RETURNING meta_hwm";
 
-/// As [`RAISE`], and above the marker's counter too.
+/// As [`RAISE`], and above the marker's counter too; not at all for NULL.
 const RAISE_ABOVE: &str = "
 UPDATE roots SET
-    meta_hwm = CASE WHEN meta_hwm >= $1 AND meta_hwm >= (SELECT next_id FROM id_counter WHERE only_row = 1) THEN meta_hwm + 1
+    meta_hwm = CASE WHEN CAST($1 AS BIGINT) IS NULL THEN meta_hwm
+                    WHEN meta_hwm >= $1 AND meta_hwm >= (SELECT next_id FROM id_counter WHERE only_row = 1) THEN meta_hwm + 1
                     WHEN $1 >= (SELECT next_id FROM id_counter WHERE only_row = 1) THEN $1 + 1
                     ELSE (SELECT next_id FROM id_counter WHERE only_row = 1) END,
     hold = COALESCE($2, hold)

@@ -4,10 +4,9 @@ use elanus_models::interval;
 use elanus_models::suite::{self, Search};
 
 fn all_as_expected(searches: Vec<Search>) {
-    for search in searches {
-        let (_, wrong) = search.run();
-        assert_eq!(wrong, None, "{}", search.name);
-    }
+    let wrong = |search: &Search| search.run().1.map(|wrong| format!("{}: {wrong}", search.name));
+    let wrong: Vec<String> = searches.iter().filter_map(wrong).collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 #[test]

@@ -251,7 +251,7 @@ mod tests {
         let lines: Vec<_> =
             lines.map(|line| line.split(" |").next().unwrap().replace("'before the import'", "x")).collect();
         let lines: Vec<_> = lines.into_iter().map(|line| line.replace("'id < 10'", "x")).collect();
-        assert_eq!(lines.len(), 17);
+        assert_eq!(lines.len(), 18);
         for line in lines {
             assert!(parse(&line).is_ok(), "{line}");
         }

@@ -35,14 +35,18 @@ async fn a_take_over_is_above_the_floors_and_keeps_a_hold(store: Store) {
     let hold = Some(RootHold::Restored);
     let (a, b) = (node("a"), node("b"));
     let high = store.meta.root().await.unwrap().high_water + 1_000;
-    let start = NewStart { floor: Epoch(41), high_water_floor: high, hold, ..NewStart::of(&a) };
+    let start = NewStart { floor: Epoch(41), high_water_floor: Some(high), hold, ..NewStart::of(&a) };
     let (next, counter) = store.meta.take_over_root(start).await.unwrap();
     assert_eq!((next.epoch(), store.meta.root().await.unwrap().hold), (Epoch(42), hold));
     assert!(counter > high);
-    let start = NewStart { floor: Epoch(3), high_water_floor: high, ..NewStart::of(&b) };
+    let start = NewStart { floor: Epoch(3), high_water_floor: Some(high), ..NewStart::of(&b) };
     let (next, later) = store.meta.take_over_root(start).await.unwrap();
     assert_eq!((next.epoch(), store.meta.root().await.unwrap().hold), (Epoch(43), hold));
     assert!(later > counter);
+    // Who has not seen the marker leaves the counter alone.
+    let start = NewStart { high_water_floor: None, ..NewStart::of(&b) };
+    let (_, same) = store.meta.take_over_root(start).await.unwrap();
+    assert_eq!(same, later);
     store.meta.mirror_root(&mirror(None)).await.unwrap();
     assert_eq!(store.meta.root().await.unwrap().hold, None);
 }

@@ -319,9 +319,13 @@ impl Inner {
         if let Some(fenced) = self.fenced_freeze() {
             return Err(fenced);
         }
-        let (known, epoch) = {
+        let (known, epoch, before) = {
             let state = self.state();
-            (state.marker.clone(), state.term.epoch)
+            (state.marker.clone(), state.term.epoch, state.before.clone())
+        };
+        let known = match before {
+            Some(before) => Some(self.first_look(&before).await?),
+            None => known,
         };
         // OW-9: first in the metadata.
         let hwm = match self.meta.raise(epoch, known.as_ref().map(|(_, etag)| etag)).await {
@@ -437,6 +441,18 @@ impl Inner {
             (Running::Freeze(freeze), ..) => Err(self.freeze(freeze)),
             (Running::Mine, ..) => Err(self.freeze(Freeze::MarkerMissing)),
         }
+    }
+
+    /// The marker, for a process that has not seen it yet. What it says that the metadata do not know is remembered here:
+    /// afterwards the counter is raised, and nothing tells any more that it was behind (OW-10).
+    async fn first_look(&self, before: &MetaView) -> Result<(Marker, Etag), Freeze> {
+        let (marker, etag) = self.look_again().await?;
+        if marker.hold.is_some() && marker.hold != before.hold {
+            let (location, epoch, hold) = (self.site.location.clone(), marker.epoch, marker.hold);
+            let mirror = Mirror { location, epoch, etag: etag.0.clone(), hold };
+            self.meta.mirror(&mirror).await.map_err(|failure| self.freeze(away(&failure)))?;
+        }
+        Ok((marker, etag))
     }
 
     /// A marker that this process never saw may know more than the metadata did at the start.

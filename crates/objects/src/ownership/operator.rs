@@ -44,7 +44,7 @@ pub async fn init(site: &Site, meta: &dyn RootMeta, into_nonempty: bool) -> Resu
         Err(Unprobed::Away(why)) => return Err(site.refuse(Refusal::Unreadable { why }).into()),
     };
     let view = meta.view().await?;
-    let taken = meta.take_over(Floor::default(), None).await?;
+    let taken = meta.take_over(Floor { hwm: Some(0), ..Floor::default() }, None).await?;
     let marker = Marker { hold: view.hold, capabilities, ..Marker::new(view.cluster_id) };
     let marker = marker.renewed(&taken.term, taken.hwm, "elanus ctl root init", site.clock.now_ms());
     create(site, &marker).await.map(|etag| (marker, etag))?.mirrored(site, meta).await
@@ -86,7 +86,7 @@ pub async fn take(
     let view = meta.view().await?;
     // OW-7: should this process die here, the hold is in the metadata. OW-6: above the old owner's epoch.
     // Counters of two clusters have nothing to do with each other.
-    let floor = Floor { epoch: marker.epoch, hwm: 0 };
+    let floor = Floor { epoch: marker.epoch, hwm: Some(0) };
     let taken = meta.take_over(floor, Some(RootHold::Quarantined)).await?;
     let now_ms = site.clock.now_ms();
     let marker = marker.taken_by(view.cluster_id, reason, now_ms);

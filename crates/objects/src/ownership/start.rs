@@ -69,13 +69,14 @@ pub trait RootMeta: Send + Sync + fmt::Debug {
 pub struct Floor {
     /// Its epoch.
     pub epoch: Epoch,
-    /// Its counter.
-    pub hwm: i64,
+    /// Its counter; `None`: it was not seen, so that of the metadata must stay as it is, or nothing would tell later that
+    /// it was behind (OW-10).
+    pub hwm: Option<i64>,
 }
 
 impl Floor {
     pub(super) fn of(marker: &Marker) -> Self {
-        Self { epoch: marker.epoch, hwm: marker.meta_hwm }
+        Self { epoch: marker.epoch, hwm: Some(marker.meta_hwm) }
     }
 }
 
@@ -306,7 +307,11 @@ async fn attempt(
     if let Some(doubt) = doubt(&marker, &view) {
         tracing::error!(location = site.location, holder = marker.holder, "{doubt}");
     }
-    let taken = meta.take_over(Floor::of(&marker), hold).await?; // OW-7: before the marker, with the epoch
+    let floor = match &verdict {
+        Verdict::Freeze(_) => Floor { hwm: None, ..Floor::of(&marker) },
+        Verdict::Create { .. } | Verdict::Replace { .. } | Verdict::Refuse(_) => Floor::of(&marker),
+    };
+    let taken = meta.take_over(floor, hold).await?; // OW-7: before the marker, with the epoch
     marker.hold = hold;
     marker.capabilities = probed.capabilities;
     let store_ms = site.clock.now_ms() + probed.skew_ms;

@@ -26,6 +26,9 @@ struct FakeMeta {
     calls: AtomicU64,
 }
 
+/// Above nothing.
+const NO_MARKER: Floor = Floor { epoch: Epoch(0), hwm: Some(0) };
+
 impl FakeMeta {
     fn new(cluster: u128) -> Arc<Self> {
         let cluster_id = Uuid::from_u128(cluster);
@@ -57,7 +60,9 @@ impl FakeMeta {
     fn take(&self, floor: Floor, hold: Option<RootHold>) -> Taken {
         let mut view = self.asked();
         view.epoch = Epoch(view.epoch.max(floor.epoch).0 + 1);
-        view.hwm = view.hwm.max(floor.hwm) + 1;
+        if let Some(floor) = floor.hwm {
+            view.hwm = view.hwm.max(floor) + 1;
+        }
         view.hold = hold.or(view.hold);
         let term = Term::new(view.epoch);
         view.starts.insert(term.epoch, term.start_id.clone());
@@ -79,7 +84,7 @@ impl RootMeta for FakeMeta {
         if self.now().epoch != epoch {
             return Ok(None);
         }
-        Ok(Some(self.take(Floor::default(), None)))
+        Ok(Some(self.take(NO_MARKER, None)))
     }
 
     async fn raise(&self, epoch: Epoch, _etag: Option<&Etag>) -> Result<Option<i64>, Failure> {
@@ -390,18 +395,39 @@ async fn ow_10_a_process_that_died_between_metadata_and_marker_is_no_backup() {
     let ownership = world.start(&meta).await.unwrap();
     // Raised for a renewal, and for starts, whose markers were never written.
     meta.raise(ownership.epoch(), None).await.unwrap().unwrap();
-    meta.take(Floor::default(), None);
-    meta.take(Floor::default(), None);
+    meta.take(NO_MARKER, None);
+    meta.take(NO_MARKER, None);
     let restarted = world.start(&meta).await.unwrap();
     assert_eq!((freeze_of(&restarted).await, restarted.epoch()), ("none", Epoch(4)));
     // One of these markers comes late, from a process that sleeps.
-    let late = meta.take(Floor::default(), None);
-    meta.take(Floor::default(), None);
+    let late = meta.take(NO_MARKER, None);
+    meta.take(NO_MARKER, None);
     let marker = world.marker().await.renewed(&late.term, late.hwm, "late", 1);
     let etag = world.store.inner.read(&Marker::key()).await.unwrap().unwrap().etag;
     world.store.inner.replace(&Marker::key(), marker.to_bytes(), &etag).await.unwrap();
     let restarted = world.start(&meta).await.unwrap();
     assert_eq!(freeze_of(&restarted).await, "none");
+}
+
+#[tokio::test]
+async fn ow_10_a_backup_that_starts_while_the_store_is_away_is_still_known_as_one() {
+    let (world, meta) = (World::new(), FakeMeta::new(1));
+    let original = world.start(&meta).await.unwrap();
+    let backup = meta.backup();
+    original.mark().await.unwrap();
+    // Starts and renewals that cannot see the marker must not catch up with it.
+    world.set(Faults { away: true, ..Faults::default() });
+    for _ in 0..3 {
+        let blind = world.start(&backup).await.unwrap();
+        blind.renew().await.unwrap_err();
+        assert_ne!(freeze_of(&blind).await, "none");
+    }
+    let last = world.start(&backup).await.unwrap();
+    world.set(Faults::default());
+    last.renew().await.unwrap();
+    assert_eq!((freeze_of(&last).await, backup.now().hold), ("restored", Some(RootHold::Restored)));
+    // The hold was remembered before the counter was raised.
+    assert_eq!(freeze_of(&world.start(&backup).await.unwrap()).await, "restored");
 }
 
 #[tokio::test]
@@ -411,7 +437,7 @@ async fn ow_10_the_second_of_two_copies_deletes_nothing_whatever_its_numbers_say
     world.start(&original).await.unwrap();
     let copy = original.backup();
     for _ in 0..3 {
-        original.take(Floor::default(), None);
+        original.take(NO_MARKER, None);
     }
     let by_copy = world.start(&copy).await.unwrap();
     assert_eq!(freeze_of(&by_copy).await, "none", "the one that starts first is the cluster");
