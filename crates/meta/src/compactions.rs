@@ -97,21 +97,17 @@ impl Coordinator {
         node: &NodeId,
         message: &TaskMessage,
     ) -> Result<Answer> {
-        match message {
-            TaskMessage::Compacted(file) => return self.finish_compaction(id, generation, node, file.as_ref()).await,
-            TaskMessage::Finished => {
-                let text = format!("task {id} compacts, and its worker does not say what is left");
-                return Err(Failure::invalid(text).into());
-            }
-            TaskMessage::Heartbeat { .. }
-            | TaskMessage::GivenBack
-            | TaskMessage::FailedTransient { .. }
-            | TaskMessage::FailedPermanent { .. } => {}
+        if let TaskMessage::Compacted(file) = message {
+            return self.finish_compaction(id, generation, node, file.as_ref()).await;
         }
         let mut tx = self.write().await?;
         let Some(row) = locked(&mut tx, id).await? else { return Ok(Answer::Fenced) };
         if !row.may_be_held_by(node) {
             return Ok(Answer::Fenced);
+        }
+        if matches!(message, TaskMessage::Finished) {
+            let text = format!("task {id} compacts, and its worker does not say what is left");
+            return Err(Failure::invalid(text).into());
         }
         let event = message.event(tx.now_ms);
         match move_task(&mut tx, &row, generation, &event).await? {

@@ -215,6 +215,23 @@ async fn cp_3_a_void_one_is_not_even_claimed(store: Store) {
     assert!(store.meta.pending_tasks(10).await.unwrap().is_empty());
 }
 
+async fn cp_3_pd_4_nothing_joins_a_partition_that_was_dropped_since_the_claim(store: Store) {
+    let id = store.collection("books").await.id;
+    let partition = store.coordinator.create_partition(id, "p").await.unwrap().id;
+    let mut members = Vec::new();
+    for _ in 0..3 {
+        members.push(write(&store, id, rows_of(partition)).await.0);
+    }
+    plan(&store, id, of(partition, &members)).await;
+    let claimed = claim(&store).await.unwrap();
+    // The rows of its memberships do not say so yet.
+    store.coordinator.drop_partition(id, "p").await.unwrap();
+    assert_eq!(store.meta.compaction_view(id).await.unwrap().members, []);
+    assert_eq!(say(&store, claimed, left(7)).await, Answer::Accepted);
+    assert!(is_void(&store).await);
+    assert_eq!(store.meta.view(id, None).await.unwrap().files, []);
+}
+
 async fn cp_4_what_a_snapshot_protects_from_compaction_is_no_input(store: Store) {
     let (id, partition, members) = three(&store).await;
     let asking = NewSnapshot { compaction_protected_until_ms: START_MS + 60_000, ..new_snapshot(id, "asks", LATER_MS) };
@@ -449,6 +466,7 @@ on_every_store!(
     cp_1_where_no_row_is_left_there_is_no_file,
     cp_3_what_changed_since_the_claim_makes_it_void,
     cp_3_a_void_one_is_not_even_claimed,
+    cp_3_pd_4_nothing_joins_a_partition_that_was_dropped_since_the_claim,
     cp_4_what_a_snapshot_protects_from_compaction_is_no_input,
     tk_2_a_claim_that_was_lost_publishes_nothing,
     o_1_a_failed_one_is_tried_again_and_rests_when_it_cannot_succeed,
