@@ -4,11 +4,14 @@ use crate::{
     Proxy,
     backend::{Call, answer},
 };
-use elanus_proto::{common::CompactionState, datacoord as dc, milvus as m};
+use elanus_proto::{
+    common::{CompactionState, CompactionTaskState, CompactionType},
+    datacoord as dc, milvus as m,
+};
 use elanus_types::{Code, Failure};
 
 /// Plans what can be compacted of a collection, and returns. Deletes are applied by the same compactions that merge files,
-/// so `l0_compaction` asks for nothing else.
+/// so `l0Compaction` asks for nothing else.
 pub(crate) async fn manual_compaction(
     proxy: &Proxy,
     call: &Call,
@@ -77,6 +80,8 @@ pub(crate) async fn get_compaction_state_with_plans(
         trigger_id: one.job_id,
         collection_id: one.collection_id,
         partition_id: one.partition_id,
+        r#type: CompactionType::Mix.into(),
+        state: task_state(&one.state).into(),
         failure_reason: one.reason,
         channel: String::new(),
     };
@@ -85,6 +90,16 @@ pub(crate) async fn get_compaction_state_with_plans(
         merge_infos: job.compactions.into_iter().map(info).collect(),
         status: None,
     })
+}
+
+fn task_state(state: &str) -> CompactionTaskState {
+    match state {
+        "pending" => CompactionTaskState::Pipelining,
+        "in_progress" => CompactionTaskState::Executing,
+        "completed" => CompactionTaskState::Completed,
+        "failed" => CompactionTaskState::Failed,
+        _ => CompactionTaskState::Unknown,
+    }
 }
 
 /// Completed when nothing of it goes on, as in Milvus also when some of it failed.
