@@ -17,7 +17,7 @@ pub trait RootGuard: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// Why not.
-    fn may_write(&self) -> Result<(), Frozen>;
+    async fn confirm_for_write(&self) -> Result<(), Frozen>;
 
     /// May objects be deleted now?
     ///
@@ -28,8 +28,8 @@ pub trait RootGuard: fmt::Debug + Send + Sync + 'static {
 
 #[async_trait]
 impl RootGuard for Ownership {
-    fn may_write(&self) -> Result<(), Frozen> {
-        Self::may_write(self)
+    async fn confirm_for_write(&self) -> Result<(), Frozen> {
+        self.may_write()
     }
 
     async fn confirm_for_delete(&self) -> Result<(), Frozen> {
@@ -39,8 +39,12 @@ impl RootGuard for Ownership {
 
 #[async_trait]
 impl RootGuard for Tenant {
-    fn may_write(&self) -> Result<(), Frozen> {
-        Self::may_write(self)
+    async fn confirm_for_write(&self) -> Result<(), Frozen> {
+        // The first coordinator may have come since the last look.
+        if !self.has_begun() {
+            let _ = self.look().await; // what it says is in the state
+        }
+        self.may_write()
     }
 
     async fn confirm_for_delete(&self) -> Result<(), Frozen> {
@@ -73,8 +77,9 @@ impl OwnedStore {
         self.guard.as_deref().ok_or_else(|| Error::refused(attempt(), "this process only reads"))
     }
 
-    fn may_write(&self, attempt: impl Fn() -> String) -> Result<()> {
-        self.guard(&attempt)?.may_write().map_err(|frozen| not_now(attempt(), frozen))
+    async fn may_write(&self, attempt: impl Fn() -> String) -> Result<()> {
+        let confirmed = self.guard(&attempt)?.confirm_for_write().await;
+        confirmed.map_err(|frozen| not_now(attempt(), frozen))
     }
 
     async fn may_delete(&self, attempt: impl Fn() -> String) -> Result<()> {
@@ -91,7 +96,7 @@ fn not_now(attempt: String, frozen: Frozen) -> Error {
 #[async_trait]
 impl ObjectStore for OwnedStore {
     async fn put(&self, key: &ObjectKey, bytes: Bytes) -> Result<ObjectInfo> {
-        self.may_write(|| format!("put {key}"))?;
+        self.may_write(|| format!("put {key}")).await?;
         self.inner.put(key, bytes).await
     }
 
@@ -108,7 +113,7 @@ impl ObjectStore for OwnedStore {
     }
 
     async fn copy(&self, from: &ObjectKey, to: &ObjectKey, expected: Expected) -> Result<ObjectInfo> {
-        self.may_write(|| format!("copy {from} to {to}"))?;
+        self.may_write(|| format!("copy {from} to {to}")).await?;
         self.inner.copy(from, to, expected).await
     }
 

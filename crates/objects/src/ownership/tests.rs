@@ -746,10 +746,11 @@ async fn ow_11_a_tenant_writes_once_the_coordinator_owns_the_place_and_deletes_n
     let (world, meta) = (World::new(), FakeMeta::new(1));
     let tenant = Tenant::enter(&world.site(), meta.clone()).await.unwrap();
     assert!(tenant.may_write().unwrap_err().to_string().contains("elanus datacoord"), "nobody owns it yet");
-    let _owner = world.start(&meta).await.unwrap();
-    tenant.look().await.unwrap();
     let inner = Arc::new(MemoryStore::new(world.clock.clone()));
     let store = OwnedStore::new(inner, tenant.clone());
+    store.put(&ObjectKey::parse("early").unwrap(), Bytes::new()).await.unwrap_err();
+    let _owner = world.start(&meta).await.unwrap();
+    // It looks again for whoever wants to write, not only from time to time.
     let key = ObjectKey::parse("a").unwrap();
     store.put(&key, Bytes::from_static(b"1")).await.unwrap();
     let refused = store.delete(suite::permits(std::slice::from_ref(&key))).await.unwrap_err();
