@@ -19,6 +19,7 @@ mod compactions;
 mod connect;
 mod databases;
 mod error;
+mod events;
 mod gc;
 mod jobs;
 mod scans;
@@ -33,6 +34,7 @@ pub use compactions::Compactions;
 pub use connect::{Builder, Client};
 pub use databases::Databases;
 pub use elanus_proto::admin::{ClusterStatus, Queues, Service};
+pub use elanus_proto::admin::{TailEventsRequest, TailedEvent};
 pub use elanus_proto::admin::{
     CollectionDetail, GcAmount, GcAuditLine, GcDroppedSnapshot, GcHold, GcPause, GcPlan, GcPlanItem, GcRun, GcStatus,
     GcWhy,
@@ -45,6 +47,7 @@ pub use elanus_proto::datacoord::{
 };
 pub use elanus_proto::milvus::QueryResults;
 pub use elanus_types::RestoreMode;
+pub use events::Tail;
 pub use error::{ClientError, ErrorKind, Result};
 pub use gc::{Gc, GcCollection};
 pub use jobs::{Jobs, ListJobs};
