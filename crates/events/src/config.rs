@@ -249,7 +249,8 @@ mod tests {
         let text = |url: &str| url.parse::<BusUrl>().unwrap_err().to_string();
         let unsupported = "kafka:// event buses are not supported by this build; use nats://HOST:PORT or local:";
         assert_eq!(text("kafka://user:secret@host"), unsupported);
-        for url in ["", "local", "local:x", "local://host", "nats:", "nats://", "nats://h/x", "nats://h?secret", "nats://a,b"]
+        for url in
+            ["", "local", "local:x", "local://host", "nats:", "nats://", "nats://h/x", "nats://h?secret", "nats://a,b"]
         {
             assert!(text(url).starts_with("the event bus URL is not valid"), "{url:?}");
         }

@@ -16,7 +16,8 @@ mod local;
 pub mod suite;
 
 pub use bus::{
-    Error, EventBus, Followed, Following, Handler, Item, Published, Start, Subscription, Wanted, consume_by_subscription,
+    Error, EventBus, Followed, Following, Handler, Item, Published, Start, Subscription, Wanted,
+    consume_by_subscription,
 };
 pub use config::{BusConfig, BusUrl, Limits, Login, OpenError, Tls, open};
 pub use envelope::{Envelope, InvalidSubject, Kind, Subject, UnknownKind};

@@ -45,8 +45,7 @@ pub(crate) async fn segments(
     let (event, to) = moved.names();
     let events = segments.into_iter().map(|id| {
         let subject = format!("segment.{id}");
-        let payload =
-            json!({ "machine": MACHINE, "id": id.0, "event": event, "to": to, "collection": collection.0 });
+        let payload = json!({ "machine": MACHINE, "id": id.0, "event": event, "to": to, "collection": collection.0 });
         NewEvent { dedup_key: format!("{subject}.{to}"), subject, payload_json: payload.to_string() }
     });
     tx.announce_many(events.collect()).await

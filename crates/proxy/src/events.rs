@@ -82,7 +82,9 @@ fn asked(request: TailEventsRequest) -> Result<(Start, Wanted), Failure> {
     let kinds: Result<Vec<Kind>, Failure> = request
         .kinds
         .iter()
-        .map(|kind| kind.parse().map_err(|error| Failure::invalid(format!("no events are of the kind {kind:?}: {error}"))))
+        .map(|kind| {
+            kind.parse().map_err(|error| Failure::invalid(format!("no events are of the kind {kind:?}: {error}")))
+        })
         .collect();
     let start = match (request.since_ms, request.from_sequence) {
         (None, None) => Start::Now,

@@ -108,10 +108,8 @@ async fn events_of_one_process_wake_the_others() {
     assert_eq!(milvus.query("docs", "id > 0").await.unwrap().len(), 1);
 
     // A write of the data node, told by the coordinator: the query node has it before anybody asks.
-    let (by_read, by_event) = (
-        "elanus_querynode_view_refreshes_total{by=\"read\"}",
-        "elanus_querynode_view_refreshes_total{by=\"event\"}",
-    );
+    let (by_read, by_event) =
+        ("elanus_querynode_view_refreshes_total{by=\"read\"}", "elanus_querynode_view_refreshes_total{by=\"event\"}");
     let (reads, events) = (metric(&services.querynode, by_read).await, metric(&services.querynode, by_event).await);
     milvus.insert("docs", &[Row { id: 2, version: 1 }]).await.unwrap();
     reaches(&services.querynode, by_event, events + 1).await;
@@ -140,7 +138,10 @@ async fn events_of_one_process_wake_the_others() {
     let followed = python(&script, &[&nats.url(), &cluster, "2"]).await.unwrap();
     let followed: Vec<Value> = followed.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     for (theirs, ours) in followed.iter().zip(&tailed[1..]) {
-        assert_eq!((&theirs["id"], &theirs["key"], &theirs["payload"]), (&ours["event_id"], &ours["key"], &ours["payload"]));
+        assert_eq!(
+            (&theirs["id"], &theirs["key"], &theirs["payload"]),
+            (&ours["event_id"], &ours["key"], &ours["payload"])
+        );
     }
 
     // What is no event is put aside, and stands in nobody's way.
@@ -211,7 +212,8 @@ async fn without_the_bus_everything_works_and_it_catches_up() {
     assert!(twice.is_empty(), "published more than once: {twice:?}");
     assert_eq!(metric(&services.datacoord, "elanus_runtime_outbox_forgotten_total").await, 0);
     // Three snapshots, pending and committed, and a copy of one: every move of theirs, once.
-    let moves = |kind: &str| by_key.iter().filter(|(key, _)| key.starts_with(kind)).map(|(_, times)| *times).sum::<u32>();
+    let moves =
+        |kind: &str| by_key.iter().filter(|(key, _)| key.starts_with(kind)).map(|(_, times)| *times).sum::<u32>();
     assert_eq!(moves("snapshot."), 6, "{by_key:?}");
     // One event for each commit at most, and every commit has one: nobody else wrote, so no two were one commit.
     assert!(moves("collection.") as usize >= sent.acknowledged.len(), "{by_key:?}");

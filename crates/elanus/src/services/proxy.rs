@@ -109,9 +109,7 @@ impl Service for ProxyArgs {
         let mut proxy = over(coordinators.clone(), writers, readers, clock);
         // A bus inside this process would never have an event.
         let bus = match &meta {
-            Some(meta) if self.events.is_shared() => {
-                Some(self.events.open(Limits::default(), meta, Self::KIND).await?)
-            }
+            Some(meta) if self.events.is_shared() => Some(self.events.open(Limits::default(), meta, Self::KIND).await?),
             _ => None,
         };
         if let Some(bus) = &bus {

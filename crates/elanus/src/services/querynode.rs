@@ -3,8 +3,8 @@
 use super::args::{EventsArgs, ListenArgs, MemberArgs, Process, SharedArgs};
 use super::error::StartError;
 use super::frame::{Bound, Running, Service};
-use super::{freshness, peers};
 use super::stores::{Stores, bus_answers};
+use super::{freshness, peers};
 use clap::Args;
 use elanus_events::{EventBus, Limits};
 use elanus_meta::model::ServiceKind;

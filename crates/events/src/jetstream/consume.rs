@@ -111,7 +111,14 @@ async fn put_aside(
     let publishing = shared.context.publish_with_headers(wire::dead(subject), headers, message.payload.clone());
     publishing.await.map_err(Error::away)?.await.map_err(Error::away)?;
     metrics::counter!("elanus_events_dead_letters_total", "consumer" => name.to_owned()).increment(1);
-    tracing::error!(subject, sequence, deliveries, reason, consumer = name, "an event could not be handled: put aside as a dead letter");
+    tracing::error!(
+        subject,
+        sequence,
+        deliveries,
+        reason,
+        consumer = name,
+        "an event could not be handled: put aside as a dead letter"
+    );
     Ok(())
 }
 

@@ -78,7 +78,9 @@ async fn listen(
         // By number: what is published between two connections is not skipped.
         None => (DeliverPolicy::ByStartSequence { start_sequence: last + 1 }, Some(last + 1)),
         // The stream was made anew and counts from the beginning.
-        Some(DeliverPolicy::ByStartSequence { start_sequence }) if start_sequence > last + 1 => (DeliverPolicy::All, None),
+        Some(DeliverPolicy::ByStartSequence { start_sequence }) if start_sequence > last + 1 => {
+            (DeliverPolicy::All, None)
+        }
         Some(policy) => (policy, None),
     };
     let config = pull::Config {
@@ -96,9 +98,11 @@ async fn listen(
 
 /// The stream of events of the cluster.
 pub(super) async fn stream(shared: &Shared) -> Result<KeptStream, Error> {
-    shared.context.get_stream(streams::events(&shared.cluster)).await.map_err(|error| {
-        if streams::is_absent(&error.kind()) { Error::NoStream } else { Error::away(error) }
-    })
+    shared
+        .context
+        .get_stream(streams::events(&shared.cluster))
+        .await
+        .map_err(|error| if streams::is_absent(&error.kind()) { Error::NoStream } else { Error::away(error) })
 }
 
 async fn run(

@@ -19,7 +19,8 @@ mod wire;
 
 use crate::config::{BusConfig, Limits};
 use crate::{
-    Envelope, Error, EventBus, Followed, Following, Handler, Item, Kind, OpenError, Published, Start, Subscription, Wanted,
+    Envelope, Error, EventBus, Followed, Following, Handler, Item, Kind, OpenError, Published, Start, Subscription,
+    Wanted,
 };
 use async_nats::{Client, Subscriber, jetstream::Context};
 use async_trait::async_trait;

@@ -6,7 +6,7 @@ use crate::Error;
 use crate::config::Limits;
 use async_nats::jetstream::{
     Context,
-    context::{GetStreamErrorKind},
+    context::GetStreamErrorKind,
     stream::{Config, DiscardPolicy, RetentionPolicy, StorageType},
 };
 use std::time::Duration;
@@ -26,9 +26,7 @@ pub(super) fn dead_letters(cluster: &str) -> String {
 
 /// Makes both streams, or corrects them. Harmless twice.
 pub(super) async fn check(context: &Context, cluster: &str, limits: &Limits) -> Result<(), Error> {
-    for (name, subjects) in
-        [(events(cluster), wire::all(cluster)), (dead_letters(cluster), wire::all_dead(cluster))]
-    {
+    for (name, subjects) in [(events(cluster), wire::all(cluster)), (dead_letters(cluster), wire::all_dead(cluster))] {
         let there = match context.get_stream(&name).await {
             Ok(stream) => Some(stream.cached_info().config.clone()),
             Err(error) if is_absent(&error.kind()) => None,

@@ -83,10 +83,8 @@ async fn a_consumer_that_comes_back_goes_on_where_it_was() {
     let (handler, seen) = notes();
     let consuming = Arc::clone(&first);
     let consumer = tokio::spawn(async move { consuming.consume("name", &[Kind::Task], &handler).await });
-    wait_for("its first look", SOON, async || {
-        if seen.lock().unwrap().is_empty() { Err("not yet") } else { Ok(()) }
-    })
-    .await;
+    wait_for("its first look", SOON, async || if seen.lock().unwrap().is_empty() { Err("not yet") } else { Ok(()) })
+        .await;
     publish(&*publisher, &task(1)).await;
     until(&seen, 1).await;
     consumer.abort();

@@ -13,7 +13,8 @@ async fn what_cannot_be_handled_is_a_dead_letter_after_the_last_attempt() {
     let nats = Nats::start().await.unwrap();
     let limits = Limits { deliveries_max: 3, ..Limits::default() };
     let bus = bus(&BusConfig { limits, ..config(&nats) }, "c").await;
-    let (looks, attempts, taken) = (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
+    let (looks, attempts, taken) =
+        (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
     let handler: Handler = {
         let (looks, attempts, taken) = (Arc::clone(&looks), Arc::clone(&attempts), Arc::clone(&taken));
         Arc::new(move |item| match item {

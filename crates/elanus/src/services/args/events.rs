@@ -15,35 +15,29 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 pub(in crate::services) struct EventsArgs {
     /// Event bus: nats://HOST:PORT of a NATS server with JetStream, several of one cluster with commas, tls:// to insist on
     /// TLS; or local:, inside this process. Events only wake: without a bus, or while it is away, timers do the work
-    #[arg(
-        long = "events-url",
-        value_name = "URL",
-        env = "ELANUS_EVENTS_URL",
-        default_value = "local:",
-        hide_env_values = true
-    )]
-    url: String,
+    #[arg(long, value_name = "URL", env = "ELANUS_EVENTS_URL", default_value = "local:", hide_env_values = true)]
+    events_url: String,
     /// User of the NATS server
-    #[arg(long = "events-user", value_name = "NAME", env = "ELANUS_EVENTS_USER", hide_env_values = true)]
-    user: Option<String>,
+    #[arg(long, value_name = "NAME", env = "ELANUS_EVENTS_USER", hide_env_values = true)]
+    events_user: Option<String>,
     /// Password of it; better in the environment, where others do not see it
-    #[arg(long = "events-password", value_name = "SECRET", env = "ELANUS_EVENTS_PASSWORD", hide_env_values = true)]
-    password: Option<Secret>,
+    #[arg(long, value_name = "SECRET", env = "ELANUS_EVENTS_PASSWORD", hide_env_values = true)]
+    events_password: Option<Secret>,
     /// Token of the NATS server, in place of user and password
-    #[arg(long = "events-token", value_name = "SECRET", env = "ELANUS_EVENTS_TOKEN", hide_env_values = true)]
-    token: Option<Secret>,
+    #[arg(long, value_name = "SECRET", env = "ELANUS_EVENTS_TOKEN", hide_env_values = true)]
+    events_token: Option<Secret>,
     /// Credentials file of NATS (.creds), in place of user and password
-    #[arg(long = "events-credentials", value_name = "FILE", env = "ELANUS_EVENTS_CREDENTIALS")]
-    credentials: Option<PathBuf>,
+    #[arg(long, value_name = "FILE", env = "ELANUS_EVENTS_CREDENTIALS")]
+    events_credentials: Option<PathBuf>,
     /// Certificates (PEM) to trust beside the system's, for the NATS server
-    #[arg(long = "events-ca", value_name = "FILE", env = "ELANUS_EVENTS_CA")]
-    ca: Option<PathBuf>,
+    #[arg(long, value_name = "FILE", env = "ELANUS_EVENTS_CA")]
+    events_ca: Option<PathBuf>,
     /// Certificate (PEM) that this process shows to the NATS server
-    #[arg(long = "events-cert", value_name = "FILE", env = "ELANUS_EVENTS_CERT")]
-    cert: Option<PathBuf>,
+    #[arg(long, value_name = "FILE", env = "ELANUS_EVENTS_CERT")]
+    events_cert: Option<PathBuf>,
     /// Key (PEM) of it
-    #[arg(long = "events-key", value_name = "FILE", env = "ELANUS_EVENTS_KEY")]
-    key: Option<PathBuf>,
+    #[arg(long, value_name = "FILE", env = "ELANUS_EVENTS_KEY")]
+    events_key: Option<PathBuf>,
 }
 
 impl EventsArgs {
@@ -54,7 +48,7 @@ impl EventsArgs {
 
     /// True where events leave this process.
     pub(in crate::services) fn is_shared(&self) -> bool {
-        self.url.parse::<BusUrl>().is_ok_and(|url| url.is_nats())
+        self.events_url.parse::<BusUrl>().is_ok_and(|url| url.is_nats())
     }
 
     /// Opens the bus of the cluster that `meta` is of. Does not wait for the server.
@@ -71,9 +65,9 @@ impl EventsArgs {
 
     fn config(&self, limits: Limits) -> Result<BusConfig, StartError> {
         let wrong = |text: &str| StartError::Usage(anyhow!("{text}"));
-        let url: BusUrl = self.url.parse().map_err(explain)?;
+        let url: BusUrl = self.events_url.parse().map_err(explain)?;
         let text = |secret: &Secret| secret.text().to_owned();
-        let login = match (&self.user, &self.password, &self.token, &self.credentials) {
+        let login = match (&self.events_user, &self.events_password, &self.events_token, &self.events_credentials) {
             (None, None, None, None) => Login::None,
             (Some(user), Some(password), None, None) => Login::User { user: user.clone(), password: text(password) },
             (None, None, Some(token), None) => Login::Token(text(token)),
@@ -85,13 +79,13 @@ impl EventsArgs {
                 return Err(wrong(text));
             }
         };
-        let own = match (&self.cert, &self.key) {
+        let own = match (&self.events_cert, &self.events_key) {
             (None, None) => None,
             (Some(cert), Some(key)) => Some((cert.clone(), key.clone())),
             (Some(_), None) => return Err(wrong("--events-cert: give --events-key as well")),
             (None, Some(_)) => return Err(wrong("--events-key: give --events-cert as well")),
         };
-        Ok(BusConfig { url, login, tls: Tls { ca: self.ca.clone(), own }, limits })
+        Ok(BusConfig { url, login, tls: Tls { ca: self.events_ca.clone(), own }, limits })
     }
 }
 
