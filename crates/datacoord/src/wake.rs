@@ -1,14 +1,17 @@
 //! Events wake background tasks. Nothing else hangs on them: a lost event costs one period.
+//!
+//! All coordinators of a cluster consume under one name, and only the active one does so: the next one goes on where it was.
 
 use crate::background::{RESTORE_CHECK, TASK_SCHEDULE};
-use elanus_events::{EventBus, Item, Kind};
+use elanus_events::{EventBus, Handler, Item, Kind};
 use elanus_meta::Coordinator;
 use elanus_runtime::background::Background;
-use futures::StreamExt as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-const SUBSCRIBE_AGAIN: Duration = Duration::from_secs(1);
+/// Of the durable consumer.
+const CONSUMER: &str = "datacoord";
+const CONSUME_AGAIN: Duration = Duration::from_secs(1);
 
 /// Listens for as long as the process lives and coordinates.
 pub(crate) fn listen(bus: Arc<dyn EventBus>, background: Background, coordinator: Coordinator) {
@@ -21,16 +24,19 @@ pub(crate) fn listen(bus: Arc<dyn EventBus>, background: Background, coordinator
 }
 
 async fn listening(bus: &dyn EventBus, background: &Background) {
+    let handler: Handler = {
+        let background = background.clone();
+        Arc::new(move |item| {
+            wake(&background, item);
+            Ok(())
+        })
+    };
     loop {
-        match bus.subscribe(&[Kind::Restore, Kind::Task]).await {
-            Ok(mut events) => {
-                while let Some(event) = events.next().await {
-                    wake(background, &event);
-                }
-            }
-            Err(error) => tracing::warn!(%error, "the event bus is away; timers do the work"),
+        // The bus itself says, once, that it is away.
+        if let Err(error) = bus.consume(CONSUMER, &[Kind::Restore, Kind::Task], &handler).await {
+            tracing::debug!(%error, "no events wake this coordinator; timers do the work");
         }
-        tokio::time::sleep(SUBSCRIBE_AGAIN).await;
+        tokio::time::sleep(CONSUME_AGAIN).await;
     }
 }
 

@@ -73,7 +73,14 @@ enum Style {
 
 /// A text that is not shown.
 #[derive(Clone)]
-struct Secret(String);
+pub(crate) struct Secret(String);
+
+impl Secret {
+    /// For whom it is meant.
+    pub(crate) fn text(&self) -> &str {
+        &self.0
+    }
+}
 
 impl FromStr for Secret {
     type Err = Infallible;

@@ -138,7 +138,7 @@ fn a_foreign_directory_is_refused_and_untouched() {
 fn what_this_build_has_not_is_refused_and_nothing_is_created() {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data");
-    for (flag, url) in [("--objects", "gs://b"), ("--events", "nats://h")] {
+    for (flag, url) in [("--objects", "gs://b"), ("--events-url", "kafka://h")] {
         let refusal = refused(standalone(&data).args([flag, url]));
         assert_eq!(refusal.code, Some(2), "{}", refusal.stderr);
         assert!(refusal.stderr.contains("not supported by this build"), "{}", refusal.stderr);

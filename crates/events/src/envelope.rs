@@ -1,7 +1,6 @@
 //! What travels on the bus.
 
-use elanus_types::{CollectionId, JobId, SegmentId, SnapshotId, TaskId};
-use serde::{Deserialize, Serialize};
+use elanus_types::{AuditId, CollectionId, JobId, SegmentId, SnapshotId, TaskId, Timestamp};
 use std::{fmt, str::FromStr};
 
 macro_rules! subjects {
@@ -13,8 +12,7 @@ macro_rules! subjects {
         }
 
         /// What an event is about; as text `elanus.<kind>.<id>`.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-        #[serde(into = "String", try_from = "String")]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Subject {
             $($(#[$doc])* $kind($id),)*
         }
@@ -31,7 +29,9 @@ macro_rules! subjects {
                 }
             }
 
-            fn subject(self, id: i64) -> Subject {
+            /// The subject of this kind with this id.
+            #[must_use]
+            pub fn subject(self, id: i64) -> Subject {
                 match self {
                     $(Self::$kind => Subject::$kind($id(id)),)*
                 }
@@ -47,7 +47,9 @@ macro_rules! subjects {
                 }
             }
 
-            fn id(self) -> i64 {
+            /// The id of what it is about, as a number.
+            #[must_use]
+            pub fn id(self) -> i64 {
                 match self {
                     $(Self::$kind(id) => id.0,)*
                 }
@@ -57,7 +59,7 @@ macro_rules! subjects {
 }
 
 subjects! {
-    /// A segment got or lost a file.
+    /// A segment began to grow, was closed, or was made or ended by a compaction.
     Segment(SegmentId) = "segment",
     /// A snapshot moved.
     Snapshot(SnapshotId) = "snapshot",
@@ -65,8 +67,10 @@ subjects! {
     Restore(JobId) = "restore",
     /// A task moved.
     Task(TaskId) = "task",
-    /// A collection was created, changed, loaded, released or dropped.
+    /// A collection was created, written, changed, loaded, released or dropped.
     Collection(CollectionId) = "collection",
+    /// The collector claimed or deleted objects, or a brake of it moved.
+    Gc(AuditId) = "gc",
 }
 
 impl fmt::Display for Subject {
@@ -97,24 +101,25 @@ impl FromStr for Subject {
     }
 }
 
-impl From<Subject> for String {
-    fn from(subject: Subject) -> Self {
-        subject.to_string()
+impl FromStr for Kind {
+    type Err = UnknownKind;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::ALL.iter().find(|kind| kind.as_str() == text).copied().ok_or(UnknownKind)
     }
 }
 
-impl TryFrom<String> for Subject {
-    type Error = InvalidSubject;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        text.parse()
-    }
-}
+/// A text that is not the kind of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("give segment, snapshot, restore, task, collection or gc")]
+pub struct UnknownKind;
 
 /// An event on its way.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Envelope {
-    /// The same for every repeat of one event; a bus may drop repeats by it.
+    /// The same for every repeat of one event, of no other event, and rising with time; a bus may drop repeats by it.
+    pub id: i64,
+    /// What it tells, as a name: the same fact has the same, also when it is told twice.
     pub dedup_key: String,
     /// What it is about.
     pub subject: Subject,
@@ -122,6 +127,14 @@ pub struct Envelope {
     pub payload: serde_json::Value,
     /// W3C trace context of the cause; the consumer's span links to it.
     pub traceparent: Option<String>,
+}
+
+impl Envelope {
+    /// When its fact was written, in milliseconds since 1970: ids are timestamps.
+    #[must_use]
+    pub fn at_ms(&self) -> i64 {
+        Timestamp(self.id).ms()
+    }
 }
 
 #[cfg(test)]
@@ -144,15 +157,13 @@ mod tests {
     }
 
     #[test]
-    fn an_envelope_survives_the_wire() {
-        let envelope = Envelope {
-            dedup_key: "k".to_owned(),
-            subject: Subject::Snapshot(SnapshotId(5)),
-            payload: serde_json::json!({"state": "committed"}),
-            traceparent: None,
-        };
-        let text = serde_json::to_string(&envelope).unwrap();
-        assert!(text.contains(r#""subject":"elanus.snapshot.5""#), "{text}");
-        assert_eq!(serde_json::from_str::<Envelope>(&text).unwrap(), envelope);
+    fn a_kind_is_told_by_its_name_alone() {
+        for kind in Kind::ALL {
+            assert_eq!(kind.as_str().parse(), Ok(*kind));
+            assert!(UnknownKind.to_string().contains(kind.as_str()), "{kind:?}");
+        }
+        for bad in ["", "Segment", "segments", "*", ">"] {
+            assert_eq!(bad.parse::<Kind>(), Err(UnknownKind), "{bad}");
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::{Envelope, Error, EventBus, Item, Kind, Subscription};
 use async_trait::async_trait;
-use tokio::sync::broadcast;
+use tokio::sync::{Notify, broadcast};
 use tokio_stream::{StreamExt, wrappers::BroadcastStream};
 
 /// How many events a subscriber may be behind.
@@ -12,13 +12,14 @@ const BACKLOG_MAX: usize = 1_024;
 #[derive(Debug)]
 pub struct LocalBus {
     sender: broadcast::Sender<Envelope>,
+    nudges: Notify,
 }
 
 impl LocalBus {
     /// A bus without subscribers.
     #[must_use]
     pub fn new() -> Self {
-        Self { sender: broadcast::Sender::new(BACKLOG_MAX) }
+        Self { sender: broadcast::Sender::new(BACKLOG_MAX), nudges: Notify::new() }
     }
 }
 
@@ -43,6 +44,14 @@ impl EventBus for LocalBus {
             Err(_lagged) => Some(Item::Lagged),
         });
         Ok(Box::pin(items))
+    }
+
+    async fn nudge(&self) {
+        self.nudges.notify_one();
+    }
+
+    async fn nudged(&self) {
+        self.nudges.notified().await;
     }
 }
 

@@ -6,10 +6,20 @@
 //! EV-3  An event that nobody listens to is published all the same.
 //! EV-4  A subscriber that does not read holds up nobody, and is told when it missed something.
 //! EV-5  A subscriber that went away is no hindrance to the others.
+//! EV-6  An event that its consumer does not take is given again, at most [`DELIVERIES_MAX`] times, and the next ones come.
+//! EV-7  A nudge wakes who waits for one, and who waits after it.
+//! EV-8  Many events at once are all sent, and who follows some of them gets those.
 
-use crate::{Envelope, EventBus, Item, Kind, Subject, Subscription};
+use crate::bus::DELIVERIES_MAX;
+use crate::{Envelope, EventBus, Followed, Handler, Item, Kind, Start, Subject, Subscription, Wanted};
 use elanus_types::{CollectionId, SegmentId, SnapshotId};
-use std::{fmt, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    pin::Pin,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+use tokio::sync::Notify;
 use tokio_stream::StreamExt;
 
 type Bus = Arc<dyn EventBus>;
@@ -52,12 +62,17 @@ promises! {
     ev_3_nobody_need_listen,
     ev_4_who_does_not_read_holds_up_nobody,
     ev_5_who_went_away_is_no_hindrance,
+    ev_6_what_is_not_taken_is_put_aside,
+    ev_7_a_nudge_wakes,
+    ev_8_many_at_once_are_all_sent,
 }
 
 /// An event about `subject`.
 #[must_use]
 pub fn envelope(subject: Subject) -> Envelope {
     Envelope {
+        // As an outbox would number them.
+        id: (subject.kind() as i64) << 32 | subject.id(),
         dedup_key: format!("{subject}@1"),
         subject,
         payload: serde_json::json!({"text": "ä \" \n", "number": i64::MAX, "list": [1, null]}),
@@ -139,6 +154,69 @@ async fn ev_5_who_went_away_is_no_hindrance(bus: Bus) {
     drop(gone);
     publish(&bus, &segment(2)).await;
     until(&mut stays, &segment(2)).await;
+}
+
+async fn ev_6_what_is_not_taken_is_put_aside(bus: Bus) {
+    let seen: Arc<Mutex<Vec<Item>>> = Arc::default();
+    let (begun, news) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let handler: Handler = {
+        let (seen, begun, news) = (Arc::clone(&seen), Arc::clone(&begun), Arc::clone(&news));
+        Arc::new(move |item| {
+            seen.lock().expect("no test panics here").push(item.clone());
+            news.notify_one();
+            match item {
+                Item::Lagged => begun.notify_one(),
+                Item::Event(event) if event.subject.id() == 1 => return Err("not this one".to_owned()),
+                Item::Event(_) => {}
+            }
+            Ok(())
+        })
+    };
+    let consumed = Arc::clone(&bus);
+    let consumer = tokio::spawn(async move { consumed.consume("suite", &[Kind::Segment], &handler).await });
+    tokio::time::timeout(WAIT_MAX, begun.notified()).await.expect("a consumer begins with a look of its own");
+    publish(&bus, &segment(1)).await;
+    publish(&bus, &segment(2)).await;
+    let times = |n: i64| {
+        let seen = seen.lock().expect("no test panics here");
+        seen.iter().filter(|item| matches!(item, Item::Event(event) if event.subject.id() == n)).count()
+    };
+    let limit = DELIVERIES_MAX as usize;
+    while times(1) < limit || times(2) < 1 {
+        let came = tokio::time::timeout(WAIT_MAX, news.notified()).await;
+        assert!(came.is_ok(), "given {} times, and the next one {} times", times(1), times(2));
+    }
+    publish(&bus, &segment(3)).await;
+    while times(3) < 1 {
+        tokio::time::timeout(WAIT_MAX, news.notified()).await.expect("those behind it come");
+    }
+    assert_eq!((times(1), times(2)), (limit, 1));
+    consumer.abort();
+}
+
+async fn ev_7_a_nudge_wakes(bus: Bus) {
+    // Whoever publishes the outbox waits before anybody has a reason to nudge.
+    let early = tokio::time::timeout(Duration::from_millis(200), bus.nudged()).await;
+    assert!(early.is_err(), "nobody nudged");
+    bus.nudge().await;
+    tokio::time::timeout(WAIT_MAX, bus.nudged()).await.expect("a nudge wakes who waits after it");
+    let (waiting, nudging) = tokio::join!(tokio::time::timeout(WAIT_MAX, bus.nudged()), bus.nudge());
+    waiting.expect("a nudge wakes who waits");
+    nudging
+}
+
+async fn ev_8_many_at_once_are_all_sent(bus: Bus) {
+    let wanted = Wanted { kinds: vec![Kind::Segment], id: Some(700) };
+    let mut items = bus.follow(Start::Now, wanted).await.expect("events are followed");
+    let many: Vec<Envelope> = (1..=700).map(segment).collect();
+    let (sent, answer) = bus.publish_all(many).await;
+    answer.expect("nothing is wrong with this bus");
+    assert_eq!(sent, 700);
+    let first = tokio::time::timeout(WAIT_MAX, items.next()).await.expect("what is followed comes");
+    match first {
+        Some(Followed::Event(event)) => assert_eq!(event.envelope, segment(700)),
+        other => panic!("{other:?}"),
+    }
 }
 
 #[cfg(test)]

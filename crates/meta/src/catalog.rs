@@ -9,6 +9,7 @@ use crate::definitions::{
     INDEXES_NOW, NameHolder, database_id, index_info, name_conflict, name_holder, partition_record, record,
 };
 use crate::error::Result;
+use crate::events::{self, SegmentMove};
 use crate::model::{CollectionRecord, NewCollection, PartitionRecord};
 use crate::partition_drops::left_behind;
 use crate::rows::{collection_not_found, partition_not_found, to_json};
@@ -289,6 +290,7 @@ impl Coordinator {
         let mut segments =
             sealed.iter().map(|row| Ok(SegmentId(row.try_get("segment_id")?))).collect::<Result<Vec<_>>>()?;
         segments.sort_unstable();
+        events::segments(&mut tx, collection, segments.iter().copied(), SegmentMove::Closed).await?;
         clock.announce(&mut tx).await?;
         tx.commit().await?;
         Ok((segments, ts))
@@ -302,13 +304,22 @@ impl Coordinator {
     pub async fn seal_idle_segments(&self, opened_before: Timestamp) -> Result<u64> {
         let mut tx = self.write().await?;
         let sealed = tx
-            .execute(
-                "UPDATE segments SET state = 'flushed', writer = NULL WHERE state = 'growing' AND created_ts < $1",
+            .all(
+                "UPDATE segments SET state = 'flushed', writer = NULL WHERE state = 'growing' AND created_ts < $1 \
+                 RETURNING segment_id, collection_id",
                 args![opened_before.0],
             )
             .await?;
+        let mut of: BTreeMap<CollectionId, Vec<SegmentId>> = BTreeMap::new();
+        for row in &sealed {
+            let collection = CollectionId(row.try_get("collection_id")?);
+            of.entry(collection).or_default().push(SegmentId(row.try_get("segment_id")?));
+        }
+        for (collection, segments) in of {
+            events::segments(&mut tx, collection, segments, SegmentMove::Closed).await?;
+        }
         tx.commit().await?;
-        Ok(sealed)
+        Ok(sealed.len() as u64)
     }
 }
 

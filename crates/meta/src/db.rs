@@ -8,7 +8,7 @@ mod dialect;
 use crate::error::{MetaError, Result};
 use dialect::Pools;
 pub(crate) use dialect::{Engine, name_was_taken, statement_failed};
-use elanus_types::{Clock, Code, Epoch, Failure, Timestamp};
+use elanus_types::{Clock, Code, Epoch, Failure, Timestamp, current_traceparent};
 use sqlx::any::{AnyArguments, AnyRow};
 use sqlx::{Any, AnyConnection, AnyPool, AssertSqlSafe, Connection as _, Row, Transaction};
 use std::any::Any as StdAny;
@@ -235,7 +235,7 @@ impl Db {
             allocator: self.pools.allocator.clone(),
             now_ms: self.clock.now_ms(),
             hook: if writes { self.hook.clone() } else { None },
-            outbox: None,
+            outbox: false,
             moves: Vec::new(),
             wake: self.outbox.clone(),
             _turn: turn,
@@ -261,6 +261,16 @@ struct Moves {
     number: u64,
 }
 
+/// An event for the outbox.
+pub(crate) struct NewEvent {
+    /// `kind.id`
+    pub(crate) subject: String,
+    /// Names it for ever.
+    pub(crate) dedup_key: String,
+    /// JSON.
+    pub(crate) payload_json: String,
+}
+
 /// One transaction; dropped without [`Tx::commit`] it changes nothing.
 pub(crate) struct Tx {
     inner: Transaction<'static, Any>,
@@ -272,7 +282,8 @@ pub(crate) struct Tx {
     /// The time of the whole transaction.
     pub(crate) now_ms: i64,
     hook: Option<Arc<dyn CommitHook>>,
-    pub(crate) outbox: Option<i64>,
+    /// It left events.
+    outbox: bool,
     /// Moves of machines, counted when they are committed.
     moves: Vec<Moves>,
     wake: Arc<tokio::sync::Notify>,
@@ -437,14 +448,31 @@ impl Tx {
 
     /// Puts an event in the outbox; it is published after the commit. `dedup_key` names it for ever.
     pub(crate) async fn announce(&mut self, subject: String, dedup_key: String, payload_json: String) -> Result<()> {
-        let event_id = self.allocate_ids(1).await?;
-        self.execute(
-            "INSERT INTO outbox (event_id, subject, dedup_key, payload_json) VALUES ($1, $2, $3, $4) \
-             ON CONFLICT (dedup_key) DO NOTHING",
-            args![event_id, subject, dedup_key, payload_json],
+        self.announce_many(vec![NewEvent { subject, dedup_key, payload_json }]).await
+    }
+
+    /// As [`Tx::announce`], for events that belong together.
+    pub(crate) async fn announce_many(&mut self, events: Vec<NewEvent>) -> Result<()> {
+        if events.is_empty() {
+            return Ok(());
+        }
+        let first_id = self.allocate_ids(u32::try_from(events.len()).unwrap_or(u32::MAX)).await?;
+        let traceparent = current_traceparent();
+        self.upsert_many(
+            "INSERT INTO outbox (event_id, subject, dedup_key, payload_json, traceparent)",
+            " ON CONFLICT (dedup_key) DO NOTHING",
+            5,
+            (first_id..).zip(events),
+            |arguments, (id, event)| {
+                add(arguments, id);
+                add(arguments, event.subject);
+                add(arguments, event.dedup_key);
+                add(arguments, event.payload_json);
+                add(arguments, traceparent.clone());
+            },
         )
         .await?;
-        self.outbox = Some(event_id);
+        self.outbox = true;
         Ok(())
     }
 
@@ -465,7 +493,7 @@ impl Tx {
             return Err(MetaError::Corrupt("a transaction is committed after one of its statements failed".to_owned()));
         }
         self.engine.answer(self.inner.commit()).await.map_err(|error| self.engine.commit_failed(error))?;
-        if self.outbox.is_some() {
+        if self.outbox {
             self.wake.notify_one();
         }
         self.moves.into_iter().for_each(|moves| moves.count());

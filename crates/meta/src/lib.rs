@@ -19,6 +19,7 @@ mod databases;
 mod db;
 mod definitions;
 mod error;
+mod events;
 pub mod facts;
 mod file_sets;
 pub mod gauges;

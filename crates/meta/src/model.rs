@@ -382,6 +382,8 @@ pub struct OutboxEvent {
     pub dedup_key: String,
     /// JSON.
     pub payload_json: String,
+    /// W3C trace context of what wrote it.
+    pub traceparent: Option<String>,
 }
 
 /// An object that the metadata knows, for scrub.

@@ -7,6 +7,9 @@ use crate::error::Result;
 use crate::model::OutboxEvent;
 use sqlx::Row;
 
+/// Events that are forgotten in one transaction.
+const TRIMMED_MAX: i64 = 10_000;
+
 impl Meta {
     /// Waits until a commit of this process left events. Returns at once when that happened since the last call; what
     /// other processes left does not wake.
@@ -24,7 +27,7 @@ impl Meta {
             .read()
             .await?
             .all(
-                "SELECT event_id, subject, dedup_key, payload_json FROM outbox ORDER BY event_id LIMIT $1",
+                "SELECT event_id, subject, dedup_key, payload_json, traceparent FROM outbox ORDER BY event_id LIMIT $1",
                 args![i64::from(limit)],
             )
             .await?;
@@ -35,6 +38,7 @@ impl Meta {
                     subject: row.try_get("subject")?,
                     dedup_key: row.try_get("dedup_key")?,
                     payload_json: row.try_get("payload_json")?,
+                    traceparent: row.try_get("traceparent")?,
                 })
             })
             .collect()
@@ -53,5 +57,28 @@ impl Meta {
             tx.execute("DELETE FROM outbox WHERE event_id = $1", args![*id]).await?;
         }
         tx.commit().await
+    }
+
+    /// Keeps the `keep` newest events and forgets the others, a bounded number at a time; how many were forgotten. For a
+    /// bus that is away: events only wake, so the oldest ones are worth least.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn trim_events(&self, keep: u32) -> Result<u64> {
+        let mut tx = self.db.read().await?;
+        let newest = "SELECT event_id FROM outbox ORDER BY event_id DESC LIMIT 1 OFFSET $1";
+        let Some(row) = tx.optional(newest, args![i64::from(keep)]).await? else { return Ok(0) };
+        let last: i64 = row.try_get("event_id")?;
+        drop(tx);
+        let mut tx = self.db.write().await?;
+        let forgotten = tx
+            .execute(
+                "DELETE FROM outbox WHERE event_id IN \
+                 (SELECT event_id FROM outbox WHERE event_id <= $1 ORDER BY event_id LIMIT $2)",
+                args![last, TRIMMED_MAX],
+            )
+            .await?;
+        tx.commit().await?;
+        Ok(forgotten)
     }
 }

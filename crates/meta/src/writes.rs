@@ -9,6 +9,7 @@ use crate::Meta;
 use crate::clock::{lock_live, require_not_held};
 use crate::db::{Tx, add, args};
 use crate::error::{MetaError, Result};
+use crate::events::{self, SegmentMove};
 use crate::file_sets::{self, NewIntent, file_set_columns};
 use crate::machines::refused;
 use crate::model::{FileKind, FilePlace, PlannedFile, StoredObject, WrittenFile};
@@ -44,7 +45,8 @@ WHERE segment_id = $1
   -- Sealed or dropped since the write began: the file goes to a fresh segment.
   AND state = 'growing' AND writer = $8
   -- The file belongs where its segment is.
-  AND collection_id = $4 AND partition_id = $5 AND shard = $6 AND level = $7";
+  AND collection_id = $4 AND partition_id = $5 AND shard = $6 AND level = $7
+RETURNING state";
 
 impl Meta {
     /// The first transaction of a write: registers one file for each place, in their order. The files may be written
@@ -236,6 +238,7 @@ async fn open_segments(
     }
     let first_id = tx.allocate_ids(u32::try_from(absent.len()).unwrap_or(u32::MAX)).await?;
     let fresh: Vec<(i64, FilePlace)> = (first_id..).zip(absent).collect();
+    let new: Vec<SegmentId> = fresh.iter().map(|(id, _)| SegmentId(*id)).collect();
     open.extend(fresh.iter().map(|(id, place)| (*place, SegmentId(*id))));
     tx.insert_many(
         "INSERT INTO segments (segment_id, collection_id, partition_id, shard, level, state, writer, rows_num, bytes, \
@@ -256,6 +259,7 @@ async fn open_segments(
         },
     )
     .await?;
+    events::segments(tx, collection, new, SegmentMove::Opened).await?;
     Ok(open)
 }
 
@@ -330,8 +334,8 @@ async fn grow(
     file: &WrittenFile,
 ) -> Result<bool> {
     let FilePlace { partition, shard: Shard(shard), kind } = file.place;
-    let changed = tx
-        .execute(
+    let grown = tx
+        .optional(
             GROW,
             args![
                 segment.0,
@@ -347,7 +351,11 @@ async fn grow(
             ],
         )
         .await?;
-    Ok(changed == 1)
+    let Some(row) = grown else { return Ok(false) };
+    if row.try_get::<&str, _>("state")? == "flushed" {
+        events::segments(tx, collection, [segment], SegmentMove::Closed).await?;
+    }
+    Ok(true)
 }
 
 async fn add_members(

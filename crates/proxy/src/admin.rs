@@ -1,6 +1,6 @@
-//! The calls for operators: passed on to the coordinator, failures and all.
+//! The calls for operators: passed on to the coordinator, failures and all; events come from the bus.
 
-use crate::{Proxy, names};
+use crate::{Proxy, events, names};
 use elanus_proto::{
     admin::{self as a, admin_server::Admin, gc_request::What as Ask},
     convert::failure_to_grpc,
@@ -25,6 +25,15 @@ macro_rules! pass_on {
                     names::collection(&request.new_name).map_err(failure_to_grpc)?;
                 }
                 self.datacoord().restore_trash(request).await
+            }
+
+            type TailEventsStream = events::Tail;
+
+            async fn tail_events(
+                &self,
+                request: Request<a::TailEventsRequest>,
+            ) -> Result<Response<events::Tail>, Status> {
+                events::tail(self, request).await
             }
 
             async fn gc(&self, request: Request<a::GcRequest>) -> Result<Response<a::GcAnswer>, Status> {

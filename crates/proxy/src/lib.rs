@@ -7,7 +7,8 @@
 //!
 //! * `service`: every served call and the function that answers it. A call that is not in the table is gRPC UNIMPLEMENTED.
 //! * one module per topic: `connect`, `databases`, `aliases`, `collections` (with `definition`), `alter` (with
-//!   `properties`), `segments`, `partitions`, `indexes`, `load`, `flush`, `write`, `read`, `snapshots`, `admin`.
+//!   `properties`), `segments`, `partitions`, `indexes`, `load`, `flush`, `write`, `read`, `snapshots`, `admin`,
+//!   `events`.
 //! * `backend`: the other services, and a collection as the coordinator describes it.
 
 mod admin;
@@ -20,6 +21,7 @@ mod config;
 mod connect;
 mod databases;
 mod definition;
+mod events;
 mod flush;
 mod indexes;
 mod load;
@@ -49,6 +51,8 @@ pub struct Proxy {
     querynode: QueryNodeClient<Channel>,
     clock: Arc<dyn Clock>,
     config: ProxyConfig,
+    /// `None`: there is no bus.
+    events: Option<events::Events>,
 }
 
 impl Proxy {
@@ -61,6 +65,6 @@ impl Proxy {
         clock: Arc<dyn Clock>,
         config: ProxyConfig,
     ) -> Self {
-        Self { datacoord, datanode, querynode, clock, config }
+        Self { datacoord, datanode, querynode, clock, config, events: None }
     }
 }

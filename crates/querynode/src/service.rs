@@ -61,6 +61,21 @@ impl QueryNode {
         Self { views: Arc::new(views), reader: Reader { cache, cpu }, leases: Arc::default() }
     }
 
+    /// What is read of a collection that changed is brought up to date before somebody asks for it. For events, which may be
+    /// lost: every read looks for itself. True when there was something to do.
+    ///
+    /// # Errors
+    /// When the collection cannot be read; the next read tries again.
+    pub async fn hear(&self, collection: CollectionId) -> Result<bool, Failure> {
+        self.views.hear(collection).await
+    }
+
+    /// The collections that are read here.
+    #[must_use]
+    pub fn followed(&self) -> Vec<CollectionId> {
+        self.views.followed()
+    }
+
     async fn scope(&self, request: Option<ReadScope>) -> Result<Scope, Failure> {
         let request = request.ok_or_else(|| Failure::missing("the request does not say what to read"))?;
         let view = self.views.at(CollectionId(request.collection_id), request.read_ts).await?;

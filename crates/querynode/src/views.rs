@@ -79,7 +79,7 @@ impl Views {
         };
         let followed = self.follow(collection);
         if read_ts == 0 || wanted >= last {
-            let view = self.newest(collection, &followed, last).await?;
+            let view = self.newest(collection, &followed, last, "read").await?;
             // What was committed since must not be seen by a read of a given time.
             if read_ts == 0 || view.ts <= wanted {
                 return Ok(view);
@@ -87,6 +87,32 @@ impl Views {
         }
         let newest = lock(&followed.newest).clone();
         self.past(collection, wanted, newest).await
+    }
+
+    /// Brings the newest view up to date for the next read, when the collection is read at all. That nobody reads it is no
+    /// less true for that: a view that is only kept fresh is forgotten as any other. True when there was something to do.
+    ///
+    /// # Errors
+    /// When its files cannot be read; the next read tries again.
+    pub(crate) async fn hear(&self, collection: CollectionId) -> Result<bool, Failure> {
+        self.forget_idle();
+        let Some(followed) = lock(&self.followed).get(&collection).map(Arc::clone) else { return Ok(false) };
+        let Some(last) = self.meta.last_ts(collection).await? else {
+            lock(&self.followed).remove(&collection);
+            return Ok(true);
+        };
+        let before = lock(&followed.newest).as_ref().map(|view| view.ts);
+        // Nobody waits for a first view: a read that failed to make one is not repeated without being asked.
+        if before.is_none_or(|ts| ts >= last) {
+            return Ok(false);
+        }
+        self.newest(collection, &followed, last, "event").await?;
+        Ok(true)
+    }
+
+    /// What is read, for who lost events.
+    pub(crate) fn followed(&self) -> Vec<CollectionId> {
+        lock(&self.followed).keys().copied().collect()
     }
 
     pub(crate) fn meta(&self) -> &Meta {
@@ -115,8 +141,14 @@ impl Views {
         Arc::clone(one)
     }
 
-    /// The newest view, at `last` or later.
-    async fn newest(&self, id: CollectionId, followed: &Arc<Followed>, last: Timestamp) -> Result<Arc<View>, Failure> {
+    /// The newest view, at `last` or later; `by` is who wants it, for metrics.
+    async fn newest(
+        &self,
+        id: CollectionId,
+        followed: &Arc<Followed>,
+        last: Timestamp,
+        by: &'static str,
+    ) -> Result<Arc<View>, Failure> {
         let up_to_date = || lock(&followed.newest).clone().filter(|view| view.ts >= last);
         if let Some(view) = up_to_date() {
             return Ok(view);
@@ -132,7 +164,10 @@ impl Views {
             return Err(failure.clone());
         }
         match self.refresh(id, followed, guard).await {
-            Ok(view) => Ok(view),
+            Ok(view) => {
+                metrics::counter!("elanus_querynode_view_refreshes_total", "by" => by).increment(1);
+                Ok(view)
+            }
             Err(failure) => {
                 let mut failed = lock(&followed.failed);
                 *failed = (failed.0 + 1, Some(failure.clone()));

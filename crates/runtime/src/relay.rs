@@ -1,6 +1,7 @@
 //! Brings events from the outbox of the metadata store to the event bus.
 //!
-//! Publish first, delete afterwards: an event may come twice, none is forgotten while the bus can be reached again.
+//! Publish first, delete afterwards: an event may come twice, none is forgotten while the bus can be reached again. While it
+//! cannot, events wait; when more wait than are kept, the oldest are forgotten: they only wake, and timers do the same.
 
 use crate::background::{BackgroundTask, Report};
 use async_trait::async_trait;
@@ -14,44 +15,88 @@ pub const RELAY: &str = "outbox.relay";
 const EVENTS_PER_ROUND: u32 = 512;
 /// What other processes wrote does not wake this one.
 const PERIOD: Duration = Duration::from_secs(1);
+/// Events that wait for a bus that is away, where nothing else is said.
+pub const WAITING_MAX: u32 = 100_000;
+/// Between two nudges: what is committed meanwhile goes with the second.
+const NUDGE_PAUSE: Duration = Duration::from_millis(20);
 
 /// The background task that empties the outbox.
 #[derive(Debug)]
 pub struct Relay {
     meta: Meta,
     bus: Arc<dyn EventBus>,
+    waiting_max: u32,
 }
 
 impl Relay {
     /// From this store to this bus.
     #[must_use]
     pub fn new(meta: Meta, bus: Arc<dyn EventBus>) -> Self {
-        Self { meta, bus }
+        Self { meta, bus, waiting_max: WAITING_MAX }
+    }
+
+    /// So many events wait at most while the bus is away.
+    #[must_use]
+    pub fn with_waiting_max(mut self, events: u32) -> Self {
+        self.waiting_max = events;
+        self
     }
 
     async fn drain(&self) -> Result<Report, MetaError> {
+        if let Some(why) = self.bus.away() {
+            // Told by the bus itself, once: no failure of this task.
+            self.trim().await?;
+            return Ok(Report { text: why, ..Report::default() });
+        }
         let events = self.meta.next_events(EVENTS_PER_ROUND).await?;
         let mut report = Report { again_now: events.len() == EVENTS_PER_ROUND as usize, ..Report::default() };
+        let mut envelopes = Vec::with_capacity(events.len());
         let mut done = Vec::with_capacity(events.len());
         for event in &events {
             match envelope(event) {
-                Some(envelope) => {
-                    if let Err(error) = self.bus.publish(envelope).await {
-                        // The order of events is kept as far as possible: the rest waits behind this one.
-                        report.failed += 1;
-                        report.text = chain(&error);
-                        break;
-                    }
-                }
+                Some(envelope) => envelopes.push(envelope),
                 // Events only wake people up, so one that nobody understands may go; keeping it would block the others.
-                None => tracing::error!(subject = event.subject, id = event.id, "dropped an event that is not valid"),
+                None => {
+                    tracing::error!(subject = event.subject, id = event.id, "dropped an event that is not valid");
+                    done.push(event.id);
+                }
             }
-            done.push(event.id);
         }
+        let ids: Vec<i64> = envelopes.iter().map(|envelope| envelope.id).collect();
+        let (sent, answer) = self.bus.publish_all(envelopes).await;
+        done.extend(&ids[..sent]);
         self.meta.delete_events(&done).await?;
         report.handled = done.len() as u64;
+        if let Err(error) = answer {
+            // The order of events is kept as far as possible: the rest waits behind this one.
+            report.again_now = false;
+            report.text = chain(&error);
+            // Lost in the middle: the bus tells that, once.
+            report.failed = u64::from(self.bus.away().is_none());
+            self.trim().await?;
+        }
         Ok(report)
     }
+
+    async fn trim(&self) -> Result<(), MetaError> {
+        let forgotten = self.meta.trim_events(self.waiting_max).await?;
+        metrics::counter!("elanus_runtime_outbox_forgotten_total").increment(forgotten);
+        Ok(())
+    }
+}
+
+/// Tells the publisher of the outbox, in whatever process it is, that this process left events. Ends with the process.
+pub fn nudge_after_commits(meta: Meta, bus: Arc<dyn EventBus>) {
+    if !bus.is_shared() {
+        return;
+    }
+    tokio::spawn(async move {
+        loop {
+            meta.outbox_woken().await;
+            bus.nudge().await;
+            tokio::time::sleep(NUDGE_PAUSE).await;
+        }
+    });
 }
 
 #[async_trait]
@@ -73,17 +118,21 @@ impl BackgroundTask for Relay {
     }
 
     async fn woken(&self) {
-        self.meta.outbox_woken().await;
+        tokio::select! {
+            () = self.meta.outbox_woken() => {}
+            () = self.bus.nudged() => {}
+        }
     }
 }
 
 fn envelope(event: &OutboxEvent) -> Option<Envelope> {
     let subject: Subject = format!("elanus.{}", event.subject).parse().ok()?;
     Some(Envelope {
+        id: event.id,
         dedup_key: event.dedup_key.clone(),
         subject,
         payload: serde_json::from_str(&event.payload_json).ok()?,
-        traceparent: None,
+        traceparent: event.traceparent.clone(),
     })
 }
 
@@ -118,6 +167,7 @@ mod tests {
             subject: subject.to_owned(),
             dedup_key: "k".to_owned(),
             payload_json: payload_json.to_owned(),
+            traceparent: Some("00-1-2-01".to_owned()),
         }
     }
 
@@ -126,15 +176,17 @@ mod tests {
         let published = envelope(&event("restore.42", r#"{"state":"copying"}"#)).unwrap();
         assert_eq!(published.subject, Subject::Restore(JobId(42)));
         assert_eq!(published.payload["state"], "copying");
+        assert_eq!((published.id, published.traceparent.as_deref()), (1, Some("00-1-2-01")));
         assert_eq!(envelope(&event("restore", "{}")), None);
         assert_eq!(envelope(&event("restore.1", "{")), None);
     }
 
-    /// A bus that can be away.
+    /// A bus that can be away, and knows it or finds it out by trying.
     #[derive(Debug)]
     struct Flaky {
         bus: LocalBus,
         away: AtomicBool,
+        knows: AtomicBool,
     }
 
     #[async_trait]
@@ -148,6 +200,11 @@ mod tests {
 
         async fn subscribe(&self, kinds: &[Kind]) -> Result<Subscription, BusError> {
             self.bus.subscribe(kinds).await
+        }
+
+        fn away(&self) -> Option<String> {
+            let is_known = self.away.load(Ordering::SeqCst) && self.knows.load(Ordering::SeqCst);
+            is_known.then(|| "no route is known".to_owned())
         }
     }
 
@@ -188,7 +245,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let url = format!("sqlite://{}", dir.path().join("meta.db").display());
         let meta = Meta::open(&url, "c", Arc::new(ManualClock::at_ms(1_000))).await.unwrap();
-        let bus = Arc::new(Flaky { bus: LocalBus::new(), away: AtomicBool::new(true) });
+        let bus = Arc::new(Flaky { bus: LocalBus::new(), away: AtomicBool::new(true), knows: AtomicBool::new(false) });
         let mut items = bus.subscribe(Kind::ALL).await.unwrap();
         let relay = Relay::new(meta.clone(), bus.clone());
 
@@ -197,6 +254,11 @@ mod tests {
         let report = relay.round().await;
         assert_eq!((report.handled, report.failed), (0, 1), "{report:?}");
         assert!(report.text.ends_with("no route"), "{report:?}");
+        assert!(!meta.next_events(10).await.unwrap().is_empty(), "nothing is forgotten");
+
+        bus.knows.store(true, Ordering::SeqCst);
+        let report = relay.round().await;
+        assert!(report.is_quiet() && report.text == "no route is known", "the bus tells it, not this task: {report:?}");
         assert!(!meta.next_events(10).await.unwrap().is_empty(), "nothing is forgotten");
 
         bus.away.store(false, Ordering::SeqCst);
@@ -208,5 +270,25 @@ mod tests {
         assert_eq!(published.subject, subject);
         assert_eq!(meta.next_events(10).await.unwrap(), []);
         assert!(relay.round().await.is_quiet());
+    }
+
+    #[tokio::test]
+    async fn while_the_bus_is_away_the_newest_events_wait() {
+        let dir = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}", dir.path().join("meta.db").display());
+        let meta = Meta::open(&url, "c", Arc::new(ManualClock::at_ms(1_000))).await.unwrap();
+        let bus = Arc::new(Flaky { bus: LocalBus::new(), away: AtomicBool::new(true), knows: AtomicBool::new(true) });
+        let Subject::Collection(collection) = create_collection(&meta).await else { panic!("that is a collection") };
+        let coordinator = meta.take_over(&NodeId("test".to_owned())).await.unwrap();
+        for _ in 0..5 {
+            coordinator.seal_segments(collection).await.unwrap();
+        }
+        let before = meta.next_events(10).await.unwrap();
+        assert_eq!(before.len(), 6);
+        let relay = Relay::new(meta.clone(), bus.clone()).with_waiting_max(2);
+        relay.round().await;
+        assert_eq!(meta.next_events(10).await.unwrap(), before[4..], "the oldest are worth least");
+        bus.away.store(false, Ordering::SeqCst);
+        assert_eq!(relay.round().await.handled, 2);
     }
 }

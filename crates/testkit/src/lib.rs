@@ -3,6 +3,7 @@
 //! * [`Server`]: one process of the program, from start to kill: `elanus standalone` with its data directory, or another
 //!   service.
 //! * [`Postgres`]: a PostgreSQL server of a test's own.
+//! * [`Nats`]: a NATS server of a test's own.
 //! * [`elanus`]: any other command of the program; [`program`]: where it is, for those that do not end by themselves.
 //! * [`wait_for`]: the only way to wait in a test: for a level, with a bound and a status text.
 //! * [`python`]: runs a script in a Python that has pymilvus.
@@ -16,6 +17,7 @@
 mod binary;
 mod generated;
 mod http;
+mod nats;
 mod ports;
 mod postgres;
 mod python;
@@ -27,6 +29,7 @@ mod wait;
 pub use binary::{Ended, NoBinary, elanus, path as program};
 pub use generated::Generated;
 pub use http::get;
+pub use nats::Nats;
 pub use ports::free_port;
 use ports::free_port_pair;
 pub use postgres::Postgres;

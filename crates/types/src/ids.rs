@@ -41,6 +41,8 @@ ids! {
     JobId,
     /// A copy task of a restore job.
     TaskId,
+    /// A line of the collector's audit trail, or the first line of many of one claim.
+    AuditId,
 }
 
 impl PartitionId {

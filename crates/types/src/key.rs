@@ -145,6 +145,12 @@ impl KeySpace {
         Ok(Self { cluster: cluster.to_owned() })
     }
 
+    /// Id of the cluster.
+    #[must_use]
+    pub fn cluster(&self) -> &str {
+        &self.cluster
+    }
+
     /// The folder that holds everything of this cluster but the owner's marker.
     #[must_use]
     pub fn namespace(&self) -> &str {

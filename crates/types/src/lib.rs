@@ -6,6 +6,7 @@
 //! * [`schema`]: collections, fields and indexes as users define them.
 //! * [`restore`]: how a restore makes its target.
 //! * [`root`]: why nothing is deleted below a root path.
+//! * [`trace`]: which trace the present work belongs to.
 //! * [`failure`]: what a caller is told when something could not be done, with the Milvus code.
 
 pub mod checksum;
@@ -16,6 +17,7 @@ pub mod restore;
 pub mod root;
 pub mod schema;
 pub mod time;
+pub mod trace;
 
 pub use checksum::Checksum;
 pub use failure::{Code, Failure};
@@ -24,3 +26,4 @@ pub use key::ObjectKey;
 pub use restore::RestoreMode;
 pub use root::RootHold;
 pub use time::{Clock, ManualClock, SystemClock, Timestamp};
+pub use trace::{current_traceparent, set_traceparent_source};

@@ -36,6 +36,12 @@ impl Cluster {
         Self { postgres, _directory: None, settings }
     }
 
+    /// The same cluster; all its processes have this in their environment.
+    pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
+        self.settings.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
     pub(crate) async fn migrate(&self) {
         let ended = elanus(["migrate", "--meta", &self.postgres.url()]).await.unwrap();
         assert_eq!(ended.code, Some(0), "{ended:?}");

@@ -116,6 +116,9 @@ fn without_secrets(value: &str) -> String {
     if value.is_empty() || value == "local:" {
         return value.to_owned();
     }
+    if value.contains(",nats://") || value.contains(",tls://") {
+        return value.split(',').map(without_secrets).collect::<Vec<_>>().join(",");
+    }
     let Ok(mut url) = url::Url::parse(value) else { return "(hidden)".to_owned() };
     if url.cannot_be_a_base() {
         return "(hidden)".to_owned();
@@ -169,5 +172,8 @@ mod tests {
         assert_eq!(without_secrets("postgres:elanus:secret"), "(hidden)");
         assert_eq!(without_secrets("no url, secret"), "(hidden)");
         assert_eq!(without_secrets("s3://bucket/root"), "s3://bucket/root");
+        let several = without_secrets("nats://u:secret@a:4222,nats://u:secret@b,tls://c");
+        assert_eq!(several, "nats://u:***@a:4222,nats://u:***@b,tls://c");
+        assert_eq!(without_secrets("nats://u:p@a,secret,nats://b"), "nats://u:***@a,(hidden),nats://b");
     }
 }

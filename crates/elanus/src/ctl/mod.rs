@@ -4,6 +4,7 @@ mod collection;
 mod compaction;
 mod confirm;
 mod database;
+mod events;
 mod gc;
 mod gc_scan;
 mod inspect;
@@ -20,6 +21,7 @@ mod wait;
 use crate::output::{self, Format, Rendered};
 use clap::{Args, Subcommand};
 use elanus_client::{Client, ClientError, ErrorKind};
+use elanus_types::SystemClock;
 use std::{process::ExitCode, time::Duration};
 
 const HELP: &str = "\
@@ -36,6 +38,7 @@ Examples:
   elanus ctl gc pause --collection docs --ttl 2h
   elanus ctl job list
   elanus ctl status
+  elanus ctl events tail --kind snapshot --since 10m
   elanus ctl --output json collection describe docs | jq .statistics.row_count
   elanus ctl scrub --level checksum
   elanus ctl gc scan
@@ -122,6 +125,9 @@ enum Command {
     /// See what waits for deletion and what keeps it; pause, hold, plan, undo
     #[command(subcommand)]
     Gc(gc::Command),
+    /// Follow what happens
+    #[command(subcommand)]
+    Events(events::Command),
     Status(status::StatusArgs),
     Scrub(scrub::ScrubArgs),
     /// Whose root path it is: show, take, repair; needs no server, but for purge-namespace
@@ -138,6 +144,8 @@ enum Stop {
     /// The result is printed, and says that something is wrong.
     Differs(Rendered),
     Interrupted,
+    /// Everything is printed already.
+    Printed,
 }
 
 impl From<ClientError> for Stop {
@@ -162,6 +170,7 @@ pub(crate) async fn run(args: CtlArgs) -> ExitCode {
             exit_code(error.kind)
         }
         Err(Stop::Interrupted) => 130,
+        Err(Stop::Printed) => 0,
     };
     ExitCode::from(code)
 }
@@ -181,6 +190,7 @@ async fn execute(args: CtlArgs) -> Result<Rendered, Stop> {
     let bounded = !matches!(
         command,
         Command::Scrub(_)
+            | Command::Events(_)
             | Command::Gc(
                 gc::Command::Run { .. }
                     | gc::Command::Apply { .. }
@@ -197,6 +207,10 @@ async fn execute(args: CtlArgs) -> Result<Rendered, Stop> {
         Command::Database(command) => database::execute(&client, command).await,
         Command::Trash(command) => trash::execute(&client, command).await,
         Command::Gc(command) => gc::execute(&client, command).await,
+        Command::Events(command) => {
+            events::execute(&client, command, args.options.output, &SystemClock).await?;
+            Err(Stop::Printed)
+        }
         Command::Status(_) => status::ask(&client).await,
         Command::Scrub(args) => scrub::execute(&client, &args).await,
         Command::Root(_) => unreachable!("answered above"),
@@ -251,7 +265,7 @@ mod tests {
         let lines: Vec<_> =
             lines.map(|line| line.split(" |").next().unwrap().replace("'before the import'", "x")).collect();
         let lines: Vec<_> = lines.into_iter().map(|line| line.replace("'id < 10'", "x")).collect();
-        assert_eq!(lines.len(), 18);
+        assert_eq!(lines.len(), 19);
         for line in lines {
             assert!(parse(&line).is_ok(), "{line}");
         }
@@ -303,6 +317,13 @@ mod tests {
             "gc orphans --accept-scan x",
             "--output xml job list",
             "--timeout soon job list",
+            "events",
+            "events tail --kind snapshots",
+            "events tail --since soon",
+            "events tail --since 1m --from-seq 1",
+            "events tail --from-seq 0",
+            "events tail --limit 0",
+            "events tail --id x",
         ] {
             assert!(parse(line).is_err(), "{line}");
         }

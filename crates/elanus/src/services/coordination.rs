@@ -43,11 +43,12 @@ impl TakenOver {
         Ok(Self { ownership: None, coordinator, objects })
     }
 
-    /// Begins to coordinate; where it is only read, to answer.
+    /// Begins to coordinate; where it is only read, to answer. Of events, `waiting_max` wait while the bus is away.
     pub(super) fn coordinate(
         self,
         stores: &Stores,
         bus: Arc<dyn EventBus>,
+        waiting_max: u32,
         config: DataCoordConfig,
         workers: Arc<dyn Workers>,
     ) -> Active {
@@ -65,7 +66,7 @@ impl TakenOver {
         let (bus_of_relay, node) = (Arc::clone(&bus), stores.node.clone());
         let datacoord = DataCoord::start(coordinator, bucket, bus, workers, node, config, background);
         if ownership.is_some() {
-            background.spawn(Relay::new(stores.meta.clone(), bus_of_relay));
+            background.spawn(Relay::new(stores.meta.clone(), bus_of_relay).with_waiting_max(waiting_max));
         }
         Active { ownership, datacoord }
     }

@@ -2,11 +2,11 @@
 //!
 //! It serves from the start; until it has taken over, it refuses calls, and callers ask the next one.
 
-use super::args::{CoordinatorArgs, ListenArgs, MemberArgs, Process, SharedArgs};
+use super::args::{CoordinatorArgs, EventsArgs, ListenArgs, MemberArgs, Process, SharedArgs};
 use super::coordination::{Active, TakenOver};
 use super::error::StartError;
 use super::frame::{Bound, Running, Service};
-use super::stores::{Stores, owner_is_well};
+use super::stores::{Stores, bus_answers, owner_is_well};
 use super::{milvus_gc, peers};
 use crate::root;
 use anyhow::anyhow;
@@ -52,6 +52,8 @@ pub(crate) struct DataCoordinatorArgs {
     #[command(flatten)]
     shared: SharedArgs,
     #[command(flatten)]
+    events: EventsArgs,
+    #[command(flatten)]
     coordinator: CoordinatorArgs,
 }
 
@@ -65,7 +67,7 @@ impl Service for DataCoordinatorArgs {
 
     fn check(&self) -> Result<(), StartError> {
         self.member.check(self.listen.listen)?;
-        self.coordinator.bus()?;
+        self.events.check()?;
         self.shared.places().map(drop)
     }
 
@@ -76,9 +78,11 @@ impl Service for DataCoordinatorArgs {
         start::check(&stores.site, Some(&view)).await?;
         let registration = stores.registration(Self::KIND, self.member.address(bound.listen), bound, 0);
         registration.start(&stores.background);
+        let bus = self.events.open(self.coordinator.streams.limits(), &stores.meta, Self::KIND).await?;
         let turn = Turn {
             stores: Arc::clone(&stores),
-            bus: self.coordinator.bus()?,
+            bus: Arc::clone(&bus),
+            waiting_max: self.coordinator.streams.waiting_max(),
             config: self.coordinator.config(),
             registration: registration.clone(),
             late: LateChannel::new(),
@@ -86,7 +90,7 @@ impl Service for DataCoordinatorArgs {
         };
         let (late, active) = (turn.late.clone(), turn.active.subscribe());
         let waiting = Mutex::new(Some(tokio::spawn(turn.take())));
-        Ok(Candidate { stores, registration, late, active, waiting })
+        Ok(Candidate { stores, bus, registration, late, active, waiting })
     }
 }
 
@@ -94,6 +98,7 @@ impl Service for DataCoordinatorArgs {
 struct Turn {
     stores: Arc<Stores>,
     bus: Arc<dyn EventBus>,
+    waiting_max: u32,
     config: DataCoordConfig,
     registration: Registration,
     late: LateChannel,
@@ -103,13 +108,13 @@ struct Turn {
 impl Turn {
     /// Waits for its turn and takes it.
     async fn take(self) -> Result<(), StartError> {
-        let Self { stores, bus, config, registration, late, active } = self;
+        let Self { stores, bus, waiting_max, config, registration, late, active } = self;
         stand_by(&stores.meta, &stores.node).await;
         let taken = TakenOver::now(&stores).await?;
         let (epoch, coordinator) = (taken.coordinator.epoch(), taken.coordinator.clone());
         // Workers go on with what they do: they are other processes.
         let given_up = coordinator.expire_other_coordinators(&stores.node).await?;
-        let now_active = taken.coordinate(&stores, bus, config, Arc::new(RemoteWorkers::default()));
+        let now_active = taken.coordinate(&stores, bus, waiting_max, config, Arc::new(RemoteWorkers::default()));
         late.set(now_active.datacoord.channel());
         active.send_replace(Some(now_active));
         registration.took_over(epoch).await;
@@ -121,6 +126,7 @@ impl Turn {
 /// A coordinator that is active or stands by.
 pub(crate) struct Candidate {
     stores: Arc<Stores>,
+    bus: Arc<dyn EventBus>,
     registration: Registration,
     /// Refuses calls until it is active, and once it is about to end.
     late: LateChannel,
@@ -150,6 +156,7 @@ impl Running for Candidate {
 
     fn management(&self, version: &'static str) -> Management {
         let management = milvus_gc::serve(self.stores.management(version), self.late.channel());
+        let management = bus_answers(management, Arc::clone(&self.bus));
         let active = self.active.clone();
         let owner = move || active.borrow().as_ref().and_then(|active| active.ownership.clone());
         owner_is_well(management, owner, self.stores.meta.clone())

@@ -1,18 +1,19 @@
 //! `elanus datanode`: writes, and copies for restores.
 
-use super::args::{DataCoordArgs, ListenArgs, MemberArgs, Process, SharedArgs, WorkerArgs};
+use super::args::{DataCoordArgs, EventsArgs, ListenArgs, MemberArgs, Process, SharedArgs, WorkerArgs};
 use super::error::StartError;
 use super::frame::{Bound, Running, Service};
 use super::peers::{self, Peers};
-use super::stores::Stores;
+use super::stores::{Stores, bus_answers};
 use crate::root::Lookout;
 use anyhow::anyhow;
 use clap::Args;
 use elanus_datanode::DataNode;
+use elanus_events::{EventBus, Limits};
 use elanus_meta::model::ServiceKind;
 use elanus_objects::{ObjectStore, OwnedStore, Tenant};
 use elanus_proto::transport::{Channel, datacoord_client, datanode_server};
-use elanus_runtime::{LateChannel, Registration, management::Management};
+use elanus_runtime::{LateChannel, Registration, management::Management, relay::nudge_after_commits};
 use elanus_types::Clock;
 use std::{sync::Arc, time::Duration};
 use tonic::service::Routes;
@@ -47,6 +48,8 @@ pub(crate) struct DataNodeArgs {
     #[command(flatten)]
     coordinators: DataCoordArgs,
     #[command(flatten)]
+    events: EventsArgs,
+    #[command(flatten)]
     worker: WorkerArgs,
 }
 
@@ -60,6 +63,7 @@ impl Service for DataNodeArgs {
 
     fn check(&self) -> Result<(), StartError> {
         self.member.check(self.listen.listen)?;
+        self.events.check()?;
         self.shared.places().map(drop)
     }
 
@@ -69,6 +73,8 @@ impl Service for DataNodeArgs {
         stores.background.spawn(Lookout(tenant.clone()));
         let objects: Arc<dyn ObjectStore> = Arc::new(OwnedStore::new(Arc::clone(&stores.objects), tenant.clone()));
 
+        let bus = self.events.open(Limits::default(), &stores.meta, Self::KIND).await?;
+        nudge_after_commits(stores.meta.clone(), Arc::clone(&bus));
         let peers = Peers::new(Some(stores.meta.clone()), &stores.background);
         peers.find().await;
         let coordinators = peers.coordinators(&self.coordinators)?;
@@ -79,13 +85,14 @@ impl Service for DataNodeArgs {
         datanode.register_as(&stores.background, registration.clone());
         let late = LateChannel::new();
         late.set(Channel::in_process(datanode_server(datanode.clone())));
-        Ok(Worker { stores, tenant, datanode, registration, late })
+        Ok(Worker { stores, bus, tenant, datanode, registration, late })
     }
 }
 
 /// A data node that runs.
 pub(crate) struct Worker {
     stores: Stores,
+    bus: Arc<dyn EventBus>,
     tenant: Tenant,
     datanode: DataNode,
     registration: Registration,
@@ -100,7 +107,7 @@ impl Running for Worker {
 
     fn management(&self, version: &'static str) -> Management {
         let (tenant, waiting) = (self.tenant.clone(), self.tenant.clone());
-        let management = self.stores.management(version);
+        let management = bus_answers(self.stores.management(version), Arc::clone(&self.bus));
         management
             .check("root path", move || {
                 let writes = if tenant.has_begun() { tenant.may_write() } else { Ok(()) };

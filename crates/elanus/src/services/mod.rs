@@ -15,6 +15,7 @@ mod datacoord;
 mod datanode;
 mod error;
 mod frame;
+mod freshness;
 mod guard;
 mod migrate;
 mod milvus_gc;

@@ -1,14 +1,15 @@
 //! `elanus proxy`: the Milvus API, in front of the other services.
 
-use super::args::{ListenArgs, MemberArgs, PeerArgs, Process, bytes};
+use super::args::{EventsArgs, ListenArgs, MemberArgs, PeerArgs, Process, bytes};
 use super::error::StartError;
 use super::frame::{Bound, Running, Service};
 use super::milvus_gc;
 use super::peers::Peers;
-use super::stores::{metadata_answers, new_node, register};
+use super::stores::{bus_answers, metadata_answers, new_node, register};
 use crate::root::checked_postgres_url;
 use anyhow::anyhow;
 use clap::Args;
+use elanus_events::{EventBus, Limits};
 use elanus_meta::Meta;
 use elanus_meta::model::ServiceKind;
 use elanus_proto::transport::{
@@ -50,6 +51,8 @@ pub(crate) struct ProxyArgs {
     meta: Option<String>,
     #[command(flatten)]
     peers: PeerArgs,
+    #[command(flatten)]
+    events: EventsArgs,
     /// Longest message of the Milvus API, for example 64MiB
     #[arg(long, value_name = "BYTES", env = "ELANUS_MESSAGE_BYTES_MAX", default_value = "512MiB", value_parser = bytes)]
     message_bytes_max: usize,
@@ -78,6 +81,11 @@ impl Service for ProxyArgs {
         if self.meta.is_some() {
             self.member.check(self.listen.listen)?;
         }
+        self.events.check()?;
+        if self.events.is_shared() && self.meta.is_none() {
+            let text = "--events-url: give --meta as well: it says whose events to look for";
+            return Err(StartError::Usage(anyhow!(text)));
+        }
         self.meta_url().map(drop)
     }
 
@@ -98,9 +106,17 @@ impl Service for ProxyArgs {
         peers.find().await;
         let coordinators = peers.coordinators(&self.peers.coordinators)?;
         let (writers, readers) = (peers.writers(&self.peers.datanode)?, peers.readers(&self.peers.querynode)?);
-        let proxy = over(coordinators.clone(), writers, readers, clock);
+        let mut proxy = over(coordinators.clone(), writers, readers, clock);
+        // A bus inside this process would never have an event.
+        let bus = match &meta {
+            Some(meta) if self.events.is_shared() => Some(self.events.open(Limits::default(), meta, Self::KIND).await?),
+            _ => None,
+        };
+        if let Some(bus) = &bus {
+            proxy = proxy.with_events(Arc::clone(bus));
+        }
         let message_bytes_max = self.message_bytes_max;
-        Ok(Frontend { proxy, coordinators, background, meta, registration, message_bytes_max })
+        Ok(Frontend { proxy, bus, coordinators, background, meta, registration, message_bytes_max })
     }
 }
 
@@ -121,6 +137,8 @@ pub(super) fn routes(proxy: &Proxy, message_bytes_max: usize) -> Routes {
 /// A proxy that runs.
 pub(crate) struct Frontend {
     proxy: Proxy,
+    /// `None`: there is none.
+    bus: Option<Arc<dyn EventBus>>,
     coordinators: Channel,
     background: Background,
     meta: Option<Meta>,
@@ -135,6 +153,10 @@ impl Running for Frontend {
 
     fn management(&self, version: &'static str) -> Management {
         let management = milvus_gc::serve(Management::new(self.background.clone(), version), self.coordinators.clone());
+        let management = match &self.bus {
+            Some(bus) => bus_answers(management, Arc::clone(bus)),
+            None => management,
+        };
         match &self.meta {
             Some(meta) => metadata_answers(management, meta.clone()),
             None => management,
@@ -150,6 +172,7 @@ impl Running for Frontend {
     }
 
     async fn leave(&self) {
+        self.proxy.end_tails();
         if let Some(registration) = &self.registration {
             registration.end().await;
         }

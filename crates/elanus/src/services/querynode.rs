@@ -1,11 +1,12 @@
 //! `elanus querynode`: reads, from files, with a cache.
 
-use super::args::{ListenArgs, MemberArgs, Process, SharedArgs};
+use super::args::{EventsArgs, ListenArgs, MemberArgs, Process, SharedArgs};
 use super::error::StartError;
 use super::frame::{Bound, Running, Service};
-use super::peers;
-use super::stores::Stores;
+use super::stores::{Stores, bus_answers};
+use super::{freshness, peers};
 use clap::Args;
+use elanus_events::{EventBus, Limits};
 use elanus_meta::model::ServiceKind;
 use elanus_objects::{ObjectStore, Tenant};
 use elanus_proto::transport::{Channel, querynode_server};
@@ -42,6 +43,8 @@ pub(crate) struct QueryNodeArgs {
     member: MemberArgs,
     #[command(flatten)]
     shared: SharedArgs,
+    #[command(flatten)]
+    events: EventsArgs,
 }
 
 impl Service for QueryNodeArgs {
@@ -54,6 +57,7 @@ impl Service for QueryNodeArgs {
 
     fn check(&self) -> Result<(), StartError> {
         self.member.check(self.listen.listen)?;
+        self.events.check()?;
         self.shared.places().map(drop)
     }
 
@@ -62,11 +66,13 @@ impl Service for QueryNodeArgs {
         // It writes nothing: that it looks at the right place is all that matters.
         Tenant::check(&stores.site, &*stores.in_meta).await?;
         let querynode = begin(&stores, Arc::clone(&stores.objects));
+        let bus = self.events.open(Limits::default(), &stores.meta, Self::KIND).await?;
+        freshness::keep(querynode.clone(), Arc::clone(&bus));
         let registration = stores.registration(Self::KIND, self.member.address(bound.listen), bound, 0);
         registration.start(&stores.background);
         let late = LateChannel::new();
         late.set(Channel::in_process(querynode_server(querynode)));
-        Ok(Reader { stores, registration, late })
+        Ok(Reader { stores, bus, registration, late })
     }
 }
 
@@ -116,6 +122,7 @@ pub(super) fn begin(stores: &Stores, objects: Arc<dyn ObjectStore>) -> QueryNode
 /// A query node that runs.
 pub(crate) struct Reader {
     stores: Stores,
+    bus: Arc<dyn EventBus>,
     registration: Registration,
     /// Refuses calls once the node is about to end.
     late: LateChannel,
@@ -129,7 +136,7 @@ impl Running for Reader {
     }
 
     fn management(&self, version: &'static str) -> Management {
-        self.stores.management(version)
+        bus_answers(self.stores.management(version), Arc::clone(&self.bus))
     }
 
     fn place(&self) -> String {

@@ -2,12 +2,12 @@
 //!
 //! Order of the start: both listeners, the guard of the directory, metadata, ownership, services.
 
-use super::args::{CoordinatorArgs, ListenArgs, Process, WorkerArgs, bytes};
+use super::args::{CoordinatorArgs, EventsArgs, ListenArgs, Process, WorkerArgs, bytes};
 use super::coordination::{Active, TakenOver};
 use super::error::StartError;
 use super::frame::{Bound, Running, Service};
 use super::guard::metadata_to_read;
-use super::stores::{Stores, new_node, only_reads, owner_is_well};
+use super::stores::{Stores, bus_answers, new_node, only_reads, owner_is_well};
 use super::{milvus_gc, proxy, querynode};
 use crate::root::{self, Places, Reach};
 use crate::s3::S3Args;
@@ -15,6 +15,7 @@ use anyhow::anyhow;
 use clap::Args;
 use elanus_datacoord::OwnWorker;
 use elanus_datanode::DataNode;
+use elanus_events::EventBus;
 use elanus_meta::Meta;
 use elanus_meta::model::ServiceKind;
 use elanus_objects::{LocalRoot, ownership::start};
@@ -82,6 +83,8 @@ pub(crate) struct StandaloneArgs {
     #[arg(long, value_name = "BYTES", env = "ELANUS_MESSAGE_BYTES_MAX", default_value = "512MiB", value_parser = bytes)]
     message_bytes_max: usize,
     #[command(flatten)]
+    events: EventsArgs,
+    #[command(flatten)]
     coordinator: CoordinatorArgs,
     #[command(flatten)]
     worker: WorkerArgs,
@@ -113,16 +116,19 @@ impl Service for StandaloneArgs {
     }
 
     fn check(&self) -> Result<(), StartError> {
-        self.coordinator.bus()?;
+        self.events.check()?;
         self.places().map(drop)
     }
 
     async fn start(&self, bound: Bound, clock: Arc<dyn Clock>) -> Result<Standalone, StartError> {
-        let (places, bus) = (self.places()?, self.coordinator.bus()?);
+        let places = self.places()?;
         let Open { stores, taken, _alone } = match self.read_only {
             false => open(&places, Arc::clone(&clock)).await?,
             true => open_to_read(&places, Arc::clone(&clock)).await?,
         };
+
+        let streams = &self.coordinator.streams;
+        let bus = self.events.open(streams.limits(), &stores.meta, Self::KIND).await?;
 
         let late = LateChannel::new();
         let to_datacoord = late.channel();
@@ -136,16 +142,22 @@ impl Service for StandaloneArgs {
         let to_datanode = Channel::in_process(datanode_server(datanode.clone()));
         let worker = OwnWorker::new(stores.node.clone(), datanode_client(to_datanode.clone()));
         let objects = Arc::clone(&taken.objects);
-        let active = taken.coordinate(&stores, bus, self.coordinator.config(), Arc::new(worker));
+        let active = taken.coordinate(
+            &stores,
+            Arc::clone(&bus),
+            streams.waiting_max(),
+            self.coordinator.config(),
+            Arc::new(worker),
+        );
         late.set(Channel::in_process(datacoord_server(active.datacoord.clone())));
         let querynode = match self.read_only {
             false => querynode::begin(&stores, objects),
             true => querynode::reader(&stores, objects),
         };
         let to_querynode = Channel::in_process(querynode_server(querynode));
-        let proxy = proxy::over(to_datacoord, to_datanode, to_querynode, clock);
+        let proxy = proxy::over(to_datacoord, to_datanode, to_querynode, clock).with_events(Arc::clone(&bus));
         let message_bytes_max = self.message_bytes_max;
-        Ok(Standalone { stores, datanode, late, active, proxy, message_bytes_max, _alone })
+        Ok(Standalone { stores, bus, datanode, late, active, proxy, message_bytes_max, _alone })
     }
 }
 
@@ -204,6 +216,7 @@ async fn open_to_read(places: &Places, clock: Arc<dyn Clock>) -> Result<Open, St
 /// All services.
 pub(crate) struct Standalone {
     stores: Stores,
+    bus: Arc<dyn EventBus>,
     datanode: DataNode,
     late: LateChannel,
     active: Active,
@@ -219,6 +232,7 @@ impl Running for Standalone {
 
     fn management(&self, version: &'static str) -> Management {
         let management = milvus_gc::serve(self.stores.management(version), self.late.channel());
+        let management = bus_answers(management, Arc::clone(&self.bus));
         match self.active.ownership.clone() {
             Some(owner) => owner_is_well(management, move || Some(owner.clone()), self.stores.meta.clone()),
             None => only_reads(management, self.stores.site.location.clone()),
@@ -233,7 +247,9 @@ impl Running for Standalone {
         self.active.lost().await
     }
 
-    async fn leave(&self) {}
+    async fn leave(&self) {
+        self.proxy.end_tails();
+    }
 
     async fn stop(self) {
         super::datanode::end_writes(&self.datanode).await;
@@ -317,7 +333,7 @@ mod tests {
             ("--objects", "s3://key:secret@bucket", "AWS_ACCESS_KEY_ID"),
             ("--objects", "gs://key:secret@bucket", "gs:// object stores are not supported by this build"),
             ("--objects", "file:///d?secret=1", "use file:///absolute/path"),
-            ("--events", "nats://user:secret@host", "nats:// event buses are not supported by this build"),
+            ("--events-url", "kafka://user:secret@host", "kafka:// event buses are not supported by this build"),
         ] {
             let error = parse(&[flag, url]).unwrap_err();
             assert!(error.contains(says) && error.contains(flag) && !error.contains("secret"), "{error}");

@@ -4,6 +4,7 @@ use super::error::StartError;
 use super::frame::{Bound, VERSION};
 use crate::root::{self, Places, Reach, RootInMeta};
 use anyhow::Context as _;
+use elanus_events::EventBus;
 use elanus_meta::Meta;
 use elanus_meta::model::{ServiceKind, ServiceRecord};
 use elanus_objects::{LocalRoot, LocalStore, ObjectStore, Ownership, ownership::Site};
@@ -104,6 +105,17 @@ pub(super) fn metadata_answers(management: Management, meta: Meta) -> Management
     management.check("metadata", move || {
         let meta = meta.clone();
         Box::pin(async move { meta.next_events(1).await.map(drop).map_err(|error| error.to_string()) })
+    })
+}
+
+/// Health: a bus on the network answers. Nothing else hangs on it.
+pub(super) fn bus_answers(management: Management, bus: Arc<dyn EventBus>) -> Management {
+    if !bus.is_shared() {
+        return management;
+    }
+    management.watch("events", move || {
+        let away = bus.away();
+        Box::pin(async move { away.map_or(Ok(()), Err) })
     })
 }
 

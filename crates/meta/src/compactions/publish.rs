@@ -13,6 +13,7 @@ use crate::Coordinator;
 use crate::clock::lock_if_live;
 use crate::db::{Tx, args};
 use crate::error::{MetaError, Result};
+use crate::events::{self, SegmentMove};
 use crate::file_sets::{self, Abandon};
 use crate::machines::refused;
 use crate::memberships::{self, Ending, For};
@@ -21,7 +22,7 @@ use crate::rows::{bigint, object_key};
 use elanus_lifecycle::deletes::GROUP_TIMESTAMPS_MAX;
 use elanus_lifecycle::task::Event;
 use elanus_lifecycle::{Segment, Step};
-use elanus_types::{Generation, NodeId, TaskId, Timestamp};
+use elanus_types::{Generation, NodeId, SegmentId, TaskId, Timestamp};
 use sqlx::Row;
 
 /// A row when what the file was made of is not what the collection has now; see the head of this file.
@@ -133,14 +134,18 @@ async fn exchange(
             file_sets::abandon(tx, Abandon::Compaction(id), now_ms).await?;
         }
     }
-    tx.execute(
-        "UPDATE segments SET state = 'dropped', writer = NULL WHERE collection_id = $2 AND state <> 'dropped' \
-         AND segment_id IN (SELECT i.segment_id FROM compaction_inputs i WHERE i.task_id = $1) \
-         AND NOT EXISTS (SELECT 1 FROM memberships m WHERE m.segment_id = segments.segment_id \
-                         AND m.removed_ts = 9223372036854775807)",
-        args![id.0, work.collection.0],
-    )
-    .await?;
+    let dropped = tx
+        .all(
+            "UPDATE segments SET state = 'dropped', writer = NULL WHERE collection_id = $2 AND state <> 'dropped' \
+             AND segment_id IN (SELECT i.segment_id FROM compaction_inputs i WHERE i.task_id = $1) \
+             AND NOT EXISTS (SELECT 1 FROM memberships m WHERE m.segment_id = segments.segment_id \
+                             AND m.removed_ts = 9223372036854775807) RETURNING segment_id",
+            args![id.0, work.collection.0],
+        )
+        .await?;
+    let dropped: Vec<SegmentId> =
+        dropped.iter().map(|row| Ok(SegmentId(row.try_get("segment_id")?))).collect::<Result<_>>()?;
+    events::segments(tx, work.collection, dropped, SegmentMove::Dropped).await?;
     tx.execute_exactly(
         1,
         "the compaction",
@@ -201,6 +206,6 @@ async fn add(
             deletes_before_ts
         ],
     )
-    .await
-    .map(|_| ())
+    .await?;
+    events::segments(tx, work.collection, [claim.segment], SegmentMove::Made).await
 }

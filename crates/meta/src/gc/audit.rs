@@ -3,6 +3,7 @@
 use crate::Meta;
 use crate::db::{Tx, args};
 use crate::error::Result;
+use crate::events::{self, Collected};
 use crate::rows::count;
 use elanus_types::{CollectionId, Epoch, FileSetId, ObjectKey};
 use sqlx::Row;
@@ -43,7 +44,7 @@ pub(crate) struct Line<'l> {
     pub(crate) detail: String,
 }
 
-/// Writes a line.
+/// Writes a line, and tells of it.
 pub(crate) async fn write(tx: &mut Tx, epoch: Epoch, line: Line<'_>) -> Result<()> {
     let id = tx.allocate_ids(1).await?;
     let now_ms = tx.now_ms;
@@ -57,14 +58,15 @@ pub(crate) async fn write(tx: &mut Tx, epoch: Epoch, line: Line<'_>) -> Result<(
             line.actor.to_owned(),
             line.action.to_owned(),
             line.collection.map(|id| id.0),
-            line.detail
+            line.detail.clone()
         ],
     )
-    .await
-    .map(|_| ())
+    .await?;
+    let Line { actor, action, collection, .. } = line;
+    events::collected(tx, Collected { line: id, epoch, actor, action, collection, objects: None }).await
 }
 
-/// Writes a line for every object of a claim, set-based; how many.
+/// Writes a line for every object of a claim, set-based, and tells of all at once; how many.
 pub(crate) async fn write_objects(tx: &mut Tx, epoch: Epoch, actor: &str, action: &str, claim: i64) -> Result<u64> {
     let row = tx
         .one(
@@ -79,6 +81,8 @@ pub(crate) async fn write_objects(tx: &mut Tx, epoch: Epoch, actor: &str, action
     }
     let first = tx.allocate_ids(u32::try_from(objects).unwrap_or(u32::MAX)).await?;
     let now_ms = tx.now_ms;
+    let collected = Collected { line: first, epoch, actor, action, collection: None, objects: Some(objects) };
+    events::collected(tx, collected).await?;
     tx.execute(
         "INSERT INTO gc_audit (audit_id, at_ms, epoch, actor, action, collection_id, file_set_id, object_key, \
          size_bytes, checksum, detail) \

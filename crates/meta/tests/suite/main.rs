@@ -37,6 +37,7 @@ mod detach;
 mod first_runs;
 mod gc;
 mod history;
+mod outbox;
 mod partition_drops;
 mod plans;
 mod purges;

@@ -1,16 +1,11 @@
 //! What the coordinator is told.
 
+use super::events::StreamArgs;
 use super::values::{a_day_or_more, bytes, first_run_pause, interval, retention, tolerance};
-use crate::services::error::StartError;
-use anyhow::anyhow;
 use clap::{ArgAction, Args};
 use elanus_datacoord::{CompactionConfig, DataCoordConfig};
-use elanus_events::EventBus;
 use elanus_types::RestoreMode;
-use std::{
-    sync::{Arc, LazyLock},
-    time::Duration,
-};
+use std::{sync::LazyLock, time::Duration};
 
 /// Which program this is: another one does not delete before somebody had time to look.
 static PROGRAM: LazyLock<String> = LazyLock::new(|| {
@@ -20,9 +15,8 @@ static PROGRAM: LazyLock<String> = LazyLock::new(|| {
 
 #[derive(Clone, Debug, Args)]
 pub(in crate::services) struct CoordinatorArgs {
-    /// Event bus
-    #[arg(long, value_name = "URL", env = "ELANUS_EVENTS", default_value = "local:", hide_env_values = true)]
-    events: String,
+    #[command(flatten)]
+    pub(in crate::services) streams: StreamArgs,
     /// A dropped collection can be brought back for so long: elanus ctl trash. 0: it cannot
     #[arg(long, value_name = "TIME", env = "ELANUS_TRASH_RETENTION", default_value = "24h", value_parser = retention)]
     trash_retention: Duration,
@@ -59,10 +53,6 @@ pub(in crate::services) struct CoordinatorArgs {
 }
 
 impl CoordinatorArgs {
-    pub(in crate::services) fn bus(&self) -> Result<Arc<dyn EventBus>, StartError> {
-        elanus_events::open(&self.events).map_err(|error| StartError::Usage(anyhow!("--events: {error}")))
-    }
-
     pub(in crate::services) fn config(&self) -> DataCoordConfig {
         DataCoordConfig {
             compaction: CompactionConfig {

@@ -1,6 +1,7 @@
 //! Flags of the services, in groups that several of them have. Look at nothing outside the command line.
 
 mod coordinator;
+mod events;
 mod listen;
 mod peers;
 mod shared;
@@ -8,6 +9,7 @@ mod values;
 mod worker;
 
 pub(super) use coordinator::CoordinatorArgs;
+pub(super) use events::EventsArgs;
 pub(super) use listen::ListenArgs;
 pub(crate) use listen::Process;
 pub(super) use peers::{DataCoordArgs, PeerArgs};

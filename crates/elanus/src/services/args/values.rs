@@ -42,8 +42,28 @@ pub(super) fn a_day_or_more(text: &str) -> Result<Duration, String> {
     if time < DAY { Err("it is less than a day; for example 168h".to_owned()) } else { Ok(time) }
 }
 
+/// `24h`, `30m`.
+pub(super) fn a_minute_or_more(text: &str) -> Result<Duration, String> {
+    const MINUTE: Duration = Duration::from_secs(60);
+    let time = humantime::parse_duration(text).map_err(|error| format!("{error}; for example 24h"))?;
+    if time < MINUTE { Err("it is less than a minute; for example 24h".to_owned()) } else { Ok(time) }
+}
+
+/// `64MiB`, `10GiB`.
+pub(super) fn bytes_of_stream(text: &str) -> Result<u64, String> {
+    let bytes = number_of_bytes(text)?;
+    let bounds = 1_u64 << 20..=1 << 40;
+    if bounds.contains(&bytes) { Ok(bytes) } else { Err("give at least 1MiB and at most 1024GiB".to_owned()) }
+}
+
 /// `1048576`, `1024KiB`, `1MiB`.
 pub(in crate::services) fn bytes(text: &str) -> Result<usize, String> {
+    let bytes = usize::try_from(number_of_bytes(text)?).unwrap_or(usize::MAX);
+    let bounds = 1 << 20..=MESSAGE_BYTES_MAX;
+    if bounds.contains(&bytes) { Ok(bytes) } else { Err("give at least 1MiB and at most 512MiB".to_owned()) }
+}
+
+fn number_of_bytes(text: &str) -> Result<u64, String> {
     let (number, shift) = match text.find(|c: char| !c.is_ascii_digit()).map(|at| text.split_at(at)) {
         None => (text, 0),
         Some((number, "KiB")) => (number, 10),
@@ -51,9 +71,8 @@ pub(in crate::services) fn bytes(text: &str) -> Result<usize, String> {
         Some((number, "GiB")) => (number, 30),
         Some(_) => return Err("give bytes, or a number with KiB, MiB or GiB".to_owned()),
     };
-    let number: usize = number.parse().map_err(|_| "give a number, for example 64MiB".to_owned())?;
-    let bytes = number.checked_mul(1 << shift).filter(|bytes| (1 << 20..=MESSAGE_BYTES_MAX).contains(bytes));
-    bytes.ok_or_else(|| "give at least 1MiB and at most 512MiB".to_owned())
+    let number: u64 = number.parse().map_err(|_| "give a number, for example 64MiB".to_owned())?;
+    number.checked_mul(1 << shift).ok_or_else(|| "that is too much; for example 64MiB".to_owned())
 }
 
 /// `host:port`, as others reach it.
