@@ -5,5 +5,6 @@
 
 mod copies;
 mod deaths;
+mod encrypted;
 mod together;
 mod world;
