@@ -180,8 +180,7 @@ fn endpoint(address: &str, encrypted: bool) -> Result<Endpoint> {
 }
 
 /// The outer ones only say "transport error".
-fn innermost(error: &dyn Error) -> String {
-    let mut error = error;
+pub(crate) fn innermost(mut error: &(dyn Error + 'static)) -> String {
     while let Some(source) = error.source() {
         error = source;
     }

@@ -1,5 +1,6 @@
 //! Why a call did not do what was asked, by what the caller can do about it.
 
+use crate::connect::innermost;
 use elanus_proto::{common, convert::failure_from_grpc};
 use elanus_types::{Code, Failure};
 
@@ -54,6 +55,13 @@ impl From<tonic::Status> for ClientError {
     fn from(status: tonic::Status) -> Self {
         if !status.details().is_empty() {
             return failure_from_grpc(status).into();
+        }
+        // The connection broke, or was cut by a server that wants to be talked to otherwise.
+        if let Some(broke) = std::error::Error::source(&status).filter(|source| source.is::<tonic::transport::Error>())
+        {
+            let message =
+                format!("the server cut the connection: {}; does it demand TLS (https://)?", innermost(broke));
+            return Self::new(ErrorKind::Unavailable, message);
         }
         let text = status.message();
         match status.code() {

@@ -232,7 +232,7 @@ fn certificates_and_tokens_that_cannot_be_used_are_refused_before_anything_is_to
     }
     let flags = ["--services-tls-cert", &good.cert.display().to_string(), "--services-tls-key", &key.to_string()];
     let ca = authority.ca().display().to_string();
-    let stores = ["--meta", "postgres://h/d", "--objects", "s3://b/r", "--services-tls-ca", &ca];
+    let stores = ["--meta", "postgres://h/d", "--objects", "s3://bucket/r", "--services-tls-ca", &ca];
     for service in ["datacoord", "datanode", "querynode"] {
         let refusal = refused(elanus().args(["config", "check", service]).args(flags).args(stores));
         assert!(refusal.code == Some(2) && refusal.stderr.contains("--services-tls-key: "), "{}", refusal.stderr);

@@ -92,7 +92,11 @@ impl Watched {
         };
         ::metrics::gauge!("elanus_tls_files_refused", "of" => self.of).set(f64::from(u8::from(bad.is_some())));
         if let Some(why) = bad.as_ref().filter(|_| !told.bad) {
-            tracing::error!(of = self.of, why, "the files changed and cannot be used: those that were read before stay in force");
+            tracing::error!(
+                of = self.of,
+                why,
+                "the files changed and cannot be used: those that were read before stay in force"
+            );
         }
         told.bad = bad.is_some();
         bad
@@ -113,7 +117,11 @@ impl Watched {
             return Some("the certificate has ended".to_owned());
         }
         if days_left < WARN_DAYS && is_news {
-            tracing::warn!(of = self.of, days_left, "the certificate ends soon: put a new one in its place, it is read by itself");
+            tracing::warn!(
+                of = self.of,
+                days_left,
+                "the certificate ends soon: put a new one in its place, it is read by itself"
+            );
         }
         None
     }

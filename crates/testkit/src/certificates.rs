@@ -5,10 +5,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
     date_time_ymd,
 };
-use std::{
-    fs,
-    path::PathBuf,
-};
+use std::{fs, path::PathBuf};
 use tempfile::TempDir;
 
 /// See the module.
@@ -46,7 +43,8 @@ impl Authority {
     /// When files cannot be written.
     pub fn new() -> Result<Self> {
         let mut params = CertificateParams::new(Vec::new())?;
-        params.distinguished_name.push(DnType::CommonName, "an authority for tests");
+        // Two of them are told apart by their names.
+        params.distinguished_name.push(DnType::CommonName, format!("authority {:x}", rand::random::<u64>()));
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let key = KeyPair::generate()?;
@@ -93,4 +91,3 @@ impl Authority {
         Ok(pair)
     }
 }
-

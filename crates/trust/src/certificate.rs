@@ -75,7 +75,9 @@ pub(crate) fn identity(
 pub(crate) fn roots(source: &Source, pem: &[u8]) -> Result<Arc<RootCertStore>, TrustError> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates(source, pem)? {
-        roots.add(certificate).map_err(|error| source.wrong(format!("has a certificate that cannot be used: {error}")))?;
+        roots
+            .add(certificate)
+            .map_err(|error| source.wrong(format!("has a certificate that cannot be used: {error}")))?;
     }
     Ok(Arc::new(roots))
 }

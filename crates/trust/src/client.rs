@@ -10,13 +10,14 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
-use tokio::net::TcpStream;
+use tokio::{io::AsyncBufReadExt as _, net::TcpStream};
 use tokio_rustls::{
     TlsConnector,
     client::TlsStream,
     rustls::{
-        self, CertificateError, ClientConfig, RootCertStore,
+        self, AlertDescription, CertificateError, ClientConfig, RootCertStore,
         pki_types::{InvalidDnsNameError, ServerName},
     },
 };
@@ -88,9 +89,25 @@ impl ClientTls {
         let stream = TcpStream::connect((host, uri.port_u16().unwrap_or(443))).await?;
         stream.set_nodelay(true)?;
         let config = Arc::clone(&self.0.watched.current().config);
-        TlsConnector::from(config).connect(name, stream).await.map_err(explained)
+        let mut stream = TlsConnector::from(config).connect(name, stream).await.map_err(explained)?;
+        self.wait_for_the_verdict(&mut stream).await.map_err(explained)?;
+        Ok(stream)
+    }
+
+    /// In TLS 1.3 the handshake of a client is over before the server has looked at its certificate. What a server of HTTP/2
+    /// sends of itself comes after it: whoever waits for that knows that no call was sent to one who refuses.
+    async fn wait_for_the_verdict(&self, stream: &mut TlsStream<TcpStream>) -> io::Result<()> {
+        match tokio::time::timeout(VERDICT_MAX, stream.fill_buf()).await {
+            Ok(Ok([])) => Err(io::Error::new(io::ErrorKind::ConnectionAborted, "the server closed the connection")),
+            Ok(Err(error)) => Err(error),
+            // It says nothing of itself: the first call will tell.
+            Ok(Ok(_)) | Err(_) => Ok(()),
+        }
     }
 }
+
+/// A server that says nothing for so long may be one that waits for the client to begin.
+const VERDICT_MAX: Duration = Duration::from_secs(1);
 
 fn server_name(name: &str) -> Result<ServerName<'static>, InvalidDnsNameError> {
     ServerName::try_from(name.to_owned())
@@ -98,9 +115,15 @@ fn server_name(name: &str) -> Result<ServerName<'static>, InvalidDnsNameError> {
 
 /// What TLS says, and what it most often means.
 fn explained(error: io::Error) -> io::Error {
-    use rustls::Error::{InvalidCertificate, InvalidMessage};
+    use rustls::Error::{AlertReceived, InvalidCertificate, InvalidMessage};
     let hint = match error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>()) {
-        Some(InvalidCertificate(CertificateError::UnknownIssuer)) => "its certificate is not of an authority that is trusted",
+        Some(InvalidCertificate(CertificateError::UnknownIssuer)) => {
+            "its certificate is not of an authority that is trusted"
+        }
+        Some(AlertReceived(AlertDescription::CertificateRequired)) => "the server demands a certificate",
+        Some(AlertReceived(AlertDescription::UnknownCA | AlertDescription::BadCertificate)) => {
+            "the server does not trust the certificate that it was shown"
+        }
         Some(InvalidMessage(_)) => "is it TLS that is spoken at this port?",
         _ => return error,
     };

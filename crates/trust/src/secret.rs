@@ -57,9 +57,8 @@ impl Tokens {
     /// Is this one of them? Takes as long for every wrong one of the same length.
     #[must_use]
     pub fn accept(&self, given: &[u8]) -> bool {
-        let any = self.with(|tokens| {
-            tokens.iter().fold(Choice::from(0), |found, token| found | token.as_bytes().ct_eq(given))
-        });
+        let any = self
+            .with(|tokens| tokens.iter().fold(Choice::from(0), |found, token| found | token.as_bytes().ct_eq(given)));
         any.into()
     }
 
@@ -144,7 +143,9 @@ mod tests {
     fn what_can_be_guessed_or_not_sent_is_refused_and_never_repeated() {
         let long = "x".repeat(TOKEN_BYTES_MAX + 1);
         let many = vec![OLD; TOKENS_MAX + 1].join(",");
-        for bad in ["", "sécret-sécret-sécret", "short-secret", "secret secret secret", &long, &many, "a-good-secret-one,"] {
+        for bad in
+            ["", "sécret-sécret-sécret", "short-secret", "secret secret secret", &long, &many, "a-good-secret-one,"]
+        {
             let error = Tokens::given("--services-token", bad).unwrap_err().to_string();
             assert!(error.starts_with("--services-token: "), "{error}");
             assert!(!error.contains("cret") && !error.contains("xxx"), "{error}");

@@ -46,10 +46,12 @@ fn every_bad_file_is_named_with_its_flag_and_what_would_be_right() {
     let torn = file("torn", &fs::read(&good.cert).unwrap()[..200]);
     let not_der = file("not-der", b"-----BEGIN CERTIFICATE-----\nbm90IERFUg==\n-----END CERTIFICATE-----\n");
     let long = file("long", &vec![b'x'; (1 << 20) + 1]);
-    let locked = file("locked", b"-----BEGIN ENCRYPTED PRIVATE KEY-----\nbm90IERFUg==\n-----END ENCRYPTED PRIVATE KEY-----\n");
+    let locked =
+        file("locked", b"-----BEGIN ENCRYPTED PRIVATE KEY-----\nbm90IERFUg==\n-----END ENCRYPTED PRIVATE KEY-----\n");
     let cert = |path: &std::path::Path| ServerFiles { cert: Source::new("--tls-cert", path), ..of(&good) };
     let key = |path: &std::path::Path| ServerFiles { key: Source::new("--tls-key", path), ..of(&good) };
-    let ca = |path: &std::path::Path| ServerFiles { client_ca: Some(Source::new("--tls-client-ca", path)), ..of(&good) };
+    let ca =
+        |path: &std::path::Path| ServerFiles { client_ca: Some(Source::new("--tls-client-ca", path)), ..of(&good) };
     for (files, flag, says) in [
         (cert("/no/such.pem".as_ref()), "--tls-cert", "cannot be read"),
         (cert(&empty), "--tls-cert", "has no certificate"),

@@ -196,7 +196,8 @@ fn template(command: &Command, only: Option<&str>) -> String {
         "# Configuration of Elanus, for {of}. What is commented out has its default.\n\
          # elanus {name} --config FILE; elanus config check {name} --config FILE\n"
     );
-    let services = SERVICES.map(|service| command.find_subcommand(service).filter(|_| only.is_none_or(|only| only == service)));
+    let services =
+        SERVICES.map(|service| command.find_subcommand(service).filter(|_| only.is_none_or(|only| only == service)));
     let mut table = "";
     for (in_tables, setting) in [false, true].into_iter().flat_map(|kind| SETTINGS.iter().map(move |s| (kind, s))) {
         let (path, name) = setting.key.rsplit_once('.').unwrap_or(("", setting.key));
@@ -243,7 +244,8 @@ mod tests {
         let command = Cli::command();
         let (called, given) = innermost(&command, &matches);
         let crate::Command::Config(args) = Cli::from_arg_matches(&matches).unwrap().command else { panic!("{line:?}") };
-        let (Action::Show(Show { standalone, service, .. }) | Action::Check(Check { standalone, service })) = &args.command
+        let (Action::Show(Show { standalone, service, .. }) | Action::Check(Check { standalone, service })) =
+            &args.command
         else {
             panic!("{line:?}")
         };
@@ -272,14 +274,14 @@ mod tests {
     #[test]
     fn a_service_is_checked_with_its_part_of_the_file() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let text = "[meta]\nurl = \"postgres://u:secret@h/d\"\n[objects]\nurl = \"s3://b\"\n[objects.s3]\naddressStyle = \"path\"\n\
+        let text = "[meta]\nurl = \"postgres://u:hunter2@h/d\"\n[objects]\nurl = \"s3://bucket\"\n[objects.s3]\naddressStyle = \"path\"\n\
                     [services]\ntoken = \"0123456789abcdef\"\n[internaltls]\nserverPemPath = \"/no/such.pem\"\n";
         std::fs::write(file.path(), text).unwrap();
         let path = file.path().display();
         let (datanode, checked) = shown(&format!("elanus config check datanode --config {path}"));
         let style = datanode.json.as_array().unwrap().iter().find(|row| row["key"] == "objects.s3.addressStyle");
         assert_eq!(style.unwrap()["value"], "path");
-        assert!(!datanode.text.contains("secret") && !datanode.text.contains("0123456789abcdef"), "{}", datanode.text);
+        assert!(!datanode.text.contains("hunter2") && !datanode.text.contains("0123456789abcdef"), "{}", datanode.text);
         assert!(checked.unwrap_err().to_string().starts_with("--services-tls-key: give"));
         // Standalone has no such connections.
         assert!(shown(&format!("elanus config check --config {path}")).1.is_ok());

@@ -65,6 +65,9 @@ mod tests {
         wrong(TlsArgs { tls_cert: Some("c".into()), ..TlsArgs::default() }, "--tls-key: give");
         wrong(TlsArgs { tls_key: Some("k".into()), ..TlsArgs::default() }, "--tls-cert: give");
         wrong(TlsArgs { tls_ca: Some("/no/such".into()), ..TlsArgs::default() }, "--tls-ca: /no/such: cannot be read");
-        wrong(TlsArgs { tls_server_name: Some("a b".into()), ..TlsArgs::default() }, "--tls-server-name: this is no name");
+        wrong(
+            TlsArgs { tls_server_name: Some("a b".into()), ..TlsArgs::default() },
+            "--tls-server-name: this is no name",
+        );
     }
 }

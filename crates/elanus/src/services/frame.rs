@@ -231,7 +231,10 @@ mod tests {
         assert_eq!(text(ServiceKind::DataNode, "s3://b"), expected);
         let encrypted = announcement(ServiceKind::Proxy, bound, ["https"; 2], "", Duration::ZERO);
         assert!(encrypted.contains("management on https://127.0.0.1:9091"), "{encrypted}");
-        assert!(encrypted.contains("MilvusClient(\"https://127.0.0.1:19530\", server_pem_path=\"ca.pem\")"), "{encrypted}");
+        assert!(
+            encrypted.contains("MilvusClient(\"https://127.0.0.1:19530\", server_pem_path=\"ca.pem\")"),
+            "{encrypted}"
+        );
         assert!(text(ServiceKind::Proxy, "").contains("elanus") && !text(ServiceKind::Proxy, "").contains("data in"));
     }
 }

@@ -247,10 +247,10 @@ impl Running for Standalone {
 mod tests {
     use super::*;
     use clap::Parser;
-    use std::path::Path;
     use elanus_datacoord::CompactionConfig;
     use elanus_objects::Location;
     use elanus_types::RestoreMode;
+    use std::path::Path;
 
     #[derive(Parser)]
     struct Cli {

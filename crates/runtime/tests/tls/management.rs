@@ -38,7 +38,11 @@ async fn serve(tls: Option<ServerTls>, tokens: Option<&str>) -> u16 {
 }
 
 /// The status line.
-async fn ask(mut stream: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin, path: &str, header: &str) -> String {
+async fn ask(
+    mut stream: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+    path: &str,
+    header: &str,
+) -> String {
     let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\n{header}connection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = Vec::new();

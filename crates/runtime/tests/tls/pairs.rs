@@ -1,7 +1,7 @@
 //! Every kind of client against every kind of server.
 
 use crate::world::{Served, call, client, dial, mutual, now_s, serve, serve_tls, server_files};
-use elanus_proto::transport::Dial;
+use elanus_proto::transport::{Dial, was_not_sent};
 use elanus_runtime::grpc::GrpcConfig;
 use elanus_testkit::Authority;
 use elanus_trust::{Protocol, ServerFiles, ServerTls, Version};
@@ -16,6 +16,7 @@ use tokio_rustls::{
         version::{TLS12, TLS13},
     },
 };
+use tower::ServiceExt as _;
 
 #[tokio::test]
 async fn both_sides_show_their_certificates_by_name_and_by_address() {
@@ -37,8 +38,12 @@ async fn whoever_is_not_trusted_is_not_talked_to_and_is_told_why() {
     let (ours, theirs) = (Authority::new().unwrap(), Authority::new().unwrap());
     let (own, foreign) = (ours.issue("client").unwrap(), theirs.issue("client").unwrap());
     let served = serve_tls(&mutual(&ours)).await;
-    refused(&dial(client(&ours, None, None)), &served, "CertificateRequired").await;
-    refused(&dial(client(&ours, Some(&foreign), None)), &served, "UnknownCA").await;
+    refused(&dial(client(&ours, None, None)), &served, "CertificateRequired (the server demands a certificate)").await;
+    refused(&dial(client(&ours, Some(&foreign), None)), &served, "does not trust the certificate").await;
+    // So it is known that nothing was done, and another server may be asked.
+    let channel = dial(client(&ours, None, None)).to(&format!("localhost:{}", served.port)).unwrap();
+    let request = tonic::codegen::http::Request::new(tonic::body::Body::empty());
+    assert!(was_not_sent(&channel.oneshot(request).await.unwrap_err()));
     refused(&dial(client(&theirs, Some(&own), None)), &served, "not of an authority that is trusted").await;
     // Not encrypted: the server answers nothing that could be understood.
     refused(&Dial::default(), &served, "").await;

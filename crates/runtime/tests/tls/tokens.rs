@@ -68,7 +68,8 @@ async fn health_and_reflection_need_none_and_everything_else_does() {
     let health = HealthClient::new(channel.clone()).check(HealthCheckRequest::default()).await.unwrap();
     assert_eq!(health.into_inner().status, 1);
     const UNAUTHENTICATED: &str = "16";
-    for path in ["/elanus.datanode.v1.DataNode/Write", "/elanus.datanode.v1.DataNode/NoSuchCall", "/no.such/Call", "/"] {
+    for path in ["/elanus.datanode.v1.DataNode/Write", "/elanus.datanode.v1.DataNode/NoSuchCall", "/no.such/Call", "/"]
+    {
         assert_eq!(grpc_code(channel.clone(), path).await, UNAUTHENTICATED, "{path}");
     }
     let reflection = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
