@@ -15,10 +15,14 @@ const LOOK_EVERY: Duration = Duration::from_secs(10);
 const WARN_DAYS: i64 = 14;
 const DAY_S: i64 = 86_400;
 
-/// The files of a process. New connections and calls have what is in force; those that are open go on.
-pub struct Reload {
+/// The files of a process. New connections and calls have what is in force; those that are open go on. Clones are the same.
+#[derive(Clone)]
+pub struct Reload(Arc<Inner>);
+
+struct Inner {
     clock: Arc<dyn Clock>,
     watched: Vec<Watched>,
+    concerns: Mutex<Vec<String>>,
 }
 
 struct Watched {
@@ -42,7 +46,16 @@ impl Reload {
     #[must_use]
     pub fn new(clock: Arc<dyn Clock>, watched: Vec<(&'static str, Arc<dyn Watch>)>) -> Self {
         let watched = watched.into_iter().map(|(of, watch)| Watched { of, watch, told: Mutex::default() });
-        Self { clock, watched: watched.collect() }
+        Self(Arc::new(Inner { clock, watched: watched.collect(), concerns: Mutex::default() }))
+    }
+
+    /// For the health of the process: what a person must look at.
+    ///
+    /// # Errors
+    /// What cannot be used, and certificates that have ended.
+    pub fn concern(&self) -> Result<(), String> {
+        let concerns = self.0.concerns.lock().unwrap_or_else(PoisonError::into_inner);
+        if concerns.is_empty() { Ok(()) } else { Err(concerns.join("; ")) }
     }
 }
 
@@ -60,31 +73,30 @@ impl BackgroundTask for Reload {
         LOOK_EVERY
     }
 
+    /// A file that cannot be used is no failure of the round: it is told once, and again by whoever asks for concerns.
     async fn round(&self) -> Report {
-        let now_s = self.clock.now_ms().div_euclid(1_000);
-        let mut report = Report::default();
-        for watched in &self.watched {
+        let now_s = self.0.clock.now_ms().div_euclid(1_000);
+        let (mut handled, mut concerns) = (0, Vec::new());
+        for watched in &self.0.watched {
             let watch = Arc::clone(&watched.watch);
-            let found = tokio::task::spawn_blocking(move || watch.look(now_s)).await;
-            let told = [found.ok().and_then(|found| watched.take(found, &mut report)), watched.end(now_s)];
-            for text in told.into_iter().flatten() {
-                report.failed += 1;
-                report.text.push_str(&format!("{}: {text}; ", watched.of));
-            }
+            let Ok(found) = tokio::task::spawn_blocking(move || watch.look(now_s)).await else { continue };
+            handled += u64::from(found == Found::Changed);
+            let told = [watched.take(found), watched.end(now_s)];
+            concerns.extend(told.into_iter().flatten().map(|text| format!("{}: {text}", watched.of)));
         }
-        report
+        *self.0.concerns.lock().unwrap_or_else(PoisonError::into_inner) = concerns;
+        Report::handled(handled)
     }
 }
 
 impl Watched {
     /// What a person must look at.
-    fn take(&self, found: Found, report: &mut Report) -> Option<String> {
+    fn take(&self, found: Found) -> Option<String> {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         let bad = match found {
             Found::Bad(error) => Some(error.to_string()),
             Found::Unsettled => return None,
             Found::Changed => {
-                report.handled += 1;
                 tracing::info!(of = self.of, "the files changed, and are in force now");
                 None
             }
@@ -129,6 +141,6 @@ impl Watched {
 
 impl fmt::Debug for Reload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.watched.iter().map(|watched| watched.of)).finish()
+        f.debug_list().entries(self.0.watched.iter().map(|watched| watched.of)).finish()
     }
 }

@@ -139,6 +139,11 @@ async fn pymilvus_works_with_certificates_and_tokens_and_nobody_else_is_let_in()
     let script = file("python/secure.py");
     eprintln!("{}", python(&script, &args.each_ref().map(String::as_str)).await.unwrap());
 
+    // Connections are made again, as they were.
+    for server in [&mut writer, &mut reader] {
+        server.kill9().unwrap();
+        server.restart().await.unwrap();
+    }
     let outer = secured.outer.ca();
     let copied = ctl(&proxy, &outer, Some(&own), "snapshot restore docs before docs_copy --mode copy --wait").await;
     assert_eq!(copied.code, Some(0), "{copied:?}");

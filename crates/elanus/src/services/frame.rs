@@ -4,7 +4,7 @@
 
 use super::args::Process;
 use super::error::StartError;
-use super::security::{Demands, Security};
+use super::security::{Demands, Hints, Security};
 use crate::config::Layers;
 use anyhow::anyhow;
 use elanus_meta::model::ServiceKind;
@@ -126,8 +126,7 @@ async fn serve<S: Service>(args: &S) -> Result<(), StartError> {
     let stop = shutdown::on_signals().map_err(|error| StartError::Failed(error.into()))?;
 
     let service = args.start(bound, &security, Arc::clone(&clock)).await?;
-    let management = service.management(VERSION).demand(security.demanded_to_change.clone());
-    security.watch(management.background(), clock);
+    let management = security.watch(service.management(VERSION), clock);
     tracing::info!(listen = %bound.listen, "{}", security.summary());
     let (tls, tokens) = (security.listen.clone(), security.demanded.clone());
     let config = GrpcConfig { tls, tokens, ..GrpcConfig::default() };
@@ -137,7 +136,7 @@ async fn serve<S: Service>(args: &S) -> Result<(), StartError> {
     let (tls, stop_probes) = (security.management.clone(), stop_management.clone());
     let probes = tokio::spawn(management::serve(management_listener, tls, management.clone(), stop_probes));
     management.set_ready(true);
-    announce(S::KIND, bound, security.schemes(), &service.place(), started.elapsed());
+    announce(S::KIND, bound, security.hints(), &service.place(), started.elapsed());
 
     // The API ends before it was asked to only when it failed.
     let (mut failed, mut lost) = (None, None);
@@ -183,14 +182,14 @@ async fn finish(name: &str, task: JoinHandle<std::io::Result<()>>) {
     }
 }
 
-fn announce(kind: ServiceKind, bound: Bound, schemes: [&str; 2], place: &str, took: Duration) {
-    let text = announcement(kind, bound, schemes, place, took);
+fn announce(kind: ServiceKind, bound: Bound, hints: Hints, place: &str, took: Duration) {
+    let text = announcement(kind, bound, hints, place, took);
     // A closed stdout is no reason not to serve.
     let _ = writeln!(std::io::stdout().lock(), "{text}");
 }
 
-fn announcement(kind: ServiceKind, bound: Bound, schemes: [&str; 2], place: &str, took: Duration) -> String {
-    let [scheme, management_scheme] = schemes;
+fn announcement(kind: ServiceKind, bound: Bound, hints: Hints, place: &str, took: Duration) -> String {
+    let Hints { scheme, management: management_scheme, options } = hints;
     let Bound { listen, management } = bound;
     let name = if kind == ServiceKind::Standalone { String::new() } else { format!(" {}", kind.label()) };
     let data = if place.is_empty() { String::new() } else { format!(", data in {place}") };
@@ -205,8 +204,7 @@ fn announcement(kind: ServiceKind, bound: Bound, schemes: [&str; 2], place: &str
     if listen.ip().is_unspecified() {
         reach.set_ip(if listen.is_ipv4() { [127, 0, 0, 1].into() } else { std::net::Ipv6Addr::LOCALHOST.into() });
     }
-    let trusted = if scheme == "https" { ", server_pem_path=\"ca.pem\"" } else { "" };
-    let client = format!("MilvusClient(\"{scheme}://{reach}\"{trusted})");
+    let client = format!("MilvusClient(\"{scheme}://{reach}\"{options})");
     format!("{ready}\ntry: python3 -c 'from pymilvus import MilvusClient; print({client}.list_collections())'")
 }
 
@@ -217,7 +215,7 @@ mod tests {
     #[test]
     fn the_ready_line_names_the_addresses_and_an_address_that_can_be_reached() {
         let bound = Bound { listen: ([0, 0, 0, 0], 19_530).into(), management: ([127, 0, 0, 1], 9_091).into() };
-        let plain = ["http"; 2];
+        let plain = Hints { scheme: "http", management: "http", options: "" };
         let text = |kind, place| announcement(kind, bound, plain, place, Duration::from_millis(120));
         let expected = format!(
             "elanus {VERSION} is ready on 0.0.0.0:19530, data in /data, management on http://127.0.0.1:9091 (start took 120 ms)\n\
@@ -229,7 +227,8 @@ mod tests {
              took 120 ms)"
         );
         assert_eq!(text(ServiceKind::DataNode, "s3://b"), expected);
-        let encrypted = announcement(ServiceKind::Proxy, bound, ["https"; 2], "", Duration::ZERO);
+        let hints = Hints { scheme: "https", management: "https", options: ", server_pem_path=\"ca.pem\"" };
+        let encrypted = announcement(ServiceKind::Proxy, bound, hints, "", Duration::ZERO);
         assert!(encrypted.contains("management on https://127.0.0.1:9091"), "{encrypted}");
         assert!(
             encrypted.contains("MilvusClient(\"https://127.0.0.1:19530\", server_pem_path=\"ca.pem\")"),

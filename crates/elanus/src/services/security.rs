@@ -2,7 +2,7 @@
 
 use super::error::StartError;
 use elanus_proto::transport::Dial;
-use elanus_runtime::{Background, Reload};
+use elanus_runtime::{Reload, management::Management};
 use elanus_trust::{ClientFiles, ClientTls, Protocol, ServerFiles, ServerTls, Source, Tokens, TrustError, Watch};
 use elanus_types::Clock;
 use std::{fmt, sync::Arc};
@@ -58,8 +58,19 @@ pub(crate) struct Security {
     /// What calls of --listen must show.
     pub(super) demanded: Option<Tokens>,
     /// What must be shown to change something at --management, unless a certificate was.
-    pub(super) demanded_to_change: Option<Tokens>,
+    demanded_to_change: Option<Tokens>,
     watched: WatchList,
+}
+
+/// How to connect.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Hints {
+    /// `http` or `https`, of --listen.
+    pub(super) scheme: &'static str,
+    /// `http` or `https`, of --management.
+    pub(super) management: &'static str,
+    /// Further arguments of pymilvus' `MilvusClient`.
+    pub(super) options: &'static str,
 }
 
 #[derive(Clone, Default)]
@@ -112,16 +123,32 @@ impl Security {
         })
     }
 
-    /// Reads them again as long as the process lives.
-    pub(super) fn watch(&self, background: &Background, clock: Arc<dyn Clock>) {
-        if !self.watched.0.is_empty() {
-            background.spawn(Reload::new(clock, self.watched.0.clone()));
+    /// Reads them again as long as the process lives, and tells in its health what a person must look at.
+    pub(super) fn watch(&self, management: Management, clock: Arc<dyn Clock>) -> Management {
+        let management = management.demand(self.demanded_to_change.clone());
+        if self.watched.0.is_empty() {
+            return management;
         }
+        let reload = Reload::new(clock, self.watched.0.clone());
+        management.background().spawn(reload.clone());
+        management.watch("certificates", move || {
+            let concern = reload.concern();
+            Box::pin(async move { concern })
+        })
     }
 
-    /// How others reach the API and the management port.
-    pub(super) fn schemes(&self) -> [&'static str; 2] {
-        [&self.listen, &self.management].map(|tls| if tls.is_some() { "https" } else { "http" })
+    /// What people are told who want to connect.
+    pub(super) fn hints(&self) -> Hints {
+        let [scheme, management] =
+            [&self.listen, &self.management].map(|tls| if tls.is_some() { "https" } else { "http" });
+        let options = match &self.listen {
+            None => "",
+            Some(tls) if tls.demands_certificates() => {
+                r#", ca_pem_path="ca.pem", client_pem_path="me.pem", client_key_path="me.key""#
+            }
+            Some(_) => r#", server_pem_path="ca.pem""#,
+        };
+        Hints { scheme, management, options }
     }
 
     /// For the log: who is let in.
