@@ -24,8 +24,9 @@ def url():
     return sys.argv[1]
 
 
-def run(*cases):
-    client = MilvusClient(url(), timeout=CALL_MAX_S)
+def run(*cases, **options):
+    """Runs them with a client of the server; `options` are the client's."""
+    client = MilvusClient(url(), timeout=CALL_MAX_S, **options)
     for case in cases:
         started = time.monotonic()
         try:

@@ -3,7 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use elanus_scenarios::file;
-use elanus_testkit::{S3Server, S3User, Server, elanus, get, python};
+use elanus_testkit::{Authority, S3Server, S3User, Server, elanus, get, python};
+use elanus_trust::{Protocol, ServerFiles, ServerTls, Source, TlsListener, Version};
+use elanus_types::{Clock as _, SystemClock};
+use tokio::net::{TcpListener, TcpStream};
 
 async fn phase(server: &Server, name: &str) {
     let written = python(&file("python/on_s3.py"), &[&server.url(), name]).await;
@@ -78,4 +81,42 @@ async fn a_bucket_that_cannot_be_used_is_refused_with_what_to_do() {
     // The root path above has what the server made: somebody else's, from there.
     let foreign = refused(s3.settings(&bucket, "", S3User::Writer)).await;
     assert!(foreign.contains("was not made by elanus"), "{foreign}");
+}
+
+/// TLS in front of a server that speaks none; its URL.
+async fn with_tls(authority: &Authority, behind: String) -> String {
+    let pair = authority.issue("s3").unwrap();
+    let (cert, key) = (Source::new("cert", &pair.cert), Source::new("key", &pair.key));
+    let files = ServerFiles { cert, key, client_ca: None, oldest: Version::Tls12 };
+    let tls = ServerTls::open(files, Protocol::Http1, SystemClock.now_ms() / 1_000).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://localhost:{}", listener.local_addr().unwrap().port());
+    let mut listener = TlsListener::new(listener, tls);
+    tokio::spawn(async move {
+        loop {
+            let (mut client, _) = listener.accept().await;
+            let behind = behind.clone();
+            tokio::spawn(async move {
+                let mut server = TcpStream::connect(behind).await.unwrap();
+                let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
+            });
+        }
+    });
+    url
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_may_have_a_certificate_of_an_authority_of_ones_own() {
+    let s3 = S3Server::shared().await.unwrap();
+    let bucket = s3.bucket().await.unwrap();
+    let authority = Authority::new().unwrap();
+    let endpoint = with_tls(&authority, s3.endpoint().replace("http://", "")).await;
+    let settings = with(s3.settings(&bucket, "encrypted", S3User::Writer), "ELANUS_S3_ENDPOINT", &endpoint);
+    let unknown = refused(settings.clone()).await;
+    assert!(unknown.contains("certificate"), "{unknown}");
+    let settings = with(settings, "ELANUS_S3_CA", &authority.ca().display().to_string());
+    let mut server = Server::start_with_settings(settings).await.unwrap();
+    phase(&server, "fill").await;
+    ctl(&server, "scrub --checksums").await;
+    server.terminate().await.unwrap();
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 /// From the top; a crate depends on crates of lower layers only. Those of one layer do not know each other, but for the
 /// pairs in [`BESIDE`].
-const LAYERS: [(&str, &[&str]); 8] = [
+const LAYERS: [(&str, &[&str]); 9] = [
     ("tests", &["elanus-scenarios", "elanus-sim", "elanus-models", "elanus-bench"]),
     ("programs", &["elanus", "xtask"]),
     ("test equipment", &["elanus-testkit"]),
@@ -25,6 +25,7 @@ const LAYERS: [(&str, &[&str]); 8] = [
         ],
     ),
     ("decisions", &["elanus-lifecycle"]),
+    ("connections", &["elanus-trust"]),
     ("words", &["elanus-types"]),
 ];
 /// The simulation speaks through the client of the scenarios.

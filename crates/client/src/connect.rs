@@ -8,6 +8,7 @@ use elanus_proto::{
     milvus::milvus_service_client::MilvusServiceClient,
     transport::{Channel, admin_client, milvus_client},
 };
+use elanus_trust::ClientTls;
 use std::{error::Error, time::Duration};
 use tonic::transport::Endpoint;
 
@@ -31,6 +32,7 @@ pub struct Builder {
     address: String,
     database: String,
     timeout: Option<Duration>,
+    tls: Option<ClientTls>,
 }
 
 impl Client {
@@ -42,9 +44,9 @@ impl Client {
         Self::builder(address).connect().await
     }
 
-    /// Options for a connection to `host:port` or `http://host:port`.
+    /// Options for a connection to `host:port`, `http://host:port`, or `https://host:port` (see [`Builder::tls`]).
     pub fn builder(address: &str) -> Builder {
-        Builder { address: address.to_owned(), database: String::new(), timeout: None }
+        Builder { address: address.to_owned(), database: String::new(), timeout: None, tls: None }
     }
 
     /// A client of a server in this process.
@@ -125,12 +127,23 @@ impl Builder {
         self
     }
 
+    /// How `https://` is spoken: which authorities are trusted, and what the server is shown.
+    pub fn tls(mut self, tls: ClientTls) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
     /// Connects.
     ///
     /// # Errors
-    /// When the address is not one, or nobody answers there.
+    /// When the address is not one, or nobody answers there, or not whom we want to talk to.
     pub async fn connect(self) -> Result<Client> {
-        let channel = endpoint(&self.address)?.connect().await.map_err(|error| {
+        let endpoint = endpoint(&self.address, self.tls.is_some())?;
+        let connected = match &self.tls {
+            Some(tls) => endpoint.connect_with_connector(tls.connector()).await,
+            None => endpoint.connect().await,
+        };
+        let channel = connected.map_err(|error| {
             let reason = innermost(&error);
             let message = format!("could not reach {}: {reason}; is the server running there?", self.address);
             ClientError::new(ErrorKind::Unavailable, message)
@@ -139,15 +152,19 @@ impl Builder {
     }
 }
 
-fn endpoint(address: &str) -> Result<Endpoint> {
+fn endpoint(address: &str, encrypted: bool) -> Result<Endpoint> {
     let invalid = |why: &str| {
-        let message = format!("{address:?} is not a server address: {why}; give http://host:port");
+        let scheme = if encrypted { "https" } else { "http" };
+        let message = format!("{address:?} is not a server address: {why}; give {scheme}://host:port");
         ClientError::new(ErrorKind::Invalid, message)
     };
     let url = match address.split_once("://") {
+        Some(("http", _)) if encrypted => return Err(invalid("certificates are given, and http:// is not encrypted")),
         Some(("http", _)) => address.to_owned(),
-        Some(("https", _)) => return Err(invalid("TLS is not supported by this build")),
-        Some((scheme, _)) => return Err(invalid(&format!("{scheme}:// is not http://"))),
+        Some(("https", _)) if !encrypted => return Err(invalid("https:// needs to know whom to trust")),
+        // It is the connector that encrypts.
+        Some(("https", rest)) => format!("http://{rest}"),
+        Some((scheme, _)) => return Err(invalid(&format!("{scheme}:// is neither http:// nor https://"))),
         None => format!("http://{address}"),
     };
     let uri: http::Uri = url.parse().map_err(|_| invalid("it cannot be parsed"))?;
@@ -163,8 +180,7 @@ fn endpoint(address: &str) -> Result<Endpoint> {
 }
 
 /// The outer ones only say "transport error".
-fn innermost(error: &dyn Error) -> String {
-    let mut error = error;
+pub(crate) fn innermost(mut error: &(dyn Error + 'static)) -> String {
     while let Some(source) = error.source() {
         error = source;
     }
@@ -178,13 +194,18 @@ mod tests {
     #[test]
     fn an_address_is_a_host_and_a_port() {
         for good in ["127.0.0.1:19530", "http://localhost:1", "http://[::1]:19530/"] {
-            assert!(endpoint(good).is_ok(), "{good}");
+            assert!(endpoint(good, false).is_ok(), "{good}");
         }
         for bad in ["", "localhost", "https://localhost:1", "tcp://a:1", "http://a:1/x", "a b:1"] {
-            let error = endpoint(bad).unwrap_err();
+            let error = endpoint(bad, false).unwrap_err();
             assert_eq!(error.kind, ErrorKind::Invalid, "{bad}");
             assert!(error.message.ends_with("give http://host:port"), "{error}");
         }
+        for good in ["127.0.0.1:19530", "https://localhost:1", "https://[::1]:19530/"] {
+            assert!(endpoint(good, true).is_ok(), "{good}");
+        }
+        let error = endpoint("http://localhost:1", true).unwrap_err();
+        assert!(error.message.ends_with("give https://host:port"), "{error}");
     }
 
     #[tokio::test]

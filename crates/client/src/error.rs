@@ -1,5 +1,6 @@
 //! Why a call did not do what was asked, by what the caller can do about it.
 
+use crate::connect::innermost;
 use elanus_proto::{common, convert::failure_from_grpc};
 use elanus_types::{Code, Failure};
 
@@ -54,6 +55,15 @@ impl From<tonic::Status> for ClientError {
     fn from(status: tonic::Status) -> Self {
         if !status.details().is_empty() {
             return failure_from_grpc(status).into();
+        }
+        // The connection broke, or was cut by a server that wants to be talked to otherwise.
+        if let Some(broke) = std::error::Error::source(&status).filter(|source| source.is::<tonic::transport::Error>())
+        {
+            let message = format!(
+                "the connection broke: {}; is it http:// or https:// that the server speaks?",
+                innermost(broke)
+            );
+            return Self::new(ErrorKind::Unavailable, message);
         }
         let text = status.message();
         match status.code() {
@@ -125,6 +135,17 @@ mod tests {
             let as_status = ClientError::from(failure_to_grpc(failure));
             assert_eq!((in_answer.kind, &in_answer), (expected, &as_status), "{code} {message}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_breaks_is_a_server_that_is_away() {
+        // Takes connections and closes them, as one does that expects something else than HTTP/2.
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        tokio::spawn(async move { while listener.accept().await.is_ok() {} });
+        let client = crate::Client::connect(&address).await.unwrap();
+        let error = client.write(client.milvus.clone().get_version(Default::default())).await.unwrap_err();
+        assert_eq!((error.kind, error.code), (ErrorKind::Unavailable, None), "{error}");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use elanus_meta::model::WorkerRecord;
 use elanus_proto::datanode::data_node_client::DataNodeClient;
-use elanus_proto::transport::{Channel, datanode_client};
+use elanus_proto::transport::{Channel, Dial, datanode_client};
 use elanus_types::{Failure, NodeId};
 use std::collections::HashMap;
 use std::fmt;
@@ -47,15 +47,28 @@ const CHANNELS_MAX: usize = 1_024;
 /// Data nodes on the network, by the address in the registry. Connections are made when they are used, and again when
 /// they broke.
 #[derive(Debug, Default)]
-pub struct RemoteWorkers(Mutex<HashMap<String, Channel>>);
+pub struct RemoteWorkers {
+    dial: Dial,
+    channels: Mutex<HashMap<String, Channel>>,
+}
+
+impl RemoteWorkers {
+    /// Connects to them like this.
+    #[must_use]
+    pub fn new(dial: Dial) -> Self {
+        Self { dial, channels: Mutex::default() }
+    }
+}
 
 impl Workers for RemoteWorkers {
     fn reach(&self, worker: &WorkerRecord) -> Result<DataNodeClient<Channel>, Failure> {
-        let mut channels = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(channel) = channels.get(&worker.address) {
             return Ok(datanode_client(channel.clone()));
         }
-        let channel = Channel::to(&worker.address)
+        let channel = self
+            .dial
+            .to(&worker.address)
             .map_err(|error| Failure::internal(format!("node {} at {:?}: {error}", worker.node, worker.address)))?;
         if channels.len() >= CHANNELS_MAX {
             channels.clear();

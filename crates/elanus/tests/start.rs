@@ -194,3 +194,47 @@ fn a_server_tells_its_health_answers_ctl_keeps_its_directory_and_ends_on_sigterm
     assert_eq!(server.ctl("collection list").status.code(), Some(7));
     assert_eq!(Server::start(&data).terminate(), Some(0), "the directory is free again");
 }
+
+#[test]
+fn certificates_and_tokens_that_cannot_be_used_are_refused_before_anything_is_touched() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let authority = elanus_testkit::Authority::new().unwrap();
+    let (good, other) = (authority.issue("good").unwrap(), authority.issue("other").unwrap());
+    let ended = authority.issue_for("ended", &["localhost"], 2021).unwrap();
+    let (short, locked) = (dir.path().join("short"), dir.path().join("no-such-file"));
+    fs::write(&short, "short").unwrap();
+    let pair = |cert: &Path, key: &Path| ["--tls-cert".into(), cert.to_owned(), "--tls-key".into(), key.to_owned()];
+    for (flags, says) in [
+        (pair(&good.cert, &other.key).to_vec(), "--tls-key: "),
+        (pair(&ended.cert, &ended.key).to_vec(), "days ago; issue a new one"),
+        (pair(&locked, &good.key).to_vec(), "cannot be read: No such file"),
+        (pair(&good.cert, &short).to_vec(), "has no private key"),
+        (vec!["--services-token-file".into(), short.clone()], "a token has 5 characters"),
+        (vec!["--services-token".into(), "secret".into()], "--services-token: a token has 6 characters"),
+        (vec!["--management-tls".into(), "on".into()], "--management-tls: give --tls-cert"),
+        (vec!["--tls-min-version".into(), "1.1".into()], "[possible values: 1.2, 1.3]"),
+    ] {
+        let refusal = refused(standalone(&data).args(&flags));
+        assert!(refusal.code == Some(2) && refusal.stderr.contains(says), "{says}: {}", refusal.stderr);
+        assert!(!refusal.stderr.contains("secret"), "{}", refusal.stderr);
+    }
+    assert!(!data.exists());
+
+    // The same from a file, with its line; and without a start.
+    let file = dir.path().join("elanus.toml");
+    let (cert, key) = (good.cert.display(), other.key.display());
+    fs::write(&file, format!("[tls]\nserverPemPath = \"{cert}\"\nserverKeyPath = \"{key}\"\n")).unwrap();
+    let at = format!("{}:3: tls.serverKeyPath: ", file.display());
+    for command in [&["standalone"] as &[&str], &["config", "check"], &["config", "check", "standalone"]] {
+        let refusal = refused(elanus().args(command).arg("--config").arg(&file));
+        assert!(refusal.code == Some(2) && refusal.stderr.contains(&at), "{}", refusal.stderr);
+    }
+    let flags = ["--services-tls-cert", &good.cert.display().to_string(), "--services-tls-key", &key.to_string()];
+    let ca = authority.ca().display().to_string();
+    let stores = ["--meta", "postgres://h/d", "--objects", "s3://bucket/r", "--services-tls-ca", &ca];
+    for service in ["datacoord", "datanode", "querynode"] {
+        let refusal = refused(elanus().args(["config", "check", service]).args(flags).args(stores));
+        assert!(refusal.code == Some(2) && refusal.stderr.contains("--services-tls-key: "), "{}", refusal.stderr);
+    }
+}

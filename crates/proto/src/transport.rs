@@ -3,6 +3,10 @@
 //! In one process the generated client drives the generated server directly: the same bytes, no socket.
 //! The functions at the end are the only places where clients and servers are made, so that both sides keep one limit.
 
+mod dial;
+
+pub use dial::{Dial, TOKEN};
+
 use crate::{
     admin::{admin_client::AdminClient, admin_server::AdminServer},
     datacoord::{data_coord_client::DataCoordClient, data_coord_server::DataCoordServer},
@@ -15,9 +19,8 @@ use std::{
     error::Error,
     fmt,
     task::{Context, Poll},
-    time::Duration,
 };
-use tonic::{body::Body, transport::Endpoint};
+use tonic::body::Body;
 use tower::{Service, ServiceExt as _, util::BoxCloneSyncService};
 
 /// Longest message that any service takes or sends, in bytes. Clients insert tens of megabytes in one call.
@@ -80,30 +83,13 @@ pub fn was_not_sent(error: &ChannelError) -> bool {
     false
 }
 
-/// A peer that does not answer an HTTP/2 ping within [`KEEPALIVE_TIMEOUT`] is gone: calls on the connection fail, and the
-/// next one connects again. Without it a call to a host that vanished would wait for the kernel, for minutes.
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
-const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
-const CONNECT_MAX: Duration = Duration::from_secs(5);
-
 impl Channel {
-    /// Calls go to a server on the network, at `host:port`. The connection is made by the first call, and made again
-    /// after it broke. The one place where services connect to each other: TLS and a token for each call belong here, and
-    /// at the other end in `elanus_runtime::grpc::serve`.
+    /// Calls go to a server on the network, at `host:port`, as they are: see [`Dial`].
     ///
     /// # Errors
     /// When this is no address.
     pub fn to(address: &str) -> Result<Self, ChannelError> {
-        if address.is_empty() {
-            return Err("no address is known".into());
-        }
-        let endpoint = Endpoint::from_shared(format!("http://{address}"))?
-            .connect_timeout(CONNECT_MAX)
-            .tcp_nodelay(true)
-            .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
-            .keep_alive_timeout(KEEPALIVE_TIMEOUT)
-            .keep_alive_while_idle(true);
-        Ok(endpoint.connect_lazy().into())
+        Dial::default().to(address)
     }
 }
 

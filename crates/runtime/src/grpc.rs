@@ -3,6 +3,10 @@
 //! The listener is bound before anything else is touched, so that a second process on the same port changes nothing.
 //! Message limits belong to the generated servers ([`elanus_proto::transport`]).
 
+mod token;
+
+use elanus_trust::{ServerTls, TlsListener, TlsStream, Tokens};
+use futures::{FutureExt as _, Stream, stream};
 use std::{io, net::SocketAddr, time::Duration};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -11,9 +15,13 @@ use tonic::{
     transport::{Server, server::TcpIncoming},
 };
 
-/// HTTP/2 settings and times.
-#[derive(Clone, Copy, Debug)]
+/// HTTP/2 settings and times, and who is let in.
+#[derive(Clone, Debug)]
 pub struct GrpcConfig {
+    /// Connections are encrypted, and clients may have to show certificates.
+    pub tls: Option<ServerTls>,
+    /// Every call but those of health and reflection must show one of these, see [`elanus_proto::transport::TOKEN`].
+    pub tokens: Option<Tokens>,
     /// The server asks silent clients so often whether they are still there.
     pub keepalive_interval: Duration,
     /// A client that does not answer for so long is gone.
@@ -25,6 +33,8 @@ pub struct GrpcConfig {
 impl Default for GrpcConfig {
     fn default() -> Self {
         Self {
+            tls: None,
+            tokens: None,
             keepalive_interval: Duration::from_secs(30),
             keepalive_timeout: Duration::from_secs(20),
             drain_max: Duration::from_secs(5),
@@ -92,17 +102,28 @@ pub async fn serve(
     stop: CancellationToken,
 ) -> Result<(), ServeError> {
     let (health, health_server) = tonic_health::server::health_reporter();
+    // Around the services alone: probes have no token, and what the API looks like is no secret.
+    let routes = match config.tokens {
+        Some(tokens) => token::demanded(routes, tokens),
+        None => routes,
+    };
     let routes = with_reflection(routes)?.add_service(health_server);
-    // Here, not in the builder: its setting is not for listeners that it did not bind, and without it every answer of more
-    // than one segment waits 40 ms for the client.
-    let connections = TcpIncoming::from(listener).with_nodelay(Some(true));
     let server = Server::builder()
         .http2_keepalive_interval(Some(config.keepalive_interval))
         .http2_keepalive_timeout(Some(config.keepalive_timeout))
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-        .add_routes(routes)
-        .serve_with_incoming_shutdown(connections, stop.clone().cancelled_owned());
+        .add_routes(routes);
+    let stopped = stop.clone().cancelled_owned();
+    let server = match config.tls {
+        Some(tls) => server.serve_with_incoming_shutdown(encrypted(listener, tls), stopped).boxed(),
+        None => {
+            // Here, not in the builder: its setting is not for listeners that it did not bind, and without it every
+            // answer of more than one segment waits 40 ms for the client.
+            let connections = TcpIncoming::from(listener).with_nodelay(Some(true));
+            server.serve_with_incoming_shutdown(connections, stopped).boxed()
+        }
+    };
     tokio::pin!(server);
     tokio::select! {
         ended = &mut server => return Ok(ended?),
@@ -116,6 +137,13 @@ pub async fn serve(
             Ok(())
         }
     }
+}
+
+fn encrypted(listener: TcpListener, tls: ServerTls) -> impl Stream<Item = io::Result<TlsStream>> {
+    stream::unfold(TlsListener::new(listener, tls), async |mut listener| {
+        let (connection, _) = listener.accept().await;
+        Some((Ok(connection), listener))
+    })
 }
 
 /// Adds the description of the API, which tools such as grpcurl read, in both versions in use.

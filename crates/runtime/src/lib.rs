@@ -4,6 +4,7 @@
 //! * [`relay`]: brings the events of the metadata store to the event bus.
 //! * [`grpc`]: the listener, the gRPC server with health and reflection, the bounded end.
 //! * [`late`]: a channel to a service that does not exist yet.
+//! * [`reload`]: certificates and tokens, read again when they change on disk.
 //! * [`router`]: a channel to one of several processes that serve the same.
 //! * [`registration`]: this process's place in the registry of services.
 //! * [`management`]: health, background tasks and version over HTTP, for operators and probes.
@@ -20,6 +21,7 @@ pub mod management;
 pub mod metrics;
 pub mod registration;
 pub mod relay;
+pub mod reload;
 pub mod router;
 pub mod shutdown;
 pub mod telemetry;
@@ -27,4 +29,5 @@ pub mod telemetry;
 pub use background::{Background, BackgroundTask, NotQuiet, Report, TaskStatus};
 pub use late::LateChannel;
 pub use registration::Registration;
+pub use reload::Reload;
 pub use router::{Router, Target};

@@ -8,20 +8,27 @@
 //! * `GET /tasks`: every background task as JSON.
 //! * `GET /version`: the version as JSON.
 //!
-//! What else a process serves there it brings itself: [`Management::get`].
+//! What else a process serves there it brings itself: [`Management::get`]. Paths that change something
+//! ([`Management::change`]) may demand a token: `Authorization: Bearer TOKEN`. Those above never do: probes have none.
 
 use crate::background::{Background, TaskStatus};
 use axum::{
     Json, Router,
-    extract::{RawQuery, State},
+    extract::{RawQuery, Request, State},
     http::StatusCode,
+    http::header::{AUTHORIZATION, WWW_AUTHENTICATE},
+    middleware::{self, Next},
+    response::{IntoResponse as _, Response},
     routing::get,
+    serve::Listener,
 };
+use elanus_trust::{ServerTls, TlsListener, TlsStream, Tokens};
 use futures::future::BoxFuture;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::{
     collections::HashMap,
     fmt, io,
+    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -51,6 +58,8 @@ pub struct Management {
     checks: Vec<(&'static str, Check)>,
     watches: Vec<(&'static str, Check)>,
     gets: Vec<(&'static str, Answer)>,
+    changes: Vec<(&'static str, Answer)>,
+    demanded: Option<Tokens>,
     ready: Arc<AtomicBool>,
 }
 
@@ -60,8 +69,8 @@ impl Management {
     pub fn new(background: Background, version: &'static str) -> Self {
         // What is counted before somebody collects is lost.
         let _ = crate::metrics::collector();
-        let (checks, watches, gets) = (Vec::new(), Vec::new(), Vec::new());
-        Self { background, version, checks, watches, gets, ready: Arc::default() }
+        let (checks, watches, gets, changes) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Self { background, version, checks, watches, gets, changes, demanded: None, ready: Arc::default() }
     }
 
     /// Adds a check to the health of the process: an error is the reason why it is not healthy.
@@ -94,6 +103,28 @@ impl Management {
         self
     }
 
+    /// Serves one more path, which changes something.
+    #[must_use]
+    pub fn change<F>(mut self, path: &'static str, answer: F) -> Self
+    where
+        F: Fn(HashMap<String, String>) -> BoxFuture<'static, (u16, serde_json::Value)> + Send + Sync + 'static,
+    {
+        self.changes.push((path, Arc::new(answer)));
+        self
+    }
+
+    /// Who changes something must show one of these tokens.
+    #[must_use]
+    pub fn demand(self, tokens: Option<Tokens>) -> Self {
+        Self { demanded: tokens, ..self }
+    }
+
+    /// What it tells about, for whoever adds to it.
+    #[must_use]
+    pub fn background(&self) -> &Background {
+        &self.background
+    }
+
     /// Says whether clients should be sent here.
     pub fn set_ready(&self, ready: bool) {
         self.ready.store(ready, Ordering::SeqCst);
@@ -109,13 +140,11 @@ impl Management {
             .route("/tasks", get(tasks))
             .route("/version", get(version));
         for (path, answer) in &self.gets {
-            let answer = Arc::clone(answer);
-            let serve = move |RawQuery(query): RawQuery| async move {
-                let query = url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()).into_owned().collect();
-                let (status, body) = answer(query).await;
-                (StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), Json(body))
-            };
-            router = router.route(path, get(serve));
+            router = router.route(path, get(served(answer)));
+        }
+        for (path, answer) in &self.changes {
+            let route = get(served(answer)).layer(middleware::from_fn_with_state(self.demanded.clone(), may_change));
+            router = router.route(path, route);
         }
         router.with_state(self.clone())
     }
@@ -144,6 +173,31 @@ impl Management {
     }
 }
 
+fn served(answer: &Answer) -> impl Fn(RawQuery) -> BoxFuture<'static, (StatusCode, Json<Value>)> + Clone + use<> {
+    let answer = Arc::clone(answer);
+    move |RawQuery(query)| {
+        let query = url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()).into_owned().collect();
+        let answer = answer(query);
+        Box::pin(async move {
+            let (status, body) = answer.await;
+            (StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), Json(body))
+        })
+    }
+}
+
+async fn may_change(State(demanded): State<Option<Tokens>>, request: Request, next: Next) -> Response {
+    let given = request.headers().get(AUTHORIZATION).and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
+    match demanded {
+        Some(tokens) if !given.is_some_and(|given| tokens.accept(given)) => {
+            let text = "this changes something, and a token of the services is demanded for it: send the header \
+                        Authorization: Bearer TOKEN";
+            let answer = (StatusCode::UNAUTHORIZED, [(WWW_AUTHENTICATE, "Bearer")], Json(json!({ "msg": text })));
+            answer.into_response()
+        }
+        _ => next.run(request).await,
+    }
+}
+
 async fn ask(checks: &[(&'static str, Check)]) -> Vec<(&'static str, String)> {
     let mut problems = Vec::new();
     for (name, check) in checks {
@@ -162,11 +216,26 @@ impl fmt::Debug for Management {
     }
 }
 
-/// Serves the management port until `stop`.
+/// Serves the management port until `stop`; encrypted, where `tls` is given.
 ///
 /// # Errors
 /// When the transport fails.
-pub async fn serve(listener: TcpListener, management: Management, stop: CancellationToken) -> io::Result<()> {
+pub async fn serve(
+    listener: TcpListener,
+    tls: Option<ServerTls>,
+    management: Management,
+    stop: CancellationToken,
+) -> io::Result<()> {
+    match tls {
+        Some(tls) => serve_on(Encrypted(TlsListener::new(listener, tls)), management, stop).await,
+        None => serve_on(listener, management, stop).await,
+    }
+}
+
+async fn serve_on<L>(listener: L, management: Management, stop: CancellationToken) -> io::Result<()>
+where
+    L: Listener<Addr = SocketAddr>,
+{
     let server = axum::serve(listener, management.router()).with_graceful_shutdown(stop.clone().cancelled_owned());
     let server = std::future::IntoFuture::into_future(server);
     tokio::pin!(server);
@@ -176,6 +245,21 @@ pub async fn serve(listener: TcpListener, management: Management, stop: Cancella
     }
     // A client that holds its connection open does not hold the process.
     tokio::time::timeout(DRAIN_MAX, server).await.unwrap_or(Ok(()))
+}
+
+struct Encrypted(TlsListener);
+
+impl Listener for Encrypted {
+    type Io = TlsStream;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (TlsStream, SocketAddr) {
+        self.0.accept().await
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.0.local_addr()
+    }
 }
 
 async fn healthz(State(management): State<Management>) -> (StatusCode, String) {

@@ -94,6 +94,9 @@ pub const ALL: &[Metric] = &[
     counter("elanus_runtime_task_rounds_total", &["task"], "rounds of a background task"),
     counter("elanus_segment_transitions_total", MOVE, "moves of segments"),
     counter("elanus_snapshot_transitions_total", MOVE, "moves of snapshots"),
+    gauge("elanus_tls_certificate_expiry_seconds", &["of"], "until the certificate in force ends; negative: it has"),
+    gauge("elanus_tls_files_refused", &["of"], "1: certificates, keys or tokens on disk cannot be used, and those that were read before stay in force"),
+    counter("elanus_tls_handshakes_failed_total", &[], "connections that were refused: no TLS, no certificate, or not one of ours"),
 ];
 
 /// From a cached answer to a scan of everything.

@@ -7,6 +7,7 @@
 //! * [`elanus`]: any other command of the program; [`program`]: where it is, for those that do not end by themselves.
 //! * [`wait_for`]: the only way to wait in a test: for a level, with a bound and a status text.
 //! * [`python`]: runs a script in a Python that has pymilvus.
+//! * [`Authority`]: certificates for tests.
 //! * [`S3Server`]: an S3 server, for as long as the tests of this process run.
 //! * [`get`]: a page of the management port.
 //! * [`Generated`]: a store with very many files.
@@ -15,6 +16,7 @@
 //! Nothing here knows what is right; that is said in the tests.
 
 mod binary;
+mod certificates;
 mod generated;
 mod http;
 mod nats;
@@ -27,6 +29,7 @@ pub mod settings;
 mod wait;
 
 pub use binary::{Ended, NoBinary, elanus, path as program};
+pub use certificates::{Authority, Pair};
 pub use generated::Generated;
 pub use http::get;
 pub use nats::Nats;

@@ -1,9 +1,13 @@
 //! A PostgreSQL server of a test's own, which can be stopped as if it had crashed. Gone with this value.
 
+use crate::{Pair, free_port};
 use anyhow::{Context as _, Result, bail};
 use std::{
     fs,
-    os::unix::{fs::chown, process::CommandExt as _},
+    os::unix::{
+        fs::{PermissionsExt as _, chown},
+        process::CommandExt as _,
+    },
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -16,6 +20,10 @@ const START_MAX: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub struct Postgres {
     dir: TempDir,
+    /// Also the number in the name of its socket.
+    port: u16,
+    /// It listens on that port, too, for encrypted connections.
+    has_tls: bool,
     user: Option<(u32, u32)>,
     server: Option<Child>,
 }
@@ -26,12 +34,25 @@ impl Postgres {
     /// # Errors
     /// When PostgreSQL is not installed or does not start.
     pub fn start() -> Result<Self> {
+        Self::launch(None)
+    }
+
+    /// Starts a server that also listens on 127.0.0.1, for encrypted connections alone ([`Postgres::tls_url`]).
+    ///
+    /// # Errors
+    /// As [`Postgres::start`].
+    pub fn start_with_tls(certificate: &Pair) -> Result<Self> {
+        Self::launch(Some(certificate))
+    }
+
+    fn launch(certificate: Option<&Pair>) -> Result<Self> {
         let dir = TempDir::with_prefix("elanus-postgres-")?;
         let user = unprivileged()?;
         if let Some((uid, gid)) = user {
             chown(dir.path(), Some(uid), Some(gid))?;
         }
-        let mut postgres = Self { dir, user, server: None };
+        let (has_tls, port) = (certificate.is_some(), certificate.map_or(Ok(5_432), |_| free_port())?);
+        let mut postgres = Self { dir, port, has_tls, user, server: None };
         let made = postgres
             .program("initdb")?
             .args(["--no-sync", "--username=elanus", "--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8", "--pgdata"])
@@ -39,6 +60,9 @@ impl Postgres {
             .output()?;
         if !made.status.success() {
             bail!("initdb: {}", String::from_utf8_lossy(&made.stderr));
+        }
+        if let Some(certificate) = certificate {
+            postgres.take(certificate)?;
         }
         postgres.start_again()?;
         postgres.create_database("elanus")?;
@@ -51,7 +75,9 @@ impl Postgres {
     /// When it is there already.
     pub fn create_database(&self, name: &str) -> Result<()> {
         let mut create = self.program("createdb")?;
-        let created = create.arg("--host").arg(self.dir.path()).args(["--username=elanus", name]).output()?;
+        let port = self.port.to_string();
+        create.arg("--host").arg(self.dir.path()).args(["--port", &port]);
+        let created = create.args(["--username=elanus", name]).output()?;
         if !created.status.success() {
             bail!("createdb: {}", String::from_utf8_lossy(&created.stderr));
         }
@@ -67,7 +93,27 @@ impl Postgres {
     /// A database, for `--meta`.
     #[must_use]
     pub fn url_of(&self, database: &str) -> String {
-        format!("postgres://elanus@localhost/{database}?host={}", self.dir.path().display())
+        format!("postgres://elanus@localhost:{}/{database}?host={}", self.port, self.dir.path().display())
+    }
+
+    /// The database `elanus` over TCP, which is encrypted; without what the client has to check.
+    #[must_use]
+    pub fn tls_url(&self) -> String {
+        format!("postgres://elanus@localhost:{}/elanus", self.port)
+    }
+
+    /// PostgreSQL reads no key that others can read, or that is not its own.
+    fn take(&self, certificate: &Pair) -> Result<()> {
+        let files = [(&certificate.cert, "server.crt"), (&certificate.key, "server.key")];
+        for (from, to) in files.map(|(from, to)| (from, self.data().join(to))) {
+            fs::copy(from, &to)?;
+            fs::set_permissions(&to, fs::Permissions::from_mode(0o600))?;
+            if let Some((uid, gid)) = self.user {
+                chown(&to, Some(uid), Some(gid))?;
+            }
+        }
+        fs::write(self.data().join("pg_hba.conf"), "local all all trust\nhostssl all all 127.0.0.1/32 trust\n")?;
+        Ok(())
     }
 
     fn data(&self) -> PathBuf {
@@ -88,20 +134,28 @@ impl Postgres {
     /// # Errors
     /// When it does not start.
     pub fn start_again(&mut self) -> Result<()> {
+        let listens: &[&str] = match self.has_tls {
+            true => &["-c", "listen_addresses=127.0.0.1", "-c", "ssl=on"],
+            false => &["-c", "listen_addresses="],
+        };
+        let port = self.port.to_string();
         let server = self
             .program("postgres")?
             .arg("-D")
             .arg(self.data())
             .arg("-k")
             .arg(self.dir.path())
-            .args(["-c", "listen_addresses=", "-c", "shared_buffers=16MB", "-c", "max_connections=300"])
+            .args(["-p", &port])
+            .args(listens)
+            .args(["-c", "shared_buffers=16MB", "-c", "max_connections=300"])
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()?;
         self.server = Some(server);
         let until = Instant::now() + START_MAX;
         loop {
-            let asked = self.program("pg_isready")?.arg("--quiet").arg("--host").arg(self.dir.path()).status()?;
+            let mut ready = self.program("pg_isready")?;
+            let asked = ready.args(["--quiet", "--port", &port, "--host"]).arg(self.dir.path()).status()?;
             if asked.success() {
                 return Ok(());
             }

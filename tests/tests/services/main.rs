@@ -6,5 +6,6 @@
 mod copies;
 mod deaths;
 mod events;
+mod encrypted;
 mod together;
 mod world;

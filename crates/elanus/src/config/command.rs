@@ -1,26 +1,33 @@
 //! `elanus config`: check a file, show what is in force, print a file to start from.
 
 use super::layers::Layers;
-use super::settings::{SERVICES, SETTINGS};
+use super::settings::{FILE_FLAG, SERVICES, SETTINGS};
 use crate::Cli;
 use crate::output::{Format, Rendered, table};
-use crate::services::StandaloneArgs;
+use crate::services::{self, DataCoordinatorArgs, DataNodeArgs, ProxyArgs, QueryNodeArgs, StandaloneArgs};
+use clap::builder::PossibleValuesParser;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Args, Command, CommandFactory as _, Subcommand};
 use serde_json::json;
 use std::fmt::Write as _;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 const HELP: &str = "\
 Examples:
   elanus config template > elanus.toml
   elanus config check --config elanus.toml
+  elanus config check datanode --config elanus.toml
   elanus config show --config elanus.toml --restore-mode copy
+  elanus config show proxy --config elanus.toml --output json
+  elanus config template proxy > proxy.toml
   elanus standalone --config elanus.toml
   elanus datanode --config elanus.toml --listen 10.0.0.7:19532
 
-A file may be for all services: each takes its own keys. `show` and `check` show and check the settings of standalone, and
-`check` every key of the file. Flags win over the environment, the environment over the file, the file over defaults.
+A file may be for all services: each takes its own keys. `show` and `check` are about standalone unless they are told which
+service; every key of the file is checked, whichever service it is for. `check` also reads the certificates, keys and tokens
+that the service would read; it connects to nothing and writes nothing. Flags win over the environment, the environment over
+the file, the file over defaults.
 Exit codes: 0 all is well, 2 something is wrong; every mistake is told with its line.";
 
 /// Check and show the configuration
@@ -33,52 +40,105 @@ pub(crate) struct ConfigArgs {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Check a file together with environment and flags; touches nothing
-    Check(StandaloneArgs),
-    /// Print every setting with its value and where it was said; passwords are hidden
+    /// Check a file together with environment and flags, and the certificates that they name; touches nothing
+    Check(Check),
+    /// Print every setting with its value and where it was said; passwords and tokens are hidden
     Show(Show),
     /// Print a file with every setting, its meaning and its default
-    Template,
+    Template(Template),
 }
 
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+struct Check {
+    #[command(flatten)]
+    standalone: StandaloneArgs,
+    #[command(subcommand)]
+    service: Option<Of>,
+}
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 struct Show {
     #[command(flatten)]
-    settings: StandaloneArgs,
+    standalone: StandaloneArgs,
     /// What the result looks like
-    #[arg(long, value_name = "FORMAT", env = "ELANUS_OUTPUT", default_value = "table")]
+    #[arg(long, value_name = "FORMAT", env = "ELANUS_OUTPUT", default_value = "table", global = true)]
     output: Format,
+    #[command(subcommand)]
+    service: Option<Of>,
+}
+
+#[derive(Debug, Args)]
+struct Template {
+    /// Only the settings of this one [default: all services]
+    #[arg(value_name = "SERVICE", value_parser = PossibleValuesParser::new(SERVICES))]
+    service: Option<String>,
+}
+
+/// The service that is meant, where it is not standalone by default.
+#[derive(Debug, Subcommand)]
+enum Of {
+    /// Of `elanus standalone`
+    Standalone(StandaloneArgs),
+    /// Of `elanus proxy`
+    Proxy(ProxyArgs),
+    /// Of `elanus datacoord`
+    #[command(name = "datacoord")]
+    DataCoord(DataCoordinatorArgs),
+    /// Of `elanus datanode`
+    #[command(name = "datanode")]
+    DataNode(DataNodeArgs),
+    /// Of `elanus querynode`
+    #[command(name = "querynode")]
+    QueryNode(QueryNodeArgs),
+}
+
+/// Refuses what a start would refuse for its command line.
+fn check(standalone: &StandaloneArgs, service: Option<&Of>) -> anyhow::Result<()> {
+    match service {
+        None => services::check(standalone),
+        Some(Of::Standalone(args)) => services::check(args),
+        Some(Of::Proxy(args)) => services::check(args),
+        Some(Of::DataCoord(args)) => services::check(args),
+        Some(Of::DataNode(args)) => services::check(args),
+        Some(Of::QueryNode(args)) => services::check(args),
+    }
 }
 
 /// `matches` and `layers` are those that `args` was made from, `config` is the command.
 pub(crate) fn run(args: &ConfigArgs, config: &Command, matches: &ArgMatches, layers: &Layers) -> ExitCode {
-    let (settings, rendered, format) = match &args.command {
-        Action::Check(settings) => {
-            let text =
-                settings.config_file().map_or("environment and flags".to_owned(), |file| file.display().to_string());
-            let ok = json!({ "ok": true });
-            (Some(settings), Rendered { text: format!("{text}: ok"), json: ok }, Format::Table)
+    let (called, given) = innermost(config, matches);
+    let (checked, rendered, format) = match &args.command {
+        Action::Check(Check { standalone, service }) => {
+            let file = given.get_one::<PathBuf>(FILE_FLAG);
+            let what = file.map_or("environment and flags".to_owned(), |file| file.display().to_string());
+            let rendered = Rendered { text: format!("{what}: ok"), json: json!({ "ok": true }) };
+            (check(standalone, service.as_ref()), rendered, Format::Table)
         }
-        Action::Show(show) => {
-            let called = config.find_subcommand("show").zip(matches.subcommand_matches("show"));
-            let rendered = called.map(|(command, matches)| in_force(command, matches, layers));
-            (
-                Some(&show.settings),
-                rendered.unwrap_or_else(|| Rendered { text: String::new(), json: json!([]) }),
-                show.output,
-            )
+        Action::Show(Show { standalone, output, service }) => {
+            (check(standalone, service.as_ref()), in_force(called, given, layers), *output)
         }
-        Action::Template => {
-            let text = template(&Cli::command());
-            (None, Rendered { json: json!(text), text }, Format::Table)
+        Action::Template(Template { service }) => {
+            let text = template(&Cli::command(), service.as_deref());
+            (Ok(()), Rendered { json: json!(text), text }, Format::Table)
         }
     };
-    if let Some(Err(error)) = settings.map(StandaloneArgs::check_all) {
+    if let Err(error) = checked {
         eprintln!("error: {}", layers.explain(&format!("{error:#}")));
         return ExitCode::from(2);
     }
     rendered.print(format);
     ExitCode::SUCCESS
+}
+
+/// The last of the subcommands that were called, and what it was given.
+fn innermost<'c>(mut command: &'c Command, mut matches: &'c ArgMatches) -> (&'c Command, &'c ArgMatches) {
+    while let Some((name, inner)) = matches.subcommand() {
+        let Some(called) = command.find_subcommand(name) else { break };
+        (command, matches) = (called, inner);
+    }
+    (command, matches)
 }
 
 fn argument<'c>(command: &'c Command, flag: &str) -> Option<&'c Arg> {
@@ -132,11 +192,15 @@ fn without_secrets(value: &str) -> String {
     url.to_string()
 }
 
-fn template(command: &Command) -> String {
-    let mut text = "# Configuration of Elanus, for all services. What is commented out has its default.\n\
-                    # elanus standalone --config FILE; elanus config check --config FILE\n"
-        .to_owned();
-    let services = SERVICES.map(|service| command.find_subcommand(service));
+/// Of all services, or of one.
+fn template(command: &Command, only: Option<&str>) -> String {
+    let (of, name) = only.map_or(("all services", "standalone"), |only| (only, only));
+    let mut text = format!(
+        "# Configuration of Elanus, for {of}. What is commented out has its default.\n\
+         # elanus {name} --config FILE; elanus config check {name} --config FILE\n"
+    );
+    let services =
+        SERVICES.map(|service| command.find_subcommand(service).filter(|_| only.is_none_or(|only| only == service)));
     let mut table = "";
     for (in_tables, setting) in [false, true].into_iter().flat_map(|kind| SETTINGS.iter().map(move |s| (kind, s))) {
         let (path, name) = setting.key.rsplit_once('.').unwrap_or(("", setting.key));
@@ -162,6 +226,7 @@ fn template(command: &Command) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use clap::FromArgMatches as _;
 
     #[test]
     fn cf_3_no_password_is_shown() {
@@ -175,5 +240,59 @@ mod tests {
         let several = without_secrets("nats://u:secret@a:4222,nats://u:secret@b,tls://c");
         assert_eq!(several, "nats://u:***@a:4222,nats://u:***@b,tls://c");
         assert_eq!(without_secrets("nats://u:p@a,secret,nats://b"), "nats://u:***@a,(hidden),nats://b");
+        assert_eq!(without_secrets("0123456789abcdef,fedcba9876543210"), "(hidden)");
+    }
+
+    /// `elanus config …` as a user calls it: the text, and what was wrong.
+    fn shown(line: &str) -> (Rendered, anyhow::Result<()>) {
+        let line: Vec<std::ffi::OsString> = line.split_whitespace().map(Into::into).collect();
+        let (matches, layers) = crate::config::parse(&Cli::command(), &line).unwrap();
+        let command = Cli::command();
+        let (called, given) = innermost(&command, &matches);
+        let crate::Command::Config(args) = Cli::from_arg_matches(&matches).unwrap().command else { panic!("{line:?}") };
+        let (Action::Show(Show { standalone, service, .. }) | Action::Check(Check { standalone, service })) =
+            &args.command
+        else {
+            panic!("{line:?}")
+        };
+        (in_force(called, given, &layers), check(standalone, service.as_ref()))
+    }
+
+    #[test]
+    fn every_service_has_its_own_settings() {
+        for service in SERVICES {
+            let (shown, checked) = shown(&format!("elanus config show {service} --tls-min-version 1.3"));
+            let has = |key: &str| shown.json.as_array().unwrap().iter().any(|row| row["key"] == key);
+            assert_eq!(has("advertise"), service != "standalone", "{service}");
+            assert_eq!(has("internaltls.sni"), service != "standalone", "{service}");
+            assert_eq!(has("tls.caPemPath"), ["standalone", "proxy"].contains(&service), "{service}");
+            assert_eq!(has("restore.copySlots"), ["standalone", "datanode"].contains(&service), "{service}");
+            assert!(shown.text.contains("--tls-min-version"), "{}", shown.text);
+            // What a service cannot do without is missed.
+            assert_eq!(checked.is_ok(), service == "standalone", "{service}");
+            let text = template(&Cli::command(), Some(service));
+            assert_eq!(text.contains("# sni ="), has("internaltls.sni"), "{text}");
+        }
+        let whole = template(&Cli::command(), None);
+        assert!(SETTINGS.iter().all(|setting| whole.contains(&format!("(--{}, ELANUS_", setting.flag))), "{whole}");
+    }
+
+    #[test]
+    fn a_service_is_checked_with_its_part_of_the_file() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let text = "[meta]\nurl = \"postgres://u:hunter2@h/d\"\n[objects]\nurl = \"s3://bucket\"\n[objects.s3]\naddressStyle = \"path\"\n\
+                    [services]\ntoken = \"0123456789abcdef\"\n[internaltls]\nserverPemPath = \"/no/such.pem\"\n";
+        std::fs::write(file.path(), text).unwrap();
+        let path = file.path().display();
+        let (datanode, checked) = shown(&format!("elanus config check datanode --config {path}"));
+        let style = datanode.json.as_array().unwrap().iter().find(|row| row["key"] == "objects.s3.addressStyle");
+        assert_eq!(style.unwrap()["value"], "path");
+        assert!(!datanode.text.contains("hunter2") && !datanode.text.contains("0123456789abcdef"), "{}", datanode.text);
+        assert!(checked.unwrap_err().to_string().starts_with("--services-tls-key: give"));
+        // Standalone has no such connections.
+        assert!(shown(&format!("elanus config check --config {path}")).1.is_ok());
+        let flags = "--services-tls-key /no/such.key --services-tls-ca /no/such.ca";
+        let error = shown(&format!("elanus config check datanode --config {path} {flags}")).1.unwrap_err().to_string();
+        assert!(error.starts_with("--services-tls-cert: /no/such.pem: cannot be read"), "{error}");
     }
 }

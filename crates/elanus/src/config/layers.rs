@@ -4,9 +4,9 @@ use super::file::{self, Entry, Mistake};
 use super::settings::{FILE_FLAG, find};
 use anyhow::{Context as _, anyhow};
 use clap::builder::ValueRange;
-use clap::error::ContextKind;
+use clap::error::{ContextKind, ErrorKind};
 use clap::parser::ValueSource;
-use clap::{ArgMatches, Command};
+use clap::{ArgMatches, Command, Id};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fmt::Write as _;
@@ -51,7 +51,7 @@ pub(crate) fn parse(command: &Command, line: &[OsString]) -> Result<(ArgMatches,
     });
     match layered {
         Ok((command, layers)) => Ok((command.try_get_matches_from(line)?, layers)),
-        Err(error) => Err(clap::Error::raw(clap::error::ErrorKind::ValueValidation, format!("{error:#}\n"))),
+        Err(error) => Err(clap::Error::raw(ErrorKind::ValueValidation, format!("{error:#}\n"))),
     }
 }
 
@@ -129,15 +129,19 @@ fn lay(
     if !mistakes.is_empty() {
         return Err(in_file(file, &mistakes));
     }
-    let id = |flag: &str| flag.replace('-', "_");
+    // The name of a flag need not be that of its argument.
+    let ids: BTreeMap<&str, Id> =
+        called.get_arguments().filter_map(|of| Some((of.get_long()?, of.get_id().clone()))).collect();
     // What environment or flags say is not the file's.
-    layers
-        .places
-        .retain(|flag, _| given.value_source(&id(flag)).is_none_or(|source| source == ValueSource::DefaultValue));
+    layers.places.retain(|flag, _| {
+        let source = ids.get(flag).and_then(|id| given.value_source(id.as_str()));
+        source.is_none_or(|source| source == ValueSource::DefaultValue)
+    });
+    let defaults = defaults.iter().filter_map(|(flag, value)| Some((ids.get(flag)?, value))).collect::<Vec<_>>();
     let command = with_defaults(command.clone(), path, &|called| {
-        defaults.iter().fold(called, |called, (flag, value)| {
+        defaults.iter().fold(called, |called, &(id, value)| {
             let value = value.clone();
-            called.mut_arg(id(flag), move |argument| argument.default_value(value))
+            called.mut_arg(id, move |argument| argument.default_value(value))
         })
     });
     Ok((command, layers))
@@ -164,6 +168,10 @@ fn check(command: &Command, flag: &str, value: &str) -> Result<(), String> {
     }
     let line = ["elanus".to_owned(), format!("--{flag}={value}")];
     let Err(error) = command.clone().try_get_matches_from(line) else { return Ok(()) };
+    // The value itself is good: which others it needs is seen when all of them are there.
+    if error.kind() == ErrorKind::MissingRequiredArgument {
+        return Ok(());
+    }
     if let Some(why) = std::error::Error::source(&error) {
         return Err(why.to_string());
     }
@@ -266,6 +274,21 @@ mod tests {
         flags.retain(|flag| !["help", "version", FILE_FLAG].contains(flag));
         let known: BTreeSet<&str> = crate::config::settings::SETTINGS.iter().map(|setting| setting.flag).collect();
         assert_eq!(flags, known, "every flag of a service has a row in config/settings.rs");
+    }
+
+    #[test]
+    fn every_key_of_a_file_arrives_at_its_flag() {
+        let given = file(
+            "[objects.s3]\nendpoint = \"http://h:1\"\naddressStyle = \"path\"\naccessKey = \"a\"\nsecretKey = \"b\"\n\
+             [tls]\nminVersion = \"1.3\"\n",
+        );
+        let (matches, layers) = given.parse(&["--s3-endpoint", "http://h:2"]).unwrap();
+        for (id, expected) in
+            [("style", "path"), ("access_key", "a"), ("endpoint", "http://h:2"), ("tls_min_version", "1.3")]
+        {
+            assert_eq!(value(&matches, id), expected, "{id}");
+        }
+        assert!(layers.place("s3-address-style").is_some() && layers.place("s3-endpoint").is_none());
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod rows;
 mod scrub;
 mod snapshot;
 mod status;
+mod tls;
 mod trash;
 mod wait;
 
@@ -44,6 +45,7 @@ Examples:
   elanus ctl gc scan
   elanus ctl rebuild --data /var/lib/elanus
   elanus ctl root show --data /var/lib/elanus
+  elanus ctl --addr https://db.example.com:19530 --tls-ca ca.pem --tls-cert me.pem --tls-key me.key status
   elanus ctl snapshot inspect data/CLUSTER/snapshots/3/metadata/7.json --verify checksum
 
 Exit codes:
@@ -69,9 +71,11 @@ pub(crate) struct CtlArgs {
 
 #[derive(Debug, Args)]
 struct Options {
-    /// Server: http://HOST:PORT
+    /// Server: http://HOST:PORT, or https://HOST:PORT
     #[arg(long, value_name = "URL", env = "ELANUS_ADDR", default_value = "http://127.0.0.1:19530", global = true)]
     addr: String,
+    #[command(flatten)]
+    tls: tls::TlsArgs,
     /// Database of the collections that are named
     #[arg(
         long,
@@ -97,6 +101,9 @@ impl Options {
         let mut builder = Client::builder(&self.addr).database(self.db.clone());
         if let Some(timeout) = self.timeout.or(bounded.then_some(TIMEOUT)) {
             builder = builder.timeout(timeout);
+        }
+        if let Some(tls) = self.tls.open(&self.addr)? {
+            builder = builder.tls(tls);
         }
         Ok(builder.connect().await?)
     }

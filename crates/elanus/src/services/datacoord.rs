@@ -2,10 +2,11 @@
 //!
 //! It serves from the start; until it has taken over, it refuses calls, and callers ask the next one.
 
-use super::args::{CoordinatorArgs, EventsArgs, ListenArgs, MemberArgs, Process, SharedArgs};
+use super::args::{CoordinatorArgs, EventsArgs, ListenArgs, MemberArgs, Process, ServicesTlsArgs, SharedArgs};
 use super::coordination::{Active, TakenOver};
 use super::error::StartError;
 use super::frame::{Bound, Running, Service};
+use super::security::{Demands, Security};
 use super::stores::{Stores, bus_answers, owner_is_well};
 use super::{milvus_gc, peers};
 use crate::root;
@@ -16,6 +17,7 @@ use elanus_events::EventBus;
 use elanus_meta::model::ServiceKind;
 use elanus_objects::ownership::start;
 use elanus_proto::datacoord::data_coord_server::DataCoordServer;
+use elanus_proto::transport::Dial;
 use elanus_runtime::{LateChannel, Registration, management::Management};
 use elanus_types::Clock;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -50,6 +52,8 @@ pub(crate) struct DataCoordinatorArgs {
     #[command(flatten)]
     member: MemberArgs,
     #[command(flatten)]
+    services_tls: ServicesTlsArgs,
+    #[command(flatten)]
     shared: SharedArgs,
     #[command(flatten)]
     events: EventsArgs,
@@ -65,13 +69,17 @@ impl Service for DataCoordinatorArgs {
         self.listen.process()
     }
 
+    fn demands(&self) -> Result<Demands, StartError> {
+        self.services_tls.demands(self.listen.trust())
+    }
+
     fn check(&self) -> Result<(), StartError> {
         self.member.check(self.listen.listen)?;
         self.events.check()?;
         self.shared.places().map(drop)
     }
 
-    async fn start(&self, bound: Bound, clock: Arc<dyn Clock>) -> Result<Candidate, StartError> {
+    async fn start(&self, bound: Bound, security: &Security, clock: Arc<dyn Clock>) -> Result<Candidate, StartError> {
         let stores = Arc::new(Stores::join(Self::KIND, &self.shared.places()?, clock).await?);
         // Whoever would be refused as the active one is refused now (OW-1).
         let view = root::view(stores.meta.root().await?)?;
@@ -86,6 +94,7 @@ impl Service for DataCoordinatorArgs {
             config: self.coordinator.config(),
             registration: registration.clone(),
             late: LateChannel::new(),
+            dial: security.dial.clone(),
             active: watch::Sender::new(None),
         };
         let (late, active) = (turn.late.clone(), turn.active.subscribe());
@@ -102,19 +111,21 @@ struct Turn {
     config: DataCoordConfig,
     registration: Registration,
     late: LateChannel,
+    dial: Dial,
     active: watch::Sender<Option<Active>>,
 }
 
 impl Turn {
     /// Waits for its turn and takes it.
     async fn take(self) -> Result<(), StartError> {
-        let Self { stores, bus, waiting_max, config, registration, late, active } = self;
+        let Self { stores, bus, waiting_max, config, registration, late, dial, active } = self;
         stand_by(&stores.meta, &stores.node).await;
         let taken = TakenOver::now(&stores).await?;
         let (epoch, coordinator) = (taken.coordinator.epoch(), taken.coordinator.clone());
         // Workers go on with what they do: they are other processes.
         let given_up = coordinator.expire_other_coordinators(&stores.node).await?;
-        let now_active = taken.coordinate(&stores, bus, waiting_max, config, Arc::new(RemoteWorkers::default()));
+        let workers = Arc::new(RemoteWorkers::new(dial));
+        let now_active = taken.coordinate(&stores, bus, waiting_max, config, workers);
         late.set(now_active.datacoord.channel());
         active.send_replace(Some(now_active));
         registration.took_over(epoch).await;

@@ -1,9 +1,10 @@
 //! `elanus datanode`: writes, and copies for restores.
 
-use super::args::{DataCoordArgs, EventsArgs, ListenArgs, MemberArgs, Process, SharedArgs, WorkerArgs};
+use super::args::{DataCoordArgs, EventsArgs, ListenArgs, MemberArgs, Process, ServicesTlsArgs, SharedArgs, WorkerArgs};
 use super::error::StartError;
 use super::frame::{Bound, Running, Service};
-use super::peers::{self, Peers};
+use super::peers::{Peers, self};
+use super::security::{Demands, Security};
 use super::stores::{Stores, bus_answers};
 use crate::root::Lookout;
 use anyhow::anyhow;
@@ -44,6 +45,8 @@ pub(crate) struct DataNodeArgs {
     #[command(flatten)]
     member: MemberArgs,
     #[command(flatten)]
+    services_tls: ServicesTlsArgs,
+    #[command(flatten)]
     shared: SharedArgs,
     #[command(flatten)]
     coordinators: DataCoordArgs,
@@ -61,13 +64,17 @@ impl Service for DataNodeArgs {
         self.listen.process()
     }
 
+    fn demands(&self) -> Result<Demands, StartError> {
+        self.services_tls.demands(self.listen.trust())
+    }
+
     fn check(&self) -> Result<(), StartError> {
         self.member.check(self.listen.listen)?;
         self.events.check()?;
         self.shared.places().map(drop)
     }
 
-    async fn start(&self, bound: Bound, clock: Arc<dyn Clock>) -> Result<Worker, StartError> {
+    async fn start(&self, bound: Bound, security: &Security, clock: Arc<dyn Clock>) -> Result<Worker, StartError> {
         let stores = Stores::join(Self::KIND, &self.shared.places()?, clock).await?;
         let tenant = Tenant::enter(&stores.site, stores.in_meta.clone()).await?;
         stores.background.spawn(Lookout(tenant.clone()));
@@ -75,7 +82,7 @@ impl Service for DataNodeArgs {
 
         let bus = self.events.open(Limits::default(), &stores.meta, Self::KIND).await?;
         nudge_after_commits(stores.meta.clone(), Arc::clone(&bus));
-        let peers = Peers::new(Some(stores.meta.clone()), &stores.background);
+        let peers = Peers::new(Some(stores.meta.clone()), security.dial.clone(), &stores.background);
         peers.find().await;
         let coordinators = peers.coordinators(&self.coordinators)?;
         let (meta, node, config) = (stores.meta.clone(), stores.node.clone(), self.worker.config());

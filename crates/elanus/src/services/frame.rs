@@ -4,6 +4,7 @@
 
 use super::args::Process;
 use super::error::StartError;
+use super::security::{Demands, Hints, Security};
 use crate::config::Layers;
 use anyhow::anyhow;
 use elanus_meta::model::ServiceKind;
@@ -44,6 +45,12 @@ pub(crate) trait Service: Sized {
     /// Of all services.
     fn process(&self) -> Process;
 
+    /// Certificates and tokens, as the command line says it.
+    ///
+    /// # Errors
+    /// What is wrong with the command line.
+    fn demands(&self) -> Result<Demands, StartError>;
+
     /// Refuses what this build cannot be made of, before anything is touched.
     ///
     /// # Errors
@@ -57,6 +64,7 @@ pub(crate) trait Service: Sized {
     fn start(
         &self,
         bound: Bound,
+        security: &Security,
         clock: Arc<dyn Clock>,
     ) -> impl Future<Output = Result<Self::Running, StartError>> + Send;
 }
@@ -77,6 +85,20 @@ pub(crate) trait Running: Sized + Send + Sync {
     fn stop(self) -> impl Future<Output = ()> + Send;
 }
 
+/// Refuses what a start refuses for its command line, and for the files of certificates and tokens that it names. Touches
+/// nothing.
+///
+/// # Errors
+/// The first thing that is wrong.
+pub(crate) fn check<S: Service>(args: &S) -> anyhow::Result<()> {
+    let checked = args.check().and_then(|()| security(args, SystemClock.now_ms()));
+    checked.map(drop).map_err(StartError::into_error)
+}
+
+fn security<S: Service>(args: &S, now_ms: i64) -> Result<Security, StartError> {
+    Security::read(args.demands()?, now_ms)
+}
+
 /// Runs a service to its end.
 pub(crate) async fn run<S: Service>(args: &S, layers: &Layers) -> ExitCode {
     match serve(args).await {
@@ -93,6 +115,8 @@ async fn serve<S: Service>(args: &S) -> Result<(), StartError> {
     let process = args.process();
     telemetry::start(&process.log, process.log_format).map_err(|error| StartError::Failed(error.into()))?;
     args.check()?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let security = security(args, clock.now_ms())?;
     if let Some(file) = &process.config {
         tracing::info!(file = %file.display(), "configured");
     }
@@ -101,14 +125,18 @@ async fn serve<S: Service>(args: &S) -> Result<(), StartError> {
     let bound = Bound { listen: address(&listener)?, management: address(&management_listener)? };
     let stop = shutdown::on_signals().map_err(|error| StartError::Failed(error.into()))?;
 
-    let service = args.start(bound, Arc::new(SystemClock)).await?;
-    let management = service.management(VERSION);
+    let service = args.start(bound, &security, Arc::clone(&clock)).await?;
+    let management = security.watch(service.management(VERSION), clock);
+    tracing::info!(listen = %bound.listen, "{}", security.summary());
+    let (tls, tokens) = (security.listen.clone(), security.demanded.clone());
+    let config = GrpcConfig { tls, tokens, ..GrpcConfig::default() };
     let stop_management = CancellationToken::new();
     let stop_api = CancellationToken::new();
-    let mut api = tokio::spawn(grpc::serve(listener, service.routes(), GrpcConfig::default(), stop_api.clone()));
-    let probes = tokio::spawn(management::serve(management_listener, management.clone(), stop_management.clone()));
+    let mut api = tokio::spawn(grpc::serve(listener, service.routes(), config, stop_api.clone()));
+    let (tls, stop_probes) = (security.management.clone(), stop_management.clone());
+    let probes = tokio::spawn(management::serve(management_listener, tls, management.clone(), stop_probes));
     management.set_ready(true);
-    announce(S::KIND, bound, &service.place(), started.elapsed());
+    announce(S::KIND, bound, security.hints(), &service.place(), started.elapsed());
 
     // The API ends before it was asked to only when it failed.
     let (mut failed, mut lost) = (None, None);
@@ -154,19 +182,20 @@ async fn finish(name: &str, task: JoinHandle<std::io::Result<()>>) {
     }
 }
 
-fn announce(kind: ServiceKind, bound: Bound, place: &str, took: Duration) {
-    let text = announcement(kind, bound, place, took);
+fn announce(kind: ServiceKind, bound: Bound, hints: Hints, place: &str, took: Duration) {
+    let text = announcement(kind, bound, hints, place, took);
     // A closed stdout is no reason not to serve.
     let _ = writeln!(std::io::stdout().lock(), "{text}");
 }
 
-fn announcement(kind: ServiceKind, bound: Bound, place: &str, took: Duration) -> String {
+fn announcement(kind: ServiceKind, bound: Bound, hints: Hints, place: &str, took: Duration) -> String {
+    let Hints { scheme, management: management_scheme, options } = hints;
     let Bound { listen, management } = bound;
     let name = if kind == ServiceKind::Standalone { String::new() } else { format!(" {}", kind.label()) };
     let data = if place.is_empty() { String::new() } else { format!(", data in {place}") };
     let took = took.as_millis();
     let ready = format!(
-        "elanus {VERSION}{name} is ready on {listen}{data}, management on http://{management} (start took {took} ms)"
+        "elanus {VERSION}{name} is ready on {listen}{data}, management on {management_scheme}://{management} (start took {took} ms)"
     );
     if !matches!(kind, ServiceKind::Standalone | ServiceKind::Proxy) {
         return ready;
@@ -175,9 +204,8 @@ fn announcement(kind: ServiceKind, bound: Bound, place: &str, took: Duration) ->
     if listen.ip().is_unspecified() {
         reach.set_ip(if listen.is_ipv4() { [127, 0, 0, 1].into() } else { std::net::Ipv6Addr::LOCALHOST.into() });
     }
-    format!(
-        "{ready}\ntry: python3 -c 'from pymilvus import MilvusClient; print(MilvusClient(\"http://{reach}\").list_collections())'"
-    )
+    let client = format!("MilvusClient(\"{scheme}://{reach}\"{options})");
+    format!("{ready}\ntry: python3 -c 'from pymilvus import MilvusClient; print({client}.list_collections())'")
 }
 
 #[cfg(test)]
@@ -187,7 +215,8 @@ mod tests {
     #[test]
     fn the_ready_line_names_the_addresses_and_an_address_that_can_be_reached() {
         let bound = Bound { listen: ([0, 0, 0, 0], 19_530).into(), management: ([127, 0, 0, 1], 9_091).into() };
-        let text = |kind, place| announcement(kind, bound, place, Duration::from_millis(120));
+        let plain = Hints { scheme: "http", management: "http", options: "" };
+        let text = |kind, place| announcement(kind, bound, plain, place, Duration::from_millis(120));
         let expected = format!(
             "elanus {VERSION} is ready on 0.0.0.0:19530, data in /data, management on http://127.0.0.1:9091 (start took 120 ms)\n\
              try: python3 -c 'from pymilvus import MilvusClient; print(MilvusClient(\"http://127.0.0.1:19530\").list_collections())'"
@@ -198,6 +227,13 @@ mod tests {
              took 120 ms)"
         );
         assert_eq!(text(ServiceKind::DataNode, "s3://b"), expected);
+        let hints = Hints { scheme: "https", management: "https", options: ", server_pem_path=\"ca.pem\"" };
+        let encrypted = announcement(ServiceKind::Proxy, bound, hints, "", Duration::ZERO);
+        assert!(encrypted.contains("management on https://127.0.0.1:9091"), "{encrypted}");
+        assert!(
+            encrypted.contains("MilvusClient(\"https://127.0.0.1:19530\", server_pem_path=\"ca.pem\")"),
+            "{encrypted}"
+        );
         assert!(text(ServiceKind::Proxy, "").contains("elanus") && !text(ServiceKind::Proxy, "").contains("data in"));
     }
 }

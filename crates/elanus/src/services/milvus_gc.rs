@@ -16,11 +16,11 @@ type Query = HashMap<String, String>;
 pub(super) fn serve(management: Management, coordinator: Channel) -> Management {
     let (pauses, resumes) = (coordinator.clone(), coordinator);
     management
-        .get("/management/datacoord/garbage_collection/pause", move |query| {
+        .change("/management/datacoord/garbage_collection/pause", move |query| {
             let channel = pauses.clone();
             Box::pin(async move { pause(datacoord_client(channel), &query).await })
         })
-        .get("/management/datacoord/garbage_collection/resume", move |query| {
+        .change("/management/datacoord/garbage_collection/resume", move |query| {
             let channel = resumes.clone();
             Box::pin(async move { resume(datacoord_client(channel), &query).await })
         })

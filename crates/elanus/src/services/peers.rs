@@ -12,7 +12,7 @@ use anyhow::anyhow;
 use async_trait::async_trait;
 use elanus_meta::Meta;
 use elanus_meta::model::{ServiceKind, ServiceRecord};
-use elanus_proto::transport::{About, Channel};
+use elanus_proto::transport::{About, Channel, Dial};
 use elanus_runtime::background::{Background, BackgroundTask, Report};
 use elanus_runtime::router::{Choice, Router, Target, avoided_last, rendezvous};
 use elanus_runtime::{LateChannel, Registration};
@@ -43,16 +43,17 @@ const NODE_PATIENCE: Duration = Duration::from_secs(10);
 pub(super) struct Peers {
     found: Option<Found>,
     background: Background,
+    dial: Dial,
 }
 
 impl Peers {
     /// Looks them up in this metadata store, again and again; `None`: only those that are given are there.
-    pub(super) fn new(meta: Option<Meta>, background: &Background) -> Self {
-        let found = meta.map(|meta| Found { meta, known: Arc::default() });
+    pub(super) fn new(meta: Option<Meta>, dial: Dial, background: &Background) -> Self {
+        let found = meta.map(|meta| Found { meta, dial: dial.clone(), known: Arc::default() });
         if let Some(found) = &found {
             background.spawn(found.clone());
         }
-        Self { found, background: background.clone() }
+        Self { found, background: background.clone(), dial }
     }
 
     /// Looks once, now. Who is not found is found later.
@@ -79,8 +80,8 @@ impl Peers {
 
     fn among(&self, kind: ServiceKind, flag: &str, given: &[String]) -> Result<Among, StartError> {
         let target = |address: &String| {
-            let channel =
-                Channel::to(address).map_err(|error| StartError::Usage(anyhow!("{flag}: {address}: {error}")))?;
+            let channel = self.dial.to(address);
+            let channel = channel.map_err(|error| StartError::Usage(anyhow!("{flag}: {address}: {error}")))?;
             Ok(Arc::new(Target::new(address, channel)))
         };
         let given = given.iter().map(target).collect::<Result<Vec<_>, StartError>>()?;
@@ -96,6 +97,7 @@ impl Peers {
 #[derive(Clone, Debug)]
 struct Found {
     meta: Meta,
+    dial: Dial,
     known: Arc<Mutex<Vec<Peer>>>,
 }
 
@@ -117,7 +119,7 @@ impl Found {
         let peer = |ServiceRecord { node, kind, address, epoch, .. }: ServiceRecord| {
             let target = match before.remove(&(node.clone(), address.clone())) {
                 Some(target) => target,
-                None => Arc::new(Target::new(&node.0, Channel::to(&address).ok()?)),
+                None => Arc::new(Target::new(&node.0, self.dial.to(&address).ok()?)),
             };
             Some(Peer { node, kind, address, epoch, target })
         };

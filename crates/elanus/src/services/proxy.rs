@@ -1,10 +1,11 @@
 //! `elanus proxy`: the Milvus API, in front of the other services.
 
-use super::args::{EventsArgs, ListenArgs, MemberArgs, PeerArgs, Process, bytes};
+use super::args::{EventsArgs, ListenArgs, MemberArgs, PeerArgs, Process, ServicesTlsArgs, TlsArgs, bytes};
 use super::error::StartError;
 use super::frame::{Bound, Running, Service};
 use super::milvus_gc;
 use super::peers::Peers;
+use super::security::{Demands, Security};
 use super::stores::{bus_answers, metadata_answers, new_node, register};
 use crate::root::checked_postgres_url;
 use anyhow::anyhow;
@@ -37,13 +38,18 @@ Exit codes:
 
 /// Start a proxy: the Milvus API, and what `elanus ctl` talks to
 ///
-/// Listens on this machine only, because there is no authentication in this build: whoever can connect can read and change
-/// everything. Give --listen 0.0.0.0:19530 where the network is trusted.
+/// Listens on this machine only unless it is told otherwise, because there are no users in this build: whoever can connect can
+/// read and change everything. Give --listen 0.0.0.0:19530 where the network is trusted, or --tls-client-ca, with which only
+/// clients that have a certificate are let in.
 #[derive(Clone, Debug, Args)]
 #[command(after_long_help = HELP)]
 pub(crate) struct ProxyArgs {
     #[command(flatten)]
     listen: ListenArgs<19_530, 9_091>,
+    #[command(flatten)]
+    tls: TlsArgs,
+    #[command(flatten)]
+    services_tls: ServicesTlsArgs,
     #[command(flatten)]
     member: MemberArgs,
     /// Metadata store of the cluster, where the other services are found: postgres://USER:PASSWORD@HOST/DATABASE
@@ -77,6 +83,10 @@ impl Service for ProxyArgs {
         self.listen.process()
     }
 
+    fn demands(&self) -> Result<Demands, StartError> {
+        self.services_tls.demands_behind(&self.tls, self.listen.trust())
+    }
+
     fn check(&self) -> Result<(), StartError> {
         if self.meta.is_some() {
             self.member.check(self.listen.listen)?;
@@ -89,7 +99,7 @@ impl Service for ProxyArgs {
         self.meta_url().map(drop)
     }
 
-    async fn start(&self, bound: Bound, clock: Arc<dyn Clock>) -> Result<Frontend, StartError> {
+    async fn start(&self, bound: Bound, security: &Security, clock: Arc<dyn Clock>) -> Result<Frontend, StartError> {
         let background = Background::new(Arc::clone(&clock));
         let _ = elanus_runtime::metrics::collector();
         let meta = match self.meta_url()? {
@@ -102,7 +112,7 @@ impl Service for ProxyArgs {
             registration.start(&background);
             registration
         });
-        let peers = Peers::new(meta.clone(), &background);
+        let peers = Peers::new(meta.clone(), security.dial.clone(), &background);
         peers.find().await;
         let coordinators = peers.coordinators(&self.peers.coordinators)?;
         let (writers, readers) = (peers.writers(&self.peers.datanode)?, peers.readers(&self.peers.querynode)?);

@@ -1,10 +1,11 @@
 //! `elanus querynode`: reads, from files, with a cache.
 
-use super::args::{EventsArgs, ListenArgs, MemberArgs, Process, SharedArgs};
+use super::{freshness, peers};
+use super::args::{EventsArgs, ListenArgs, MemberArgs, Process, ServicesTlsArgs, SharedArgs};
 use super::error::StartError;
 use super::frame::{Bound, Running, Service};
+use super::security::{Demands, Security};
 use super::stores::{Stores, bus_answers};
-use super::{freshness, peers};
 use clap::Args;
 use elanus_events::{EventBus, Limits};
 use elanus_meta::model::ServiceKind;
@@ -42,6 +43,8 @@ pub(crate) struct QueryNodeArgs {
     #[command(flatten)]
     member: MemberArgs,
     #[command(flatten)]
+    services_tls: ServicesTlsArgs,
+    #[command(flatten)]
     shared: SharedArgs,
     #[command(flatten)]
     events: EventsArgs,
@@ -55,13 +58,17 @@ impl Service for QueryNodeArgs {
         self.listen.process()
     }
 
+    fn demands(&self) -> Result<Demands, StartError> {
+        self.services_tls.demands(self.listen.trust())
+    }
+
     fn check(&self) -> Result<(), StartError> {
         self.member.check(self.listen.listen)?;
         self.events.check()?;
         self.shared.places().map(drop)
     }
 
-    async fn start(&self, bound: Bound, clock: Arc<dyn Clock>) -> Result<Reader, StartError> {
+    async fn start(&self, bound: Bound, _: &Security, clock: Arc<dyn Clock>) -> Result<Reader, StartError> {
         let stores = Stores::join(Self::KIND, &self.shared.places()?, clock).await?;
         // It writes nothing: that it looks at the right place is all that matters.
         Tenant::check(&stores.site, &*stores.in_meta).await?;

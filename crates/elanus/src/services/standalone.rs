@@ -2,11 +2,12 @@
 //!
 //! Order of the start: both listeners, the guard of the directory, metadata, ownership, services.
 
-use super::args::{CoordinatorArgs, EventsArgs, ListenArgs, Process, WorkerArgs, bytes};
+use super::args::{CoordinatorArgs, EventsArgs, ListenArgs, Process, TlsArgs, WorkerArgs, bytes};
 use super::coordination::{Active, TakenOver};
 use super::error::StartError;
 use super::frame::{Bound, Running, Service};
 use super::guard::metadata_to_read;
+use super::security::{Demands, Security};
 use super::stores::{Stores, bus_answers, new_node, only_reads, owner_is_well};
 use super::{milvus_gc, proxy, querynode};
 use crate::root::{self, Places, Reach};
@@ -25,7 +26,7 @@ use elanus_proto::transport::{
 use elanus_proxy::Proxy;
 use elanus_runtime::{LateChannel, management::Management};
 use elanus_types::Clock;
-use std::{path::Path, path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc};
 use tonic::service::Routes;
 use uuid::Uuid;
 
@@ -47,14 +48,17 @@ Everything that was acknowledged survives any end of the process, also kill -9."
 
 /// Start everything in one process
 ///
-/// Metadata in SQLite or PostgreSQL, objects in a directory or in S3, events in the process. Listens on this machine only, because
-/// there is no authentication in this build: whoever can connect can read and change everything. Give --listen
-/// 0.0.0.0:19530 where the network is trusted.
+/// Metadata in SQLite or PostgreSQL, objects in a directory or in S3, events in the process. Listens on this machine only unless
+/// it is told otherwise, because there are no users in this build: whoever can connect can read and change everything. Give
+/// --listen 0.0.0.0:19530 where the network is trusted, or --tls-client-ca, with which only clients that have a certificate
+/// are let in.
 #[derive(Clone, Debug, Args)]
 #[command(after_long_help = HELP)]
 pub(crate) struct StandaloneArgs {
     #[command(flatten)]
     listen: ListenArgs<19_530, 9_091>,
+    #[command(flatten)]
+    tls: TlsArgs,
     /// Directory of all data; created when absent
     #[arg(long, value_name = "DIR", env = "ELANUS_DATA", default_value = "./elanus-data")]
     data: PathBuf,
@@ -91,16 +95,6 @@ pub(crate) struct StandaloneArgs {
 }
 
 impl StandaloneArgs {
-    /// The configuration file, where there is one.
-    pub(crate) fn config_file(&self) -> Option<&Path> {
-        self.listen.config.as_deref()
-    }
-
-    /// Refuses what a start refuses for its command line.
-    pub(crate) fn check_all(&self) -> anyhow::Result<()> {
-        self.check().map_err(StartError::into_error)
-    }
-
     fn places(&self) -> Result<Places, StartError> {
         let places = Places::of(&self.data, self.meta.as_deref(), self.objects.as_deref(), &self.s3);
         places.map_err(StartError::Usage)
@@ -115,12 +109,16 @@ impl Service for StandaloneArgs {
         self.listen.process()
     }
 
+    fn demands(&self) -> Result<Demands, StartError> {
+        self.tls.demands(self.listen.trust())
+    }
+
     fn check(&self) -> Result<(), StartError> {
         self.events.check()?;
         self.places().map(drop)
     }
 
-    async fn start(&self, bound: Bound, clock: Arc<dyn Clock>) -> Result<Standalone, StartError> {
+    async fn start(&self, bound: Bound, _: &Security, clock: Arc<dyn Clock>) -> Result<Standalone, StartError> {
         let places = self.places()?;
         let Open { stores, taken, _alone } = match self.read_only {
             false => open(&places, Arc::clone(&clock)).await?,
@@ -268,6 +266,7 @@ mod tests {
     use elanus_datacoord::CompactionConfig;
     use elanus_objects::Location;
     use elanus_types::RestoreMode;
+    use std::path::Path;
 
     #[derive(Parser)]
     struct Cli {

@@ -1,5 +1,6 @@
 //! What every service has: addresses, a configuration file, a log.
 
+use super::trust::TrustArgs;
 use clap::{Args, ValueEnum};
 use elanus_runtime::telemetry::{self, Filter};
 use std::{net::SocketAddr, path::PathBuf};
@@ -16,6 +17,8 @@ pub(in crate::services) struct ListenArgs<const LISTEN: u16, const MANAGEMENT: u
     /// Address of /healthz, /readyz, /metrics, /tasks and /version
     #[arg(long, value_name = "IP:PORT", env = "ELANUS_MANAGEMENT", default_value = here(MANAGEMENT))]
     pub(in crate::services) management: SocketAddr,
+    #[command(flatten)]
+    trust: TrustArgs,
     /// What is logged: a level, or directives such as info,elanus_meta=debug
     #[arg(long, value_name = "LEVEL", env = "ELANUS_LOG", default_value = "info")]
     log: Filter,
@@ -51,12 +54,16 @@ pub(crate) struct Process {
 
 impl<const LISTEN: u16, const MANAGEMENT: u16> ListenArgs<LISTEN, MANAGEMENT> {
     pub(in crate::services) fn process(&self) -> Process {
-        let Self { config, listen, management, log, log_format } = self.clone();
+        let Self { config, listen, management, trust: _, log, log_format } = self.clone();
         Process { config, listen, management, log, log_format: log_format.into() }
+    }
+
+    pub(in crate::services) fn trust(&self) -> &TrustArgs {
+        &self.trust
     }
 }
 
-/// This machine only: there is no authentication.
+/// This machine only: there are no users.
 fn here(port: u16) -> String {
     format!("127.0.0.1:{port}")
 }

@@ -5,6 +5,7 @@ mod events;
 mod listen;
 mod peers;
 mod shared;
+mod trust;
 mod values;
 mod worker;
 
@@ -14,5 +15,6 @@ pub(super) use listen::ListenArgs;
 pub(crate) use listen::Process;
 pub(super) use peers::{DataCoordArgs, PeerArgs};
 pub(super) use shared::{MemberArgs, SharedArgs};
+pub(super) use trust::{ServicesTlsArgs, TlsArgs};
 pub(super) use values::bytes;
 pub(super) use worker::WorkerArgs;
