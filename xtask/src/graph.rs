@@ -25,7 +25,7 @@ const LAYERS: [(&str, &[&str]); 8] = [
         ],
     ),
     ("decisions", &["elanus-lifecycle"]),
-    ("words", &["elanus-types"]),
+    ("words", &["elanus-types", "elanus-trace"]),
 ];
 /// The simulation speaks through the client of the scenarios.
 const BESIDE: [(&str, &str); 1] = [("elanus-sim", "elanus-scenarios")];

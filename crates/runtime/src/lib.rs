@@ -8,7 +8,8 @@
 //! * [`registration`]: this process's place in the registry of services.
 //! * [`management`]: health, background tasks and version over HTTP, for operators and probes.
 //! * [`metrics`]: numbers for Prometheus, and the list of all of them.
-//! * [`telemetry`]: log lines.
+//! * [`telemetry`]: log lines, and where traces go.
+//! * [`served`]: a service whose calls are counted and traced.
 //! * [`shutdown`]: from signals to one token.
 //!
 //! Nothing here knows what a service does. Configuration comes as plain values; the program reads flags and environment.
@@ -21,6 +22,7 @@ pub mod metrics;
 pub mod registration;
 pub mod relay;
 pub mod router;
+pub mod served;
 pub mod shutdown;
 pub mod telemetry;
 
@@ -28,3 +30,4 @@ pub use background::{Background, BackgroundTask, NotQuiet, Report, TaskStatus};
 pub use late::LateChannel;
 pub use registration::Registration;
 pub use router::{Router, Target};
+pub use served::Served;

@@ -7,6 +7,7 @@
 //! * [`wait_for`]: the only way to wait in a test: for a level, with a bound and a status text.
 //! * [`python`]: runs a script in a Python that has pymilvus.
 //! * [`S3Server`]: an S3 server, for as long as the tests of this process run.
+//! * [`OtlpReceiver`]: receives the traces of processes; [`picture`] shows one.
 //! * [`get`]: a page of the management port.
 //! * [`Generated`]: a store with very many files.
 //! * [`settings`]: what a test run is told from outside.
@@ -16,6 +17,7 @@
 mod binary;
 mod generated;
 mod http;
+mod otlp;
 mod ports;
 mod postgres;
 mod python;
@@ -27,6 +29,7 @@ mod wait;
 pub use binary::{Ended, NoBinary, elanus, path as program};
 pub use generated::Generated;
 pub use http::get;
+pub use otlp::{OtlpReceiver, ReceivedSpan, picture};
 pub use ports::free_port;
 use ports::free_port_pair;
 pub use postgres::Postgres;

@@ -17,6 +17,7 @@ mod error;
 mod frame;
 mod guard;
 mod migrate;
+mod measure;
 mod milvus_gc;
 mod peers;
 mod proxy;

@@ -4,6 +4,7 @@ mod coordinator;
 mod listen;
 mod peers;
 mod shared;
+mod traces;
 mod values;
 mod worker;
 
@@ -12,5 +13,6 @@ pub(super) use listen::ListenArgs;
 pub(crate) use listen::Process;
 pub(super) use peers::{DataCoordArgs, PeerArgs};
 pub(super) use shared::{MemberArgs, SharedArgs};
+pub(super) use traces::Traces;
 pub(super) use values::bytes;
 pub(super) use worker::WorkerArgs;
