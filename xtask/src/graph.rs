@@ -26,7 +26,7 @@ const LAYERS: [(&str, &[&str]); 9] = [
     ),
     ("decisions", &["elanus-lifecycle"]),
     ("connections", &["elanus-trust"]),
-    ("words", &["elanus-types"]),
+    ("words", &["elanus-types", "elanus-trace"]),
 ];
 /// The simulation speaks through the client of the scenarios.
 const BESIDE: [(&str, &str); 1] = [("elanus-sim", "elanus-scenarios")];

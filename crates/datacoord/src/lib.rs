@@ -42,7 +42,7 @@ use elanus_events::EventBus;
 use elanus_meta::{COORDINATION_LEASE_MS, Coordinator, Meta};
 use elanus_objects::ObjectStore;
 use elanus_proto::transport::Channel;
-use elanus_runtime::background::Background;
+use elanus_runtime::{Served, background::Background};
 use elanus_types::{Failure, NodeId, RestoreMode};
 use std::fmt;
 use std::sync::Arc;
@@ -212,7 +212,7 @@ impl DataCoord {
     /// Where clients on the network are served: they are sent on when another coordinator took over.
     #[must_use]
     pub fn channel(&self) -> Channel {
-        Channel::in_process(gate::Gate::new(self.clone(), self.parts.coordinator.clone()))
+        Channel::in_process(Served::inside(gate::Gate::new(self.clone(), self.parts.coordinator.clone())))
     }
 
     /// Ends the coordination in good order, so that another one need not wait. Its background tasks have ended before.

@@ -41,7 +41,7 @@ type CompactionRow = TaskRow<Compact>;
 /// What [`TaskRow::read`] needs of a compaction.
 macro_rules! select_compactions {
     ($rest:literal) => {
-        select_tasks!("t.collection_id", $rest)
+        select_tasks!("CAST(NULL AS TEXT) AS traceparent, t.collection_id", $rest)
     };
 }
 

@@ -4,6 +4,7 @@
 //! `/*FOR UPDATE*/` or `/*FOR SHARE*/`; a reading transaction, and SQLite, read over it.
 
 mod dialect;
+mod watch;
 
 use crate::error::{MetaError, Result};
 use dialect::Pools;
@@ -15,6 +16,7 @@ use std::any::Any as StdAny;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
+use watch::Watch;
 
 /// Parameters of one statement. SQLite would take 32,766, but looks each `$n` up among those before it: large statements
 /// are slow.
@@ -196,8 +198,7 @@ impl Db {
             return Err(Failure::new(Code::WriteDenied, why).into());
         }
         let turn = self.turn().await?;
-        let inner = self.engine.answer(self.pools.writer.begin_with(self.engine.begin_write())).await?;
-        Ok(self.tx(inner, turn, true))
+        self.begin(&self.pools.writer, self.engine.begin_write(), turn, true).await
     }
 
     /// As [`Db::write`], for the coordinator of this epoch: [`MetaError::Fenced`] when another took over.
@@ -210,8 +211,21 @@ impl Db {
     /// A transaction that reads one state of everything.
     pub(crate) async fn read(&self) -> Result<Tx> {
         let turn = self.turn().await?;
-        let inner = self.engine.answer(self.pools.reader.begin_with(self.engine.begin_read())).await?;
-        Ok(self.tx(inner, turn, false))
+        self.begin(&self.pools.reader, self.engine.begin_read(), turn, false).await
+    }
+
+    async fn begin(&self, pool: &AnyPool, statement: &'static str, turn: Turn, writes: bool) -> Result<Tx> {
+        let watch = Watch::begin(if writes { "write" } else { "read" }, self.engine.name());
+        match self.engine.answer(pool.begin_with(statement)).await {
+            Ok(inner) => {
+                watch.begun();
+                Ok(self.tx(inner, turn, writes, watch))
+            }
+            Err(error) => {
+                watch.not_begun(&error);
+                Err(error.into())
+            }
+        }
     }
 
     async fn turn(&self) -> Result<Turn> {
@@ -226,7 +240,7 @@ impl Db {
         self.hook.as_ref().map_or_else(rand::random, |hook| hook.random())
     }
 
-    fn tx(&self, inner: Transaction<'static, Any>, turn: Turn, writes: bool) -> Tx {
+    fn tx(&self, inner: Transaction<'static, Any>, turn: Turn, writes: bool, watch: Watch) -> Tx {
         Tx {
             inner,
             engine: self.engine,
@@ -238,7 +252,24 @@ impl Db {
             outbox: false,
             moves: Vec::new(),
             wake: self.outbox.clone(),
+            watch,
+            when_committed: Vec::new(),
             _turn: turn,
+        }
+    }
+
+    /// Shows how many connections there are, for metrics.
+    pub(crate) fn measure(&self) {
+        let Pools { writer, reader, allocator } = &self.pools;
+        let pools = [("write", Some(writer)), ("read", Some(reader)), ("allocate", allocator.as_ref())];
+        for (name, pool) in pools.into_iter().filter_map(|(name, pool)| Some((name, pool?))) {
+            let (open, idle) = (f64::from(pool.size()), pool.num_idle() as f64);
+            let gauge = |state: &'static str, number: f64| {
+                metrics::gauge!("elanus_meta_connections", "pool" => name, "state" => state).set(number);
+            };
+            gauge("busy", (open - idle).max(0.0));
+            gauge("idle", idle);
+            gauge("max", f64::from(pool.options().get_max_connections()));
         }
     }
 
@@ -287,6 +318,9 @@ pub(crate) struct Tx {
     /// Moves of machines, counted when they are committed.
     moves: Vec<Moves>,
     wake: Arc<tokio::sync::Notify>,
+    watch: Watch,
+    /// Counted when it is committed.
+    when_committed: Vec<Box<dyn FnOnce() + Send + Sync>>,
     /// Last: over when the transaction has been given up.
     _turn: Turn,
 }
@@ -334,7 +368,8 @@ impl Tx {
     }
 
     /// The statement as the store takes it.
-    fn sql(&self, sql: &'static str) -> &'static str {
+    fn sql(&mut self, sql: &'static str) -> &'static str {
+        self.watch.statement(sql);
         let sql = if self.writes { self.engine.writing(sql) } else { sql };
         tracing::trace!(sql, "statement");
         sql
@@ -342,7 +377,10 @@ impl Tx {
 
     /// Remembers a failure, so that nothing is committed after it.
     fn checked<T>(&mut self, result: sqlx::Result<T>) -> Result<T> {
-        self.failed |= result.is_err();
+        if let Err(error) = &result {
+            self.failed = true;
+            self.watch.failed(error);
+        }
         Ok(result?)
     }
 
@@ -421,6 +459,7 @@ impl Tx {
                 sql.push(')');
                 bind(&mut arguments, row);
             }
+            self.watch.statement(head);
             sql.push_str(tail);
             // Kept prepared only where the same number of rows comes again and again.
             statements.push(sqlx::query_with(AssertSqlSafe(sql), arguments).persistent(rows_num <= KEPT_ROWS_MAX));
@@ -484,19 +523,29 @@ impl Tx {
         }
     }
 
+    /// Does this once the transaction is committed: for what is counted.
+    pub(crate) fn when_committed(&mut self, count: impl FnOnce() + Send + Sync + 'static) {
+        self.when_committed.push(Box::new(count));
+    }
+
     /// Makes everything durable.
-    pub(crate) async fn commit(self) -> Result<()> {
+    pub(crate) async fn commit(mut self) -> Result<()> {
         if let Some(hook) = &self.hook {
             hook.before()?;
         }
         if self.failed {
             return Err(MetaError::Corrupt("a transaction is committed after one of its statements failed".to_owned()));
         }
-        self.engine.answer(self.inner.commit()).await.map_err(|error| self.engine.commit_failed(error))?;
+        if let Err(error) = self.engine.answer(self.inner.commit()).await {
+            self.watch.failed(&error);
+            return Err(self.engine.commit_failed(error));
+        }
+        self.watch.committed();
         if self.outbox {
             self.wake.notify_one();
         }
         self.moves.into_iter().for_each(|moves| moves.count());
+        self.when_committed.into_iter().for_each(|count| count());
         match &self.hook {
             Some(hook) => hook.after(),
             None => Ok(()),

@@ -186,6 +186,11 @@ impl Meta {
         Ok(coordinator)
     }
 
+    /// Shows the state of the connections in the metrics of the process.
+    pub fn measure(&self) {
+        self.db.measure();
+    }
+
     /// Ends all connections; what is committed is durable without it.
     pub async fn close(&self) {
         self.db.close().await;

@@ -23,7 +23,7 @@ use crate::history::{Told, tell};
 use crate::machines::readable;
 use crate::model::{JobKind, JobRecord, RestoreOptions, TaskCounts};
 use crate::partition_drops::left_behind;
-use crate::rows::{bigint, count, from_json};
+use crate::rows::{bigint, count, from_json, traceparent};
 use elanus_lifecycle::restore_job::{Columns, Effect, Event, MACHINE, Progress, Reason, State};
 use elanus_lifecycle::task::Reason as TaskReason;
 use elanus_lifecycle::{RestoreJob, Step};
@@ -39,7 +39,7 @@ macro_rules! select_jobs {
             "SELECT j.job_id, j.kind, j.snapshot_id, j.snapshot_name, j.source_collection_id, j.source_name, \
              j.source_database, j.target_collection_id, j.target_name, j.target_database, j.mode, j.partitions_json, \
              j.with_indexes, j.state, j.reason, j.message, j.files_total, j.bytes_total, j.files_done, j.bytes_done, j.started_ms, j.deadline_ms, \
-             j.ended_ms, COALESCE(s.create_ts, 0) AS create_ts \
+             j.ended_ms, j.traceparent, COALESCE(s.create_ts, 0) AS create_ts \
              FROM restore_jobs j LEFT JOIN snapshots s ON s.snapshot_id = j.snapshot_id WHERE ",
             $rest
         )
@@ -204,6 +204,14 @@ async fn move_job(tx: &mut Tx, row: &JobRow, event: &Event) -> Result<Step<Resto
         detail: reason_of(after.state()).unwrap_or_default(),
     };
     tell(tx, "restore", &told).await?;
+    if ended_ms.is_some() {
+        let took_s = (tx.now_ms - row.record.started_ms) as f64 / 1_000.0;
+        let (kind, mode, ended) = (row.record.kind.label(), row.record.options.mode.label(), after.label());
+        tx.when_committed(move || {
+            let name = "elanus_restore_job_duration_seconds";
+            metrics::histogram!(name, "ended" => ended, "kind" => kind, "mode" => mode).record(took_s);
+        });
+    }
     Ok(step)
 }
 
@@ -327,6 +335,7 @@ impl JobRow {
             started_ms: row.try_get("started_ms")?,
             deadline_ms: columns.deadline_ms,
             ended_ms: row.try_get("ended_ms")?,
+            traceparent: traceparent(row)?,
         };
         Ok(Self { record, machine, progress, create_ts: Timestamp(row.try_get("create_ts")?) })
     }

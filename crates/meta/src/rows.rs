@@ -2,6 +2,7 @@
 
 use crate::error::{MetaError, Result};
 use crate::model::{FileKind, FileRecord, StoredObject};
+use elanus_trace::TraceParent;
 use elanus_types::{
     Checksum, Code, CollectionId, Failure, FileSetId, ObjectKey, PartitionId, SegmentId, Shard, Timestamp,
 };
@@ -35,6 +36,12 @@ macro_rules! select_files {
     };
 }
 pub(crate) use select_files;
+
+/// The request that made a row, where that was traced. Text that is no trace parent is none: it decides nothing.
+pub(crate) fn traceparent(row: &AnyRow) -> Result<Option<TraceParent>> {
+    let text: Option<String> = row.try_get("traceparent")?;
+    Ok(text.and_then(|text| text.parse().ok()))
+}
 
 /// The file records of what [`select_files!`] gave.
 pub(crate) fn files(rows: &[AnyRow]) -> Result<Vec<FileRecord>> {

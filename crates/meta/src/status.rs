@@ -47,6 +47,12 @@ pub struct Queues {
     pub events: u64,
     /// When the oldest of them was written, in milliseconds since 1970.
     pub event_oldest_ms: Option<i64>,
+    /// Compactions that wait for a worker.
+    pub compactions_pending: u64,
+    /// Compactions that are with a worker.
+    pub compactions_running: u64,
+    /// Snapshots whose manifests are being written.
+    pub snapshots_pending: u64,
 }
 
 impl Meta {
@@ -80,6 +86,9 @@ async fn queues(tx: &mut Tx) -> Result<Queues> {
              (SELECT COUNT(*) FROM (SELECT file_set_id FROM file_sets WHERE state = 'queued' LIMIT $1) d) AS deletions, \
              (SELECT COUNT(*) FROM (SELECT file_set_id FROM file_sets WHERE state = 'deleting' LIMIT $1) e) AS deleting, \
              (SELECT COUNT(*) FROM (SELECT event_id FROM outbox LIMIT $1) f) AS events, \
+             (SELECT COUNT(*) FROM (SELECT task_id FROM compactions WHERE state = 'pending' LIMIT $1) g) AS compactions_pending, \
+             (SELECT COUNT(*) FROM (SELECT task_id FROM compactions WHERE state = 'in_progress' LIMIT $1) h) AS compactions_running, \
+             (SELECT COUNT(*) FROM (SELECT snapshot_id FROM snapshots WHERE state = 'pending' LIMIT $1) i) AS snapshots_pending, \
              (SELECT MIN(event_id) FROM outbox) AS event_oldest",
             args![COUNTED_MAX],
         )
@@ -94,5 +103,8 @@ async fn queues(tx: &mut Tx) -> Result<Queues> {
         deleting: count(&row, "deleting")?,
         events: count(&row, "events")?,
         event_oldest_ms: oldest.map(|id| Timestamp(id).ms()),
+        compactions_pending: count(&row, "compactions_pending")?,
+        compactions_running: count(&row, "compactions_running")?,
+        snapshots_pending: count(&row, "snapshots_pending")?,
     })
 }

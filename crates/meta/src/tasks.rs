@@ -12,9 +12,11 @@ use crate::error::Result;
 use crate::history::{Told, tell};
 use crate::machines::{concerns_one, readable};
 use crate::model::{Answer, Assignment, Revoked, TaskMessage, TaskOwner, TaskRecord};
+use crate::rows::traceparent;
 use crate::{Coordinator, Meta};
 use elanus_lifecycle::Step;
 use elanus_lifecycle::task::{Columns, Effect, Event, State, Task, Work};
+use elanus_trace::TraceParent;
 use elanus_types::{Generation, NodeId, TaskId};
 use sqlx::Row;
 use sqlx::any::AnyRow;
@@ -47,6 +49,8 @@ pub(crate) struct TaskRow<W> {
     pub(crate) id: TaskId,
     pub(crate) owner_id: i64,
     pub(crate) machine: Task<W>,
+    /// The request that it is part of.
+    pub(crate) traceparent: Option<TraceParent>,
 }
 
 impl Meta {
@@ -250,6 +254,7 @@ impl<W: Tasks> TaskRow<W> {
             id: TaskId(row.try_get("task_id")?),
             owner_id: row.try_get("owner_id")?,
             machine: Task::from_columns(&columns)?,
+            traceparent: traceparent(row)?,
         })
     }
 
@@ -278,6 +283,7 @@ impl<W: Tasks> TaskRow<W> {
             generation: self.machine.generation(),
             worker,
             lease_until_ms,
+            traceparent: self.traceparent.clone(),
         }
     }
 

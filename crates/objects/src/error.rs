@@ -93,6 +93,22 @@ pub enum Retry {
 }
 
 impl Error {
+    /// Which kind of error, as metrics name it.
+    #[must_use]
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::NotFound { .. } => "not_found",
+            Self::Exists { .. } => "exists",
+            Self::Conflict { .. } => "conflict",
+            Self::Denied { .. } => "denied",
+            Self::Full { .. } => "full",
+            Self::Transient { .. } => "transient",
+            Self::Refused { .. } => "refused",
+            Self::Undeleted { .. } => "undeleted",
+            Self::Corrupt { .. } => "corrupt",
+        }
+    }
+
     /// May the same call be made again?
     #[must_use]
     pub fn retry(&self) -> Retry {

@@ -4,6 +4,7 @@
 //! * [`LocalStore`], [`S3Store`], [`MemoryStore`], [`FaultyStore`]: a directory, a bucket, a map, and any of them with faults
 //!   on purpose.
 //! * [`CountedStore`]: any of them, with its requests counted.
+//! * [`WatchedStore`]: any of them, with metrics and spans of its calls.
 //! * [`MarkerStore`]: the few objects that change, below `_elanus/`, with conditional writes.
 //! * [`Ownership`]: whose root path it is; asked before anything is deleted or written.
 //! * [`LocalRoot`]: the guard of a data directory: one process at a time, never a directory of somebody else.
@@ -27,6 +28,7 @@ mod staging;
 mod store;
 #[doc(hidden)]
 pub mod suite;
+mod watched;
 
 pub use counted::{CountedStore, Requests};
 pub use error::{Error, Result, Retry};
@@ -39,3 +41,4 @@ pub use ownership::{Frozen, OwnedStore, Ownership, Tenant};
 pub use root::{LocalRoot, RootError};
 pub use s3::{S3Config, S3Location, S3Markers, S3Store};
 pub use store::{Expected, Found, ObjectInfo, ObjectStore, STALE_UPLOADS_MAX, StaleUpload, checksum_of};
+pub use watched::WatchedStore;

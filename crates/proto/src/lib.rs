@@ -2,6 +2,7 @@
 //!
 //! * [`milvus`], [`schema`], [`common`]: the Milvus API, as far as Elanus serves it.
 //! * [`datacoord`], [`datanode`], [`querynode`], [`admin`]: calls between the services, and for operators.
+//! * [`calls`]: what is told of a call between services.
 //! * [`convert`]: statuses, schemas and states to and from the words of `elanus-types`.
 //! * [`restore_headers`]: metadata keys of a restore.
 //! * [`transport`]: one channel type for services in the same process and behind a socket.
@@ -13,6 +14,7 @@ mod generated {
     include!(concat!(env!("OUT_DIR"), "/generated.rs"));
 }
 
+pub mod calls;
 pub mod convert;
 pub mod restore_headers;
 pub mod transport;

@@ -46,6 +46,11 @@ impl Channel {
     {
         Self(BoxCloneSyncService::new(server.map_err(|never| match never {})))
     }
+
+    /// As clients have it: the calls of a traced request are part of it, wherever they go.
+    fn traced(self) -> Self {
+        Self(BoxCloneSyncService::new(crate::calls::Traced(self)))
+    }
 }
 
 /// On an answer: this process refused the call before it did anything of it, and another one may serve it.
@@ -126,7 +131,7 @@ macro_rules! ends {
         #[doc = concat!("A client of ", $what, " with the message limit of Elanus.")]
         #[must_use]
         pub fn $client_fn(channel: Channel) -> $client<Channel> {
-            $client::new(channel)
+            $client::new(channel.traced())
                 .max_decoding_message_size(MESSAGE_BYTES_MAX)
                 .max_encoding_message_size(MESSAGE_BYTES_MAX)
         }

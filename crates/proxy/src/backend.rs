@@ -102,6 +102,8 @@ impl Proxy {
     /// The collection that is referred to.
     pub(crate) async fn find(&self, reference: dc::CollectionRef) -> Result<Collection, Failure> {
         let (db, name) = (reference.db_name.clone(), reference.collection_name.clone());
+        elanus_trace::note("elanus.database", db.clone());
+        elanus_trace::note("elanus.collection", name.clone());
         if name.is_empty() && reference.collection_id == 0 {
             return Err(Failure::invalid("collection name should not be empty"));
         }

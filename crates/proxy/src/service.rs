@@ -77,6 +77,7 @@ macro_rules! serve {
                 let failure = result.as_ref().err();
                 if let Some(failure) = failure {
                     log(stringify!($call), failure);
+                    elanus_trace::fail(failure.code.number(), &failure.message);
                 }
                 count(stringify!($call), failure, started.elapsed());
                 Ok(Response::new(Answer::of(result)))

@@ -27,6 +27,7 @@ pub(crate) async fn create_snapshot(
     call: &Call,
     request: m::CreateSnapshotRequest,
 ) -> Result<(), Failure> {
+    elanus_trace::note("elanus.snapshot", request.name.clone());
     names::snapshot(&request.name)?;
     let (seconds, max) = (request.compaction_protection_seconds, proxy.config.snapshot_protection_s_max);
     if seconds < 0 {
@@ -49,6 +50,7 @@ pub(crate) async fn create_snapshot(
 
 /// Success also when there is none, as in Milvus.
 pub(crate) async fn drop_snapshot(proxy: &Proxy, call: &Call, request: m::DropSnapshotRequest) -> Result<(), Failure> {
+    elanus_trace::note("elanus.snapshot", request.name.clone());
     names::snapshot(&request.name)?;
     required(&request.collection_name, "collection_name is required for drop snapshot")?;
     let collection = proxy.collection(call, &request.db_name, &request.collection_name).await?;
@@ -76,6 +78,7 @@ pub(crate) async fn describe_snapshot(
     call: &Call,
     request: m::DescribeSnapshotRequest,
 ) -> Result<m::DescribeSnapshotResponse, Failure> {
+    elanus_trace::note("elanus.snapshot", request.name.clone());
     names::snapshot(&request.name)?;
     required(&request.collection_name, "collection_name is required for describe snapshot")?;
     let collection = proxy.collection(call, &request.db_name, &request.collection_name).await?;
@@ -97,6 +100,7 @@ pub(crate) async fn restore_snapshot(
     call: &Call,
     request: m::RestoreSnapshotRequest,
 ) -> Result<m::RestoreSnapshotResponse, Failure> {
+    elanus_trace::note("elanus.snapshot", request.name.clone());
     names::snapshot(&request.name)?;
     required(&request.collection_name, "collection_name is required for restore snapshot")?;
     required(&request.target_collection_name, "target_collection_name is required for restore snapshot")?;
@@ -122,7 +126,9 @@ pub(crate) async fn restore_snapshot(
         target_collection_name: request.target_collection_name,
         ..wish
     };
+    elanus_trace::note("elanus.target", restore.target_collection_name.clone());
     let job_id = answer(proxy.datacoord().restore_snapshot(restore)).await?.job_id;
+    elanus_trace::note("elanus.job", job_id);
     Ok(m::RestoreSnapshotResponse { job_id, ..Default::default() })
 }
 
@@ -195,6 +201,7 @@ pub(crate) async fn pin_snapshot_data(
     call: &Call,
     request: m::PinSnapshotDataRequest,
 ) -> Result<m::PinSnapshotDataResponse, Failure> {
+    elanus_trace::note("elanus.snapshot", request.name.clone());
     names::snapshot(&request.name)?;
     required(&request.collection_name, "collection_name is required for pin snapshot data")?;
     let (ttl_seconds, max) = (request.ttl_seconds, proxy.config.pin_ttl_s_max);

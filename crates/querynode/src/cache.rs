@@ -85,6 +85,8 @@ impl FileCache {
 
     async fn content(&self, schema: &Arc<CollectionSchema>, record: &FileRecord) -> Result<Content, Failure> {
         let cell = self.slots().take(record.file_set);
+        let looked = if cell.initialized() { "hit" } else { "miss" };
+        metrics::counter!("elanus_querynode_cache_looks_total", "found" => looked).increment(1);
         // Of those who wait here one fetches; when that one fails or goes away, the next one tries.
         let content = cell.get_or_try_init(|| self.fetch(schema, record)).await.cloned();
         self.slots().put_back(record.file_set, &cell);
@@ -102,6 +104,7 @@ impl FileCache {
         let permit = self.fetches.acquire().await;
         let _permit = permit.map_err(|_| Failure::internal("the cache of this query node was closed"))?;
         let bytes = self.objects.get(&object.key).await.map_err(Failure::from)?;
+        metrics::counter!("elanus_querynode_fetched_bytes_total").increment(bytes.len() as u64);
         let (schema, record) = (Arc::clone(schema), record.clone());
         let expected = Expected { size: object.size, checksum: object.checksum };
         let key = object.key.clone();
@@ -150,6 +153,8 @@ impl Slots {
         if self.bytes > self.bytes_max {
             self.make_room();
         }
+        metrics::gauge!("elanus_querynode_cache_bytes").set(self.bytes as f64);
+        metrics::gauge!("elanus_querynode_cache_bytes_max").set(self.bytes_max as f64);
     }
 
     fn make_room(&mut self) {

@@ -78,7 +78,9 @@ impl QueryNode {
 
     async fn scope(&self, request: Option<ReadScope>) -> Result<Scope, Failure> {
         let request = request.ok_or_else(|| Failure::missing("the request does not say what to read"))?;
-        let view = self.views.at(CollectionId(request.collection_id), request.read_ts).await?;
+        elanus_trace::note("elanus.collection_id", request.collection_id);
+        let step = elanus_trace::inner!("querynode.view");
+        let view = self.views.at(CollectionId(request.collection_id), request.read_ts).instrument(step).await?;
         self.reader.cpu.run(move || Scope::new(view, &request)).await
     }
 }

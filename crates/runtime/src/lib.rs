@@ -9,7 +9,8 @@
 //! * [`registration`]: this process's place in the registry of services.
 //! * [`management`]: health, background tasks and version over HTTP, for operators and probes.
 //! * [`metrics`]: numbers for Prometheus, and the list of all of them.
-//! * [`telemetry`]: log lines.
+//! * [`telemetry`]: log lines, and where traces go.
+//! * [`served`]: a service whose calls are counted and traced.
 //! * [`shutdown`]: from signals to one token.
 //!
 //! Nothing here knows what a service does. Configuration comes as plain values; the program reads flags and environment.
@@ -23,6 +24,7 @@ pub mod registration;
 pub mod relay;
 pub mod reload;
 pub mod router;
+pub mod served;
 pub mod shutdown;
 pub mod telemetry;
 
@@ -31,3 +33,4 @@ pub use late::LateChannel;
 pub use registration::Registration;
 pub use reload::Reload;
 pub use router::{Router, Target};
+pub use served::Served;

@@ -47,6 +47,8 @@ const DRAIN_MAX: Duration = Duration::from_secs(1);
 
 type Check = Arc<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
 
+type Measure = Arc<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>;
+
 /// Answers a request by the parameters of its query: a status and JSON.
 type Answer = Arc<dyn Fn(HashMap<String, String>) -> BoxFuture<'static, (u16, serde_json::Value)> + Send + Sync>;
 
@@ -60,6 +62,7 @@ pub struct Management {
     gets: Vec<(&'static str, Answer)>,
     changes: Vec<(&'static str, Answer)>,
     demanded: Option<Tokens>,
+    measures: Vec<Measure>,
     ready: Arc<AtomicBool>,
 }
 
@@ -69,8 +72,9 @@ impl Management {
     pub fn new(background: Background, version: &'static str) -> Self {
         // What is counted before somebody collects is lost.
         let _ = crate::metrics::collector();
-        let (checks, watches, gets, changes) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        Self { background, version, checks, watches, gets, changes, demanded: None, ready: Arc::default() }
+        let (checks, watches, gets) = (Vec::new(), Vec::new(), Vec::new());
+        let (changes, measures) = (Vec::new(), Vec::new());
+        Self { background, version, checks, watches, gets, changes, demanded: None, measures, ready: Arc::default() }
     }
 
     /// Adds a check to the health of the process: an error is the reason why it is not healthy.
@@ -90,6 +94,16 @@ impl Management {
         F: Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync + 'static,
     {
         self.watches.push((name, Arc::new(watch)));
+        self
+    }
+
+    /// Brings gauges up to date whenever somebody asks for the metrics.
+    #[must_use]
+    pub fn measure<F>(mut self, measure: F) -> Self
+    where
+        F: Fn() -> BoxFuture<'static, ()> + Send + Sync + 'static,
+    {
+        self.measures.push(Arc::new(measure));
         self
     }
 
@@ -280,6 +294,10 @@ async fn healthz_strict(State(management): State<Management>) -> (StatusCode, St
 async fn metrics(State(management): State<Management>) -> String {
     // Brings the gauges of what is watched up to date.
     management.concerns().await;
+    for measure in &management.measures {
+        // A store that is away must not keep the other metrics from being read.
+        let _ = tokio::time::timeout(CHECK_MAX, measure()).await;
+    }
     crate::metrics::render()
 }
 

@@ -25,6 +25,7 @@ use std::{
 use tokio::time::Instant;
 use tonic::body::Body;
 use tower::{Service, ServiceExt as _};
+use tracing::Span;
 
 /// A process that could not be reached is asked after the others for so long.
 const AVOIDED: Duration = Duration::from_secs(2);
@@ -35,6 +36,7 @@ const AGAIN: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub struct Target {
     name: String,
+    address: String,
     channel: Channel,
     busy: AtomicUsize,
     failed: Mutex<Option<Instant>>,
@@ -44,7 +46,15 @@ impl Target {
     /// `name` is for people, and what [`rendezvous`] ranks by: the same for the same process in every caller.
     #[must_use]
     pub fn new(name: impl Into<String>, channel: Channel) -> Self {
-        Self { name: name.into(), channel, busy: AtomicUsize::new(0), failed: Mutex::default() }
+        let name = name.into();
+        Self { address: name.clone(), name, channel, busy: AtomicUsize::new(0), failed: Mutex::default() }
+    }
+
+    /// The same at this `host:port`, for metrics: names come new with every start.
+    #[must_use]
+    pub fn at(mut self, address: &str) -> Self {
+        address.clone_into(&mut self.address);
+        self
     }
 
     /// See [`Target::new`].
@@ -90,6 +100,22 @@ impl<'t> Call<'t> {
 impl Drop for Call<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Counts a call that waits for somebody who takes it, also one whose caller went away.
+struct Waiting(&'static str);
+
+impl Waiting {
+    fn new(what: &'static str) -> Self {
+        metrics::gauge!("elanus_router_waiting", "what" => what).increment(1.0);
+        Self(what)
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        metrics::gauge!("elanus_router_waiting", "what" => self.0).decrement(1.0);
     }
 }
 
@@ -141,6 +167,9 @@ impl Router {
     /// Waits for somebody who takes a call for `patience` at most.
     #[must_use]
     pub fn new(choice: Arc<dyn Choice>, patience: Duration) -> Self {
+        // There from the start, for alarms.
+        metrics::gauge!("elanus_router_waiting", "what" => choice.what()).set(0.0);
+        metrics::counter!("elanus_router_given_up_total", "what" => choice.what()).increment(0);
         Self { choice, patience }
     }
 
@@ -160,25 +189,42 @@ impl Router {
         let about = parts.extensions.get::<About>().copied();
         let repeatable = self.choice.repeatable(parts.uri.path());
         let mut tried = String::new();
+        let mut waiting = None;
         loop {
             tried.clear();
             for target in self.choice.rank(about) {
                 let sent = target.send(again(&parts, &body)).await;
-                let why = match sent {
-                    Ok(response) if !response.headers().contains_key(REFUSED) => return response,
-                    Ok(_refused) => "refused the call".to_owned(),
-                    Err(error) if repeatable || was_not_sent(&error) => innermost(&*error),
-                    Err(error) => return self.lost(&target, &*error),
+                let (why, outcome) = match sent {
+                    Ok(response) if !response.headers().contains_key(REFUSED) => {
+                        self.asked(&target, "answered");
+                        Span::current().record("server.address", &target.address);
+                        return response;
+                    }
+                    Ok(_refused) => ("refused the call".to_owned(), "refused"),
+                    Err(error) if repeatable || was_not_sent(&error) => (innermost(&*error), "away"),
+                    Err(error) => {
+                        self.asked(&target, "broke");
+                        return self.lost(&target, &*error);
+                    }
                 };
+                self.asked(&target, outcome);
+                elanus_trace::event!(target = target.name, address = target.address, why, "the next one is asked");
                 tracing::debug!(target = target.name, path = parts.uri.path(), why, "the next one is asked");
                 tried.push_str(&format!("; {}: {why}", target.name));
             }
             self.choice.look_again();
+            let _waits = waiting.get_or_insert_with(|| Waiting::new(self.choice.what()));
             if Instant::now() + AGAIN >= until {
                 return self.nobody(&tried);
             }
             tokio::time::sleep(AGAIN).await;
         }
+    }
+
+    fn asked(&self, target: &Target, outcome: &'static str) {
+        let (what, address) = (self.choice.what(), target.address.clone());
+        let name = "elanus_router_calls_total";
+        metrics::counter!(name, "address" => address, "outcome" => outcome, "what" => what).increment(1);
     }
 
     /// RT-2
@@ -194,6 +240,7 @@ impl Router {
     /// RT-3
     fn nobody(&self, tried: &str) -> Response<Body> {
         let what = self.choice.what();
+        metrics::counter!("elanus_router_given_up_total", "what" => what).increment(1);
         let tried = if tried.is_empty() { ": none is registered" } else { tried };
         answer(Failure::new(Code::NotReady, format!("no {what} takes calls now{tried}; nothing was done, try again")))
     }

@@ -1,9 +1,27 @@
-//! Log lines on stderr. Stdout belongs to results.
+//! Log lines on stderr, and traces to who receives them. Stdout belongs to results.
+//!
+//! * `lines`: log lines say of which trace they are part. `wanted`: what becomes part of one. `export`: where they go.
+//!
+//! Nothing is traced unless somebody says where to; then spans cost nothing (`TR-1` in `elanus_trace`).
 //!
 //! Never log what may hold a secret: URLs go through [`without_password`], requests are not logged.
 
+mod export;
+mod lines;
+mod wanted;
+
+pub use export::Traces;
+
+use export::Exporting;
+use lines::WithIds;
 use std::{fmt, io::IsTerminal as _, str::FromStr};
-use tracing_subscriber::{EnvFilter, util::SubscriberInitExt as _};
+use tracing_subscriber::{
+    EnvFilter, Layer as _, fmt as lines_of,
+    layer::SubscriberExt as _,
+    registry,
+    util::SubscriberInitExt as _,
+};
+use wanted::Wanted;
 
 /// What log lines look like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +46,14 @@ pub enum TelemetryError {
     /// The process has a subscriber already.
     #[error("logging is set up already")]
     Twice,
+    /// Traces cannot be sent there.
+    #[error("could not begin to send traces to {endpoint}: {why}")]
+    Traces {
+        /// Where.
+        endpoint: String,
+        /// What is wrong with it.
+        why: String,
+    },
 }
 
 /// Which lines are written: a level, or directives as `tracing` reads them.
@@ -60,18 +86,70 @@ fn expand(text: &str) -> String {
     }
 }
 
-/// Sends log lines to stderr from now on.
+/// What is told of a process, until it ends.
+#[derive(Debug)]
+#[must_use = "the last spans are sent by `end`"]
+pub struct Telemetry(Option<Exporting>);
+
+impl Telemetry {
+    /// Sends the spans that still wait, for a bounded time.
+    pub async fn end(self) {
+        if let Some(exporting) = self.0 {
+            exporting.end().await;
+        }
+    }
+}
+
+/// Sends log lines to stderr from now on, and spans to where `traces` says.
 ///
 /// # Errors
-/// When the process logs already.
-pub fn start(filter: &Filter, format: Format) -> Result<(), TelemetryError> {
+/// When the process logs already, or spans cannot be sent there.
+///
+/// # Panics
+/// Outside a tokio runtime, where there are traces.
+pub fn start(filter: &Filter, format: Format, traces: Option<&Traces>) -> Result<Telemetry, TelemetryError> {
     let filter = EnvFilter::try_new(&filter.0).map_err(|_| TelemetryError::Filter { text: filter.to_string() })?;
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    let started = match format {
-        Format::Text => lines.with_ansi(std::io::stderr().is_terminal()).finish().try_init(),
-        Format::Json => lines.json().flatten_event(true).finish().try_init(),
+    // Spans are for traces; a line has their ids.
+    let filter = filter.add_directive("span=off".parse().map_err(|_| TelemetryError::Filter { text: "span=off".into() })?);
+    let lines = lines_of::layer().with_writer(std::io::stderr);
+    let lines = match format {
+        Format::Text => {
+            let ansi = std::io::stderr().is_terminal();
+            let inner = lines_of::format().with_ansi(ansi);
+            lines.with_ansi(ansi).event_format(WithIds { inner, json: false }).with_filter(filter).boxed()
+        }
+        Format::Json => {
+            let lines = lines.json().flatten_event(true);
+            lines.map_event_format(|inner| WithIds { inner, json: true }).with_filter(filter).boxed()
+        }
     };
-    started.map_err(|_| TelemetryError::Twice)
+    let exporting = traces.map(|traces| {
+        let failed = |why: Box<dyn std::error::Error + Send + Sync>| TelemetryError::Traces {
+            endpoint: traces.endpoint.clone(),
+            why: why.to_string(),
+        };
+        Exporting::start(traces).map_err(failed)
+    });
+    let exporting = exporting.transpose()?;
+    let spans = exporting.as_ref().map(|exporting| {
+        tracing_opentelemetry::layer()
+            .with_tracer(exporting.tracer())
+            // What everybody has anyway, and what only its time would tell.
+            .with_location(false)
+            .with_threads(false)
+            .with_tracked_inactivity(false)
+            .with_error_events_to_status(false)
+            .with_filter(Wanted)
+    });
+    registry().with(lines).with(spans).try_init().map_err(|_| TelemetryError::Twice)?;
+    if let Some(traces) = traces {
+        elanus_trace::switch_on();
+        // Events carry the trace of their cause.
+        elanus_types::set_traceparent_source(|| elanus_trace::current().map(|parent| parent.to_string()));
+        let (endpoint, fraction) = (&traces.endpoint, traces.sample_fraction);
+        tracing::info!(endpoint, fraction, instance = traces.instance, "requests are traced");
+    }
+    Ok(Telemetry(exporting))
 }
 
 /// A URL as it may be shown: without user, password and options.

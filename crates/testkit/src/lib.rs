@@ -9,6 +9,7 @@
 //! * [`python`]: runs a script in a Python that has pymilvus.
 //! * [`Authority`]: certificates for tests.
 //! * [`S3Server`]: an S3 server, for as long as the tests of this process run.
+//! * [`OtlpReceiver`]: receives the traces of processes; [`picture`] shows one.
 //! * [`get`]: a page of the management port.
 //! * [`Generated`]: a store with very many files.
 //! * [`settings`]: what a test run is told from outside.
@@ -20,6 +21,7 @@ mod certificates;
 mod generated;
 mod http;
 mod nats;
+mod otlp;
 mod ports;
 mod postgres;
 mod python;
@@ -33,6 +35,7 @@ pub use certificates::{Authority, Pair};
 pub use generated::Generated;
 pub use http::get;
 pub use nats::Nats;
+pub use otlp::{OtlpReceiver, ReceivedSpan, picture};
 pub use ports::free_port;
 use ports::free_port_pair;
 pub use postgres::Postgres;

@@ -7,6 +7,7 @@ use crate::tasks::Settled;
 use elanus_meta::MetaError;
 use elanus_meta::model::{CleanUp, JobKind, JobRecord, JobState, TaskBounds};
 use elanus_runtime::background::Report;
+use elanus_trace::{Instrument as _, Span};
 use elanus_types::{Failure, RestoreMode};
 
 /// Reasons of failed tasks that a job's reason names.
@@ -33,6 +34,52 @@ pub(crate) async fn check(parts: &Parts) -> Result<Report, Failure> {
 
 /// One step of one job; true when it moved.
 async fn advance(parts: &Parts, job: &JobRecord) -> Result<bool, Failure> {
+    let step = match &job.state {
+        // Looked at every two seconds, and mostly nothing has happened.
+        JobState::Copying if !all_tasks_ended(parts, job).await? => Span::none(),
+        JobState::Pending | JobState::Copying | JobState::Publishing | JobState::Failing { .. } => step_of(job),
+        JobState::Completed | JobState::Failed { .. } => Span::none(),
+    };
+    let moved = take_step(parts, job).instrument(step.clone()).await;
+    if let Err(failure) = &moved {
+        elanus_trace::span_failed(&step, &failure.message);
+    }
+    moved
+}
+
+/// What a trace calls the next step of a job.
+fn step_of(job: &JobRecord) -> Span {
+    let of = job.traceparent.as_ref();
+    let (id, files, bytes) = (job.id.0, job.files_total, job.bytes_total);
+    let name = match &job.state {
+        JobState::Pending if job.options.mode == RestoreMode::Clone => "datacoord.restore.clone",
+        JobState::Pending => "datacoord.restore.plan",
+        JobState::Failing { .. } => "datacoord.restore.clean_up",
+        _ => "datacoord.restore.publish",
+    };
+    elanus_trace::continued!(
+        of,
+        "restore",
+        otel.name = name,
+        elanus.job = id,
+        elanus.files = files,
+        elanus.bytes = bytes,
+        elanus.snapshot = job.snapshot_name,
+        elanus.collection = job.source_name,
+        elanus.target = job.target_name
+    )
+}
+
+/// Only asked where it is traced: a job that is not is looked at once a round.
+async fn all_tasks_ended(parts: &Parts, job: &JobRecord) -> Result<bool, Failure> {
+    if !elanus_trace::is_on() || job.traceparent.is_none() {
+        return Ok(true);
+    }
+    let tasks = parts.meta().task_counts(job.id).await?;
+    Ok(tasks.failed > 0 || tasks.pending + tasks.in_progress == 0 || parts.now_ms() >= job.deadline_ms)
+}
+
+async fn take_step(parts: &Parts, job: &JobRecord) -> Result<bool, Failure> {
     let step = match &job.state {
         JobState::Pending | JobState::Copying if parts.now_ms() >= job.deadline_ms => {
             return fail(parts, job, too_late(job.kind)).await.map(|()| true);
@@ -89,6 +136,7 @@ async fn count(parts: &Parts, job: &JobRecord) -> Result<bool, MetaError> {
 /// Fails a job; its workers are told to stop, and it is cleaned up when they have.
 pub(super) async fn fail(parts: &Parts, job: &JobRecord, reason: &str) -> Result<(), Failure> {
     tracing::warn!(job = %job.id, reason, "a restore job fails");
+    elanus_trace::failed(reason);
     let revoked = parts.coordinator.fail_job(job.id, reason).await?;
     parts.revocations.add(job.id, revoked);
     Ok(())

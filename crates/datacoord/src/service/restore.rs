@@ -14,6 +14,8 @@ const LINES_MAX: u32 = 1_000;
 pub(super) async fn submit(parts: &Parts, request: pb::RestoreSnapshotRequest) -> Result<pb::RestoreJob, Failure> {
     let source = request.source.ok_or_else(|| Failure::missing("no snapshot is named"))?;
     let collection = resolve(parts, source.collection).await?;
+    elanus_trace::note("elanus.collection_id", collection.id.0);
+    elanus_trace::note("elanus.snapshot", source.snapshot_name.clone());
     let mode = match request.mode.as_str() {
         "" => parts.config.restore_mode,
         named => RestoreMode::parse(named)?,
@@ -27,7 +29,9 @@ pub(super) async fn submit(parts: &Parts, request: pb::RestoreSnapshotRequest) -
         options,
         deadline_ms: parts.now_ms() + parts.config.restore_deadline_ms,
     };
+    elanus_trace::note("elanus.mode", mode.label());
     let (Created::New(job) | Created::Joined(job)) = parts.coordinator.submit_restore(new).await?;
+    elanus_trace::note("elanus.job", job.id.0);
     parts.background.activate(RESTORE_CHECK);
     Ok(convert::job(job, parts.now_ms()))
 }
@@ -115,6 +119,8 @@ pub(super) async fn report(parts: &Parts, report: pb::TaskReport) -> Result<pb::
         }
     };
     let (task, generation) = (TaskId(report.task_id), Generation(report.generation));
+    elanus_trace::note("elanus.task", task.0);
+    elanus_trace::note("elanus.report", message.label());
     let answer = parts.coordinator.report_task(task, generation, &NodeId(report.node_id), message).await?;
     if is_last {
         for task in [RESTORE_CHECK, TASK_SCHEDULE, COMPACTION_PLAN] {

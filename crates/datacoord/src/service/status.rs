@@ -49,5 +49,8 @@ fn of_queues(queues: Queues) -> pb::Queues {
         deleting: convert::int(queues.deleting),
         events: convert::int(queues.events),
         event_oldest_ms: queues.event_oldest_ms.unwrap_or_default(),
+        compactions_pending: convert::int(queues.compactions_pending),
+        compactions_running: convert::int(queues.compactions_running),
+        snapshots_pending: convert::int(queues.snapshots_pending),
     }
 }

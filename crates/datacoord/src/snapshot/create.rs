@@ -17,9 +17,10 @@ use elanus_meta::model::{
 use elanus_meta::{MetaError, while_renewing};
 use elanus_objects::{ObjectInfo, checksum_of};
 use elanus_proto::datacoord::CreateSnapshotRequest;
+use elanus_trace::{Instrument as _, Span};
 use elanus_types::{Failure, FileSetId, ObjectKey, SnapshotId};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Manifests that are encoded and written at the same time; no more of them are in memory as bytes.
 const MANIFESTS_AT_ONCE: usize = 8;
@@ -47,12 +48,14 @@ pub(crate) async fn create(
         compaction_protected_until_ms: protected_until_ms,
         idempotency_key: (!request.idempotency_key.is_empty()).then_some(request.idempotency_key),
     };
-    match parts.coordinator.create_snapshot(new).await? {
+    let pinned = parts.coordinator.create_snapshot(new).instrument(elanus_trace::inner!("datacoord.snapshot.pin"));
+    match pinned.await? {
         Created::Joined(snapshot) => joined(parts, snapshot.id).await,
         Created::New(snapshot) => {
             // On its own: a client that goes away does not leave a half-made snapshot behind.
-            let parts = parts.clone();
-            tokio::spawn(async move { complete(&parts, &collection, &snapshot).await })
+            let (parts, step) = (parts.clone(), Span::current());
+            elanus_trace::note("elanus.snapshot_id", snapshot.id.0);
+            tokio::spawn(async move { complete(&parts, &collection, &snapshot).await }.instrument(step))
                 .await
                 .map_err(|e| Failure::internal(format!("writing the snapshot was cut off: {e}")))?
         }
@@ -65,7 +68,10 @@ pub(crate) async fn complete(
     collection: &CollectionRecord,
     snapshot: &SnapshotRecord,
 ) -> Result<SnapshotRecord, Failure> {
+    let started = Instant::now();
     let written = keeping_lease(parts, snapshot.id, show(parts, collection, snapshot)).await;
+    let (ended, took) = (if written.is_ok() { "committed" } else { "failed" }, started.elapsed().as_secs_f64());
+    metrics::histogram!("elanus_datacoord_snapshot_duration_seconds", "ended" => ended).record(took);
     if let Err(failure) = &written {
         tracing::warn!(snapshot = %snapshot.id, %failure, "a snapshot could not be completed");
         if let Err(error) = parts.coordinator.fail_snapshot(snapshot.id).await {
@@ -154,18 +160,25 @@ async fn store(
     let plan = parts.coordinator.begin_snapshot_files(snapshot.id, &parts.node, lease_until_ms, written.len()).await?;
 
     let totals = document.totals();
+    elanus_trace::note("elanus.files", signed(totals.files));
+    elanus_trace::note("elanus.bytes", signed(totals.bytes));
+    elanus_trace::note("elanus.rows", signed(totals.rows));
+    let step = elanus_trace::inner!("datacoord.snapshot.manifests", elanus.manifests = written.len());
     let manifests: Vec<ManifestRecord> = stream::iter(plan.manifests.into_iter().zip(written))
         .map(|((file_set, key), entries)| write_manifest(parts, file_set, key, entries))
         .buffered(MANIFESTS_AT_ONCE)
         .try_collect()
+        .instrument(step)
         .await?;
     let metadata = document.encode(&manifests)?;
     // Last, and with its final state: whoever finds it finds everything that it names.
     let (file_set, key) = plan.metadata;
     let object = StoredObject { key, size: metadata.len() as u64, checksum: checksum_of(&metadata) };
-    put(parts, object.key.clone(), metadata).await?;
+    let step = elanus_trace::inner!("datacoord.snapshot.metadata");
+    put(parts, object.key.clone(), metadata).instrument(step).await?;
     let files = SnapshotFiles { base, manifests, metadata: (file_set, object) };
-    match parts.coordinator.commit_snapshot(snapshot.id, &parts.node, &files, totals).await {
+    let step = elanus_trace::inner!("datacoord.snapshot.commit");
+    match parts.coordinator.commit_snapshot(snapshot.id, &parts.node, &files, totals).instrument(step).await {
         Err(MetaError::Released { .. }) => Ok(None),
         committed => Ok(Some(committed?)),
     }
@@ -181,6 +194,10 @@ async fn write_manifest(
     let (bytes, record) = blocking(move || manifests::encode(file_set, key, &entries)).await?;
     put(parts, record.object.key.clone(), bytes).await?;
     Ok(record)
+}
+
+fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 async fn put(parts: &Parts, key: ObjectKey, bytes: Vec<u8>) -> Result<ObjectInfo, Failure> {

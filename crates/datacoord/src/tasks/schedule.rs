@@ -9,6 +9,7 @@ use elanus_meta::MetaError;
 use elanus_meta::model::{Assignment, TaskOwner, TaskRecord, WorkerRecord};
 use elanus_proto::datanode::{AssignTaskRequest, CopyFile};
 use elanus_runtime::background::Report;
+use elanus_trace::Instrument as _;
 use elanus_types::{Failure, Generation, NodeId, TaskId};
 use futures::{StreamExt as _, stream};
 use std::collections::HashSet;
@@ -65,7 +66,15 @@ pub(crate) async fn schedule(parts: &Parts) -> Result<Report, Failure> {
     let (mut handled, mut failed) = (0, 0);
     for (task, node) in given {
         let lease_until_ms = parts.now_ms() + parts.config.copy_lease_ms;
-        let claimed = match parts.coordinator.claim_task(task.id, task.generation, &node, lease_until_ms).await {
+        let step = elanus_trace::continued!(
+            task.traceparent.as_ref(),
+            "datacoord.task.claim",
+            elanus.task = task.id.0,
+            elanus.node = node.0,
+            elanus.attempt = task.attempt
+        );
+        let claim = parts.coordinator.claim_task(task.id, task.generation, &node, lease_until_ms);
+        let claimed = match claim.instrument(step).await {
             Ok(claimed) => claimed,
             // One task that cannot be given keeps no other waiting (O-1).
             Err(error @ (MetaError::Refused(_) | MetaError::Corrupt(_))) => {
@@ -111,6 +120,17 @@ async fn again<'w>(
 }
 
 async fn dispatch(parts: &Parts, assignment: Assignment, worker: &WorkerRecord) {
+    let step = elanus_trace::continued!(
+        assignment.traceparent.as_ref(),
+        "datacoord.task.assign",
+        elanus.task = assignment.task.0,
+        elanus.files = assignment.files.len(),
+        elanus.node = worker.node.0
+    );
+    tell_worker(parts, assignment, worker).instrument(step).await;
+}
+
+async fn tell_worker(parts: &Parts, assignment: Assignment, worker: &WorkerRecord) {
     let (task, generation) = (assignment.task, assignment.generation);
     let files = assignment
         .files

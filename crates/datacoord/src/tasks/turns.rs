@@ -120,6 +120,7 @@ mod tests {
             generation: Generation(0),
             worker: worker.map(|name| NodeId(name.to_owned())),
             lease_until_ms: None,
+            traceparent: None,
         }
     }
 

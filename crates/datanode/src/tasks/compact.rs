@@ -80,7 +80,7 @@ async fn rewrite(
         if rows as u64 != rows_max {
             return Err(permanent(key_of(input), format!("it has {rows} rows where {rows_max} were written")));
         }
-        progress.add(input.objects.iter().map(|object| object.size).sum());
+        progress.add(claim.work.label(), input.objects.iter().map(|object| object.size).sum());
     }
     drop(fetched);
 

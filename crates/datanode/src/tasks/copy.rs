@@ -5,6 +5,7 @@ use super::store::{Way, tried};
 use super::{Claim, TaskWorker};
 use elanus_meta::model::CopyFile;
 use elanus_objects::{Error, Expected, Found, ObjectStore, Retry};
+use elanus_trace::Instrument as _;
 use elanus_types::Failure;
 use futures::{StreamExt as _, stream};
 use std::sync::Arc;
@@ -28,7 +29,7 @@ pub(super) async fn copy_all(
     while let Some((n, result)) = copies.next().await {
         let file = &files[n];
         match result {
-            Some(Ok(())) => progress.add(file.source.size),
+            Some(Ok(())) => progress.add(claim.work.label(), file.source.size),
             Some(Err(error)) => {
                 // One file that can never be copied fails the job, whatever happened to the others.
                 permanent |= error.retry() == Retry::Never;
@@ -52,7 +53,13 @@ pub(super) async fn copy_all(
 
 /// One file: copy, then compare what arrived. `None` when it was told to stop.
 async fn copy_one(way: &Way<'_>, file: &CopyFile) -> Option<Result<(), Error>> {
-    tried(way, &file.target, || copy_and_verify(way.objects, file)).await
+    let step = elanus_trace::many!("datanode.file.copy", elanus.object = file.target.as_str(), elanus.bytes = file.source.size);
+    let copied = tried(way, &file.target, || copy_and_verify(way.objects, file)).instrument(step.clone()).await;
+    if let Some(Err(error)) = &copied {
+        elanus_trace::span_failed(&step, &error.to_string());
+        elanus_trace::event!(key = file.source.key.as_str(), error = error.label(), "a file was not copied");
+    }
+    copied
 }
 
 async fn copy_and_verify(objects: &dyn ObjectStore, file: &CopyFile) -> Result<(), Error> {

@@ -58,6 +58,7 @@ impl Pass {
         let busy = state.issued.saturating_sub(gate.permits.available_permits());
         state.aimd.ended(outcome, began, busy);
         let wanted = state.aimd.limit();
+        metrics::gauge!("elanus_datanode_copies_at_once_max").set(wanted as f64);
         if state.issued < wanted {
             gate.permits.add_permits(wanted - state.issued);
             state.issued = wanted;

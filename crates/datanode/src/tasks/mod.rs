@@ -16,6 +16,7 @@ mod limit;
 mod merge;
 mod report;
 mod store;
+mod watch;
 
 pub(crate) use gate::Gate;
 
@@ -26,6 +27,7 @@ use elanus_objects::ObjectStore;
 use elanus_proto::datacoord::data_coord_client::DataCoordClient;
 use elanus_proto::datanode::AssignTaskRequest;
 use elanus_proto::transport::Channel;
+use elanus_trace::{Instrument as _, Span};
 use elanus_types::{Clock, Failure, Generation, NodeId, ObjectKey, TaskId};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -47,6 +49,23 @@ pub(crate) enum Work {
     Copy(Arc<[CopyFile]>),
     /// What exactly, stands in the metadata.
     Compact,
+}
+
+impl Work {
+    /// As metrics name it.
+    fn label(&self) -> &'static str {
+        match self {
+            Self::Copy(_) => "copy",
+            Self::Compact => "compact",
+        }
+    }
+
+    fn span_name(&self) -> &'static str {
+        match self {
+            Self::Copy(_) => "datanode.task.copy",
+            Self::Compact => "datanode.task.compact",
+        }
+    }
 }
 
 impl TryFrom<AssignTaskRequest> for Claim {
@@ -150,7 +169,8 @@ impl TaskWorker {
                         let ended = CancellationToken::new();
                         let entry = Running { generation: claim.generation, stop: stop.clone(), ended: ended.clone() };
                         running.insert(claim.task, entry);
-                        self.tasks.spawn(self.clone().run(claim, stop, ended));
+                        let step = span(&claim);
+                        self.tasks.spawn(self.clone().run(claim, stop, ended, step));
                         return true;
                     }
                 }
@@ -177,14 +197,15 @@ impl TaskWorker {
         }
     }
 
-    async fn run(self, claim: Claim, stop: CancellationToken, ended: CancellationToken) {
+    async fn run(self, claim: Claim, stop: CancellationToken, ended: CancellationToken, step: Span) {
         // Also when this future panics or is dropped, whoever waits for its end goes on.
         let _ended = ended.drop_guard();
         let _slot = Slot { worker: self.clone(), task: claim.task, generation: claim.generation };
         let progress = Arc::new(report::Progress::default());
         let lease = report::Lease::new(&self, &claim, stop.clone());
         // CW-5
-        if !report::confirm(&self, &claim, &lease).await {
+        let _counted = watch::Counted::new(claim.work.label());
+        if !report::confirm(&self, &claim, &lease).instrument(step.clone()).await {
             return;
         }
         let working = async {
@@ -193,12 +214,38 @@ impl TaskWorker {
                 Work::Compact => compact::compact(&self, &claim, &progress, &lease).await,
             }
         };
-        match report::while_beating(&self, &claim, &progress, &lease, working).await {
-            Some(verdict) => report::deliver(&self, &claim, verdict, &lease).await,
-            None if self.closing.is_cancelled() => report::give_back(&self, &claim).await, // CW-6
-            None => {}
+        // Heartbeats are outside of the span: a task may have any number of them.
+        let verdict = report::while_beating(&self, &claim, &progress, &lease, working.instrument(step.clone())).await;
+        watch::ended(&step, &claim.work, &progress, verdict.as_ref());
+        async {
+            match verdict {
+                Some(verdict) => report::deliver(&self, &claim, verdict, &lease).await,
+                None if self.closing.is_cancelled() => report::give_back(&self, &claim).await, // CW-6
+                None => {}
+            }
         }
+        .instrument(step)
+        .await;
     }
+}
+
+/// The whole of a claim, as part of the request that it is for.
+fn span(claim: &Claim) -> Span {
+    let (files, bytes) = match &claim.work {
+        Work::Copy(files) => (files.len(), files.iter().map(|file| file.source.size).sum()),
+        Work::Compact => (0, 0),
+    };
+    elanus_trace::inner!(
+        "task",
+        otel.name = claim.work.span_name(),
+        elanus.task = claim.task.0,
+        elanus.generation = claim.generation.0,
+        elanus.files = files,
+        elanus.bytes = bytes,
+        elanus.files_done = tracing::field::Empty,
+        elanus.bytes_done = tracing::field::Empty,
+        elanus.ended = tracing::field::Empty,
+    )
 }
 
 /// Frees the slot of a claim when it ends, however it ends.

@@ -21,9 +21,15 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    pub(super) fn add(&self, bytes: u64) {
+    pub(super) fn add(&self, kind: &'static str, bytes: u64) {
         self.files.fetch_add(1, Ordering::Relaxed);
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        super::watch::moved(kind, bytes);
+    }
+
+    /// Files and bytes.
+    pub(super) fn so_far(&self) -> (u64, u64) {
+        (self.files.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed))
     }
 }
 

@@ -42,6 +42,8 @@ where
         match result {
             Err(error) if error.retry() == Retry::After && attempt < TRIES_MAX => {
                 tracing::debug!(%key, attempt, %error, "a call to the store is tried again");
+                elanus_trace::event!(attempt, error = error.label(), "tried again");
+                metrics::counter!("elanus_datanode_store_retries_total").increment(1);
                 tokio::select! {
                     () = tokio::time::sleep(pause(attempt, chance(key, attempt))) => {}
                     () = way.lease.lost() => return None,

@@ -4,6 +4,7 @@ use super::commit::Committer;
 use super::group::Write;
 use elanus_meta::Meta;
 use elanus_objects::ObjectStore;
+use elanus_trace::{Instrument as _, Span};
 use elanus_types::{CollectionId, Failure, NodeId, Timestamp};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,6 +25,8 @@ const IDLE: Duration = Duration::from_secs(60);
 pub(crate) struct Waiting {
     pub(crate) write: Write,
     pub(crate) reply: oneshot::Sender<Result<Timestamp, Failure>>,
+    /// The request that it is part of.
+    pub(crate) step: Span,
 }
 
 /// The queues of all collections that are being written to.
@@ -47,7 +50,7 @@ impl WriteQueues {
     /// Commits one write, together with others; its timestamp. When this returns `Ok`, the write is durable (D-1).
     pub(crate) async fn commit(&self, collection: CollectionId, write: Write) -> Result<Timestamp, Failure> {
         let (reply, answer) = oneshot::channel();
-        let mut waiting = Waiting { write, reply };
+        let mut waiting = Waiting { write, reply, step: Span::current() };
         loop {
             match self.queue(collection).send(waiting).await {
                 Ok(()) => break,
@@ -91,7 +94,17 @@ impl WriteQueues {
                 bytes += size(&next.write);
                 group.push(next);
             }
-            self.committer.commit_group(collection, group).await;
+            // A group is told in the trace of the request that came first.
+            let step = group[0].step.clone();
+            let requests = group.len();
+            metrics::counter!("elanus_datanode_writes_total").increment(requests as u64);
+            let commit = self.committer.commit_group(collection, group);
+            let commit = async {
+                let step = elanus_trace::inner!("datanode.commit", elanus.collection_id = collection.0, elanus.requests = requests);
+                commit.instrument(step).await;
+            };
+            commit.instrument(step).await;
+            metrics::counter!("elanus_datanode_commits_total").increment(1);
         }
     }
 }

@@ -71,6 +71,8 @@ pub(crate) const SETTINGS: &[Setting] = &[
     setting("gc.firstRunPause", "gc-first-run-pause"),
     setting("log.level", "log"),
     setting("log.format", "log-format"),
+    setting("trace.otlp.endpoint", "otlp-endpoint"),
+    setting("trace.sampleFraction", "trace-sample-fraction"),
 ];
 
 /// The commands that they are for.

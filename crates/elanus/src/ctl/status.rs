@@ -136,8 +136,10 @@ fn text(status: &ClusterStatus, missing: &[String]) -> String {
     let lag =
         if queues.events == 0 { String::new() } else { format!(", oldest {}", ago(status, queues.event_oldest_ms)) };
     let waits = [
+        ("snapshots", format!("{} being written", queues.snapshots_pending)),
         ("restore jobs", queues.jobs.to_string()),
         ("copy tasks", format!("{} waiting, {} running", queues.tasks_pending, queues.tasks_running)),
+        ("compactions", format!("{} waiting, {} running", queues.compactions_pending, queues.compactions_running)),
         ("deletions", format!("{} waiting, {} running", queues.deletions, queues.deleting)),
         ("outbox", format!("{} events{lag}", queues.events)),
     ];
@@ -178,6 +180,9 @@ fn json(status: &ClusterStatus, missing: &[String]) -> Value {
         "services": services.collect::<Vec<_>>(),
         "queues": {
             "restore_jobs": queues.jobs,
+            "snapshots_pending": queues.snapshots_pending,
+            "compactions_pending": queues.compactions_pending,
+            "compactions_running": queues.compactions_running,
             "tasks_pending": queues.tasks_pending,
             "tasks_running": queues.tasks_running,
             "deletions": queues.deletions,

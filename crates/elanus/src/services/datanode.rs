@@ -14,7 +14,7 @@ use elanus_events::{EventBus, Limits};
 use elanus_meta::model::ServiceKind;
 use elanus_objects::{ObjectStore, OwnedStore, Tenant};
 use elanus_proto::transport::{Channel, datacoord_client, datanode_server};
-use elanus_runtime::{LateChannel, Registration, management::Management, relay::nudge_after_commits};
+use elanus_runtime::{LateChannel, Registration, Served, management::Management, relay::nudge_after_commits};
 use elanus_types::Clock;
 use std::{sync::Arc, time::Duration};
 use tonic::service::Routes;
@@ -91,7 +91,7 @@ impl Service for DataNodeArgs {
         let registration = stores.registration(Self::KIND, address, bound, config.copy_slots);
         datanode.register_as(&stores.background, registration.clone());
         let late = LateChannel::new();
-        late.set(Channel::in_process(datanode_server(datanode.clone())));
+        late.set(Channel::in_process(Served::inside(datanode_server(datanode.clone()))));
         Ok(Worker { stores, bus, tenant, datanode, registration, late })
     }
 }

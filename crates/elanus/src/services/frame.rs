@@ -2,9 +2,10 @@
 //!
 //! A step that refuses leaves everything as it was.
 
-use super::args::Process;
+use super::args::{Process, Traces};
 use super::error::StartError;
 use super::security::{Demands, Hints, Security};
+use super::stores::new_node;
 use crate::config::Layers;
 use anyhow::anyhow;
 use elanus_meta::model::ServiceKind;
@@ -113,7 +114,27 @@ pub(crate) async fn run<S: Service>(args: &S, layers: &Layers) -> ExitCode {
 async fn serve<S: Service>(args: &S) -> Result<(), StartError> {
     let started = Instant::now();
     let process = args.process();
-    telemetry::start(&process.log, process.log_format).map_err(|error| StartError::Failed(error.into()))?;
+    let traces = traces::<S>(&process)?;
+    let telemetry = telemetry::start(&process.log, process.log_format, traces.as_ref());
+    let telemetry = telemetry.map_err(|error| StartError::Failed(error.into()))?;
+    let ended = serve_until_the_end(args, process, started).await;
+    telemetry.end().await;
+    ended
+}
+
+/// Where the traces of this process go.
+fn traces<S: Service>(process: &Process) -> Result<Option<telemetry::Traces>, StartError> {
+    let traces = process.traces.clone().transpose().map_err(|why| StartError::Usage(anyhow!(why)))?;
+    Ok(traces.map(|Traces { endpoint, sample_fraction }| telemetry::Traces {
+        endpoint,
+        sample_fraction,
+        service: format!("elanus-{}", S::KIND.label()),
+        instance: new_node(S::KIND).0,
+        version: VERSION,
+    }))
+}
+
+async fn serve_until_the_end<S: Service>(args: &S, process: Process, started: Instant) -> Result<(), StartError> {
     args.check()?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let security = security(args, clock.now_ms())?;

@@ -19,6 +19,7 @@ mod frame;
 mod freshness;
 mod guard;
 mod migrate;
+mod measure;
 mod milvus_gc;
 mod peers;
 mod proxy;

@@ -119,7 +119,7 @@ impl Found {
         let peer = |ServiceRecord { node, kind, address, epoch, .. }: ServiceRecord| {
             let target = match before.remove(&(node.clone(), address.clone())) {
                 Some(target) => target,
-                None => Arc::new(Target::new(&node.0, self.dial.to(&address).ok()?)),
+                None => Arc::new(Target::new(&node.0, self.dial.to(&address).ok()?).at(&address)),
             };
             Some(Peer { node, kind, address, epoch, target })
         };

@@ -17,7 +17,7 @@ use elanus_proto::transport::{
     Channel, admin_server, datacoord_client, datanode_client, milvus_server, querynode_client,
 };
 use elanus_proxy::{Proxy, ProxyConfig};
-use elanus_runtime::{Background, Registration, management::Management};
+use elanus_runtime::{Background, Registration, Served, management::Management};
 use elanus_types::Clock;
 use std::sync::Arc;
 use tonic::service::Routes;
@@ -141,7 +141,7 @@ pub(super) fn routes(proxy: &Proxy, message_bytes_max: usize) -> Routes {
     let milvus = milvus_server(proxy.clone())
         .max_decoding_message_size(message_bytes_max)
         .max_encoding_message_size(message_bytes_max);
-    Routes::new(milvus).add_service(admin_server(proxy.clone()))
+    Routes::new(Served::at_the_edge(milvus)).add_service(Served::at_the_edge(admin_server(proxy.clone())))
 }
 
 /// A proxy that runs.

@@ -13,7 +13,7 @@ use elanus_objects::{ObjectStore, Tenant};
 use elanus_proto::transport::{Channel, querynode_server};
 use elanus_querynode::{QueryConfig, QueryNode};
 use elanus_runtime::background::{BackgroundTask, Report};
-use elanus_runtime::{LateChannel, Registration, management::Management};
+use elanus_runtime::{LateChannel, Registration, Served, management::Management};
 use elanus_types::{Clock, NodeId};
 use std::{sync::Arc, time::Duration};
 use tonic::service::Routes;
@@ -78,7 +78,7 @@ impl Service for QueryNodeArgs {
         let registration = stores.registration(Self::KIND, self.member.address(bound.listen), bound, 0);
         registration.start(&stores.background);
         let late = LateChannel::new();
-        late.set(Channel::in_process(querynode_server(querynode)));
+        late.set(Channel::in_process(Served::inside(querynode_server(querynode))));
         Ok(Reader { stores, bus, registration, late })
     }
 }

@@ -24,7 +24,7 @@ use elanus_proto::transport::{
     Channel, datacoord_client, datacoord_server, datanode_client, datanode_server, querynode_server,
 };
 use elanus_proxy::Proxy;
-use elanus_runtime::{LateChannel, management::Management};
+use elanus_runtime::{LateChannel, Served, management::Management};
 use elanus_types::Clock;
 use std::{path::PathBuf, sync::Arc};
 use tonic::service::Routes;
@@ -137,7 +137,7 @@ impl Service for StandaloneArgs {
         if !self.read_only {
             datanode.register_as(&stores.background, registration);
         }
-        let to_datanode = Channel::in_process(datanode_server(datanode.clone()));
+        let to_datanode = Channel::in_process(Served::inside(datanode_server(datanode.clone())));
         let worker = OwnWorker::new(stores.node.clone(), datanode_client(to_datanode.clone()));
         let objects = Arc::clone(&taken.objects);
         let active = taken.coordinate(
@@ -147,12 +147,12 @@ impl Service for StandaloneArgs {
             self.coordinator.config(),
             Arc::new(worker),
         );
-        late.set(Channel::in_process(datacoord_server(active.datacoord.clone())));
+        late.set(Channel::in_process(Served::inside(datacoord_server(active.datacoord.clone()))));
         let querynode = match self.read_only {
             false => querynode::begin(&stores, objects),
             true => querynode::reader(&stores, objects),
         };
-        let to_querynode = Channel::in_process(querynode_server(querynode));
+        let to_querynode = Channel::in_process(Served::inside(querynode_server(querynode)));
         let proxy = proxy::over(to_datacoord, to_datanode, to_querynode, clock).with_events(Arc::clone(&bus));
         let message_bytes_max = self.message_bytes_max;
         Ok(Standalone { stores, bus, datanode, late, active, proxy, message_bytes_max, _alone })

@@ -2,16 +2,17 @@
 
 use super::error::StartError;
 use super::frame::{Bound, VERSION};
+use super::measure;
 use crate::root::{self, Places, Reach, RootInMeta};
 use anyhow::Context as _;
 use elanus_events::EventBus;
 use elanus_meta::Meta;
 use elanus_meta::model::{ServiceKind, ServiceRecord};
-use elanus_objects::{LocalRoot, LocalStore, ObjectStore, Ownership, ownership::Site};
+use elanus_objects::{LocalRoot, LocalStore, ObjectStore, Ownership, WatchedStore, ownership::Site};
 use elanus_runtime::registration::{Registration, SERVICE_LEASE_MS};
 use elanus_runtime::{Background, management::Management};
 use elanus_types::{Clock, Epoch, NodeId};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use uuid::Uuid;
 
 /// Metadata and objects, and who this process is there.
@@ -28,9 +29,10 @@ pub(super) struct Stores {
     _shared: Option<LocalRoot>,
 }
 
-/// Another one after every start.
+/// Another one after every start of the process, and the same for as long as it lives.
 pub(super) fn new_node(kind: ServiceKind) -> NodeId {
-    NodeId(format!("{}-{}", kind.label(), Uuid::now_v7()))
+    static START: LazyLock<Uuid> = LazyLock::new(Uuid::now_v7);
+    NodeId(format!("{}-{}", kind.label(), *START))
 }
 
 impl Stores {
@@ -43,6 +45,7 @@ impl Stores {
             }
             Reach::Bucket(store) => Arc::new(store.clone()),
         };
+        let objects: Arc<dyn ObjectStore> = Arc::new(WatchedStore::new(objects));
         let in_meta = Arc::new(RootInMeta::new(meta.clone(), node.clone()));
         let background = Background::new(Arc::clone(&site.clock));
         // What is counted before somebody collects is lost.
@@ -102,9 +105,14 @@ pub(super) fn register(
 
 /// Health: the metadata answer.
 pub(super) fn metadata_answers(management: Management, meta: Meta) -> Management {
-    management.check("metadata", move || {
+    let measured = meta.clone();
+    let management = management.check("metadata", move || {
         let meta = meta.clone();
         Box::pin(async move { meta.next_events(1).await.map(drop).map_err(|error| error.to_string()) })
+    });
+    management.measure(move || {
+        measured.measure();
+        Box::pin(std::future::ready(()))
     })
 }
 
@@ -125,7 +133,15 @@ pub(super) fn owner_is_well(
     owner: impl Fn() -> Option<Ownership> + Clone + Send + Sync + 'static,
     meta: Meta,
 ) -> Management {
-    let owned = owner.clone();
+    let (owned, active, measured) = (owner.clone(), owner.clone(), meta.clone());
+    let management = management.measure(move || {
+        let meta = active().map(|_| measured.clone());
+        Box::pin(async move {
+            if let Some(meta) = meta {
+                measure::cluster(&meta).await;
+            }
+        })
+    });
     let clock = Arc::clone(meta.clock());
     management
         .watch("ownership", move || {

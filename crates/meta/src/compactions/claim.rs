@@ -109,7 +109,7 @@ impl Coordinator {
 }
 
 fn assignment(row: &CompactionRow, generation: Generation) -> Assignment {
-    Assignment { task: row.id, owner: row.owner(), generation, files: Vec::new() }
+    Assignment { task: row.id, owner: row.owner(), generation, files: Vec::new(), traceparent: row.traceparent.clone() }
 }
 
 impl Meta {

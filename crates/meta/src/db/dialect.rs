@@ -65,6 +65,14 @@ pub(crate) struct Pools {
 }
 
 impl Engine {
+    /// What OpenTelemetry calls it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Sqlite => "sqlite",
+            Self::Postgres => "postgresql",
+        }
+    }
+
     /// How a transaction that may write begins.
     pub(crate) fn begin_write(self) -> &'static str {
         match self {

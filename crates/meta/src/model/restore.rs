@@ -2,6 +2,7 @@
 
 use super::{CompactedFile, StoredObject};
 pub use elanus_lifecycle::restore_job::State as JobState;
+use elanus_trace::TraceParent;
 use elanus_types::{CollectionId, Generation, JobId, NodeId, ObjectKey, RestoreMode, SnapshotId, TaskId};
 
 /// What to restore where.
@@ -112,6 +113,8 @@ pub struct JobRecord {
     pub deadline_ms: i64,
     /// When it ended.
     pub ended_ms: Option<i64>,
+    /// The request that made it, where that is traced.
+    pub traceparent: Option<TraceParent>,
 }
 
 /// How much a copy task may hold.
@@ -162,6 +165,8 @@ pub struct TaskRecord {
     pub worker: Option<NodeId>,
     /// Until when, without a heartbeat.
     pub lease_until_ms: Option<i64>,
+    /// The request that it is part of, where that is traced.
+    pub traceparent: Option<TraceParent>,
 }
 
 /// One object to copy.
@@ -184,6 +189,8 @@ pub struct Assignment {
     pub generation: Generation,
     /// What to copy. Of a compaction nothing: its worker reads in the metadata what it is.
     pub files: Vec<CopyFile>,
+    /// The request that it is part of, where that is traced.
+    pub traceparent: Option<TraceParent>,
 }
 
 /// A task that was taken from a worker, which must stop.
@@ -195,6 +202,21 @@ pub struct Revoked {
     pub generation: Generation,
     /// Who had it.
     pub worker: NodeId,
+}
+
+impl TaskMessage {
+    /// What it is, as traces name it.
+    #[must_use]
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::Heartbeat { .. } => "heartbeat",
+            Self::Finished => "finished",
+            Self::Compacted(_) => "compacted",
+            Self::GivenBack => "given_back",
+            Self::FailedTransient { .. } => "failed_transient",
+            Self::FailedPermanent { .. } => "failed_permanent",
+        }
+    }
 }
 
 /// What a worker says about its task.

@@ -55,8 +55,8 @@ impl Coordinator {
         tx.execute(
             "INSERT INTO restore_jobs (job_id, kind, snapshot_id, snapshot_name, source_collection_id, source_name, \
              source_database, target_collection_id, target_name, target_database, mode, partitions_json, \
-             with_indexes, state, started_ms, deadline_ms) \
-             VALUES ($1, $2, 0, '', $3, $4, $5, $3, $4, $5, $6, '[]', 1, $7, $8, $9)",
+             with_indexes, state, started_ms, deadline_ms, traceparent) \
+             VALUES ($1, $2, 0, '', $3, $4, $5, $3, $4, $5, $6, '[]', 1, $7, $8, $9, $10)",
             args![
                 id.0,
                 JobKind::Detach.label().to_owned(),
@@ -66,7 +66,8 @@ impl Coordinator {
                 RestoreMode::Copy.label().to_owned(),
                 machine.label().to_owned(),
                 started_ms,
-                deadline_ms
+                deadline_ms,
+                elanus_trace::current().map(|step| step.to_string())
             ],
         )
         .await?;

@@ -97,8 +97,8 @@ impl Coordinator {
         tx.execute(
             "INSERT INTO restore_jobs (job_id, snapshot_id, snapshot_name, source_collection_id, source_name, \
              source_database, target_collection_id, target_name, target_database, mode, partitions_json, \
-             with_indexes, state, started_ms, deadline_ms) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
+             with_indexes, state, started_ms, deadline_ms, traceparent) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
             args![
                 target.job.0,
                 snapshot.id.0,
@@ -114,7 +114,8 @@ impl Coordinator {
                 i64::from(new.options.with_indexes),
                 machine.label().to_owned(),
                 started_ms,
-                new.deadline_ms
+                new.deadline_ms,
+                elanus_trace::current().map(|step| step.to_string())
             ],
         )
         .await?;

@@ -11,7 +11,7 @@ use aws_sdk_s3::{
         BehaviorVersion, ConfigBag, Intercept, Region, ResponseChecksumValidation, RuntimeComponents, SharedHttpClient,
         StalledStreamProtectionConfig,
         http::HttpResponse,
-        interceptors::{BeforeDeserializationInterceptorContextRef, InterceptorContext},
+        interceptors::{BeforeDeserializationInterceptorContextRef, BeforeTransmitInterceptorContextRef, InterceptorContext},
         retry::{ClassifyRetry, ClientRateLimiter, RetryAction, RetryConfig, RetryPartition, TokenBucket},
         timeout::TimeoutConfig,
     },
@@ -19,6 +19,7 @@ use aws_sdk_s3::{
     primitives::{DateTime, DateTimeFormat},
 };
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode};
+use aws_smithy_runtime_api::client::retries::RequestAttempts;
 use elanus_types::{Checksum, ObjectKey};
 use std::{
     error::Error as StdError,
@@ -75,6 +76,7 @@ impl Bucket {
             .retry_config(retry)
             .retry_partition(partition)
             .retry_classifier(Conflicts)
+            .interceptor(Again)
             .timeout_config(timeouts(limits, limits.attempt_max))
             .stalled_stream_protection(StalledStreamProtectionConfig::enabled().build())
             // Whoever reads knows the checksum from the metadata and compares; once is enough.
@@ -175,6 +177,30 @@ impl ClassifyRetry for Conflicts {
 
     fn name(&self) -> &'static str {
         "conflicts"
+    }
+}
+
+/// Tells of attempts that are made again: the SDK does that by itself.
+#[derive(Debug)]
+struct Again;
+
+impl Intercept for Again {
+    fn name(&self) -> &'static str {
+        "again"
+    }
+
+    fn read_before_attempt(
+        &self,
+        _context: &BeforeTransmitInterceptorContextRef<'_>,
+        _components: &RuntimeComponents,
+        settings: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let attempt = settings.load::<RequestAttempts>().map_or(1, RequestAttempts::attempts);
+        if attempt > 1 {
+            elanus_trace::event!(attempt, "the request is sent again");
+            metrics::counter!("elanus_objects_requests_repeated_total").increment(1);
+        }
+        Ok(())
     }
 }
 

@@ -1,5 +1,6 @@
 //! What every service has: addresses, a configuration file, a log.
 
+use super::traces::{TraceArgs, Traces};
 use super::trust::TrustArgs;
 use clap::{Args, ValueEnum};
 use elanus_runtime::telemetry::{self, Filter};
@@ -25,6 +26,8 @@ pub(in crate::services) struct ListenArgs<const LISTEN: u16, const MANAGEMENT: u
     /// What log lines look like
     #[arg(long, value_name = "FORMAT", env = "ELANUS_LOG_FORMAT", default_value = "text")]
     log_format: LogFormat,
+    #[command(flatten)]
+    traces: TraceArgs,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -50,12 +53,14 @@ pub(crate) struct Process {
     pub(in crate::services) management: SocketAddr,
     pub(in crate::services) log: Filter,
     pub(in crate::services) log_format: telemetry::Format,
+    /// `None`: nothing is traced.
+    pub(in crate::services) traces: Option<Result<Traces, String>>,
 }
 
 impl<const LISTEN: u16, const MANAGEMENT: u16> ListenArgs<LISTEN, MANAGEMENT> {
     pub(in crate::services) fn process(&self) -> Process {
-        let Self { config, listen, management, trust: _, log, log_format } = self.clone();
-        Process { config, listen, management, log, log_format: log_format.into() }
+        let Self { config, listen, management, trust: _, log, log_format, traces } = self.clone();
+        Process { config, listen, management, log, log_format: log_format.into(), traces: traces.traces() }
     }
 
     pub(in crate::services) fn trust(&self) -> &TrustArgs {

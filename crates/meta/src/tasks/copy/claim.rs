@@ -124,7 +124,8 @@ async fn assignment_of(tx: &mut Tx, row: &CopyRow, generation: Generation) -> Re
             Ok(CopyFile { source: stored_object(object)?, target })
         })
         .collect::<Result<_>>()?;
-    Ok(Assignment { task: row.id, owner: row.owner(), generation, files })
+    let traceparent = row.traceparent.clone();
+    Ok(Assignment { task: row.id, owner: row.owner(), generation, files, traceparent })
 }
 
 /// An object to copy, and where its copy belongs.
