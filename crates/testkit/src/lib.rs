@@ -7,6 +7,8 @@
 //! * [`wait_for`]: the only way to wait in a test: for a level, with a bound and a status text.
 //! * [`python`]: runs a script in a Python that has pymilvus.
 //! * [`S3Server`]: an S3 server, for as long as the tests of this process run.
+//! * [`Link`]: a TCP connection between two of these that can be cut, delayed and stalled.
+//! * [`Mount`]: a file system of a test's own, which can be full.
 //! * [`get`]: a page of the management port.
 //! * [`Generated`]: a store with very many files.
 //! * [`settings`]: what a test run is told from outside.
@@ -16,6 +18,8 @@
 mod binary;
 mod generated;
 mod http;
+mod link;
+mod mount;
 mod ports;
 mod postgres;
 mod python;
@@ -27,9 +31,11 @@ mod wait;
 pub use binary::{Ended, NoBinary, elanus, path as program};
 pub use generated::Generated;
 pub use http::get;
+pub use link::{Link, Trouble};
+pub use mount::Mount;
 pub use ports::free_port;
 use ports::free_port_pair;
-pub use postgres::Postgres;
+pub use postgres::{Postgres, PostgresStop};
 pub use python::python;
 pub use s3::{S3Server, S3User};
 pub use server::{Server, Signal};

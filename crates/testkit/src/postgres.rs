@@ -1,8 +1,10 @@
 //! A PostgreSQL server of a test's own, which can be stopped as if it had crashed. Gone with this value.
 
+use crate::free_port;
 use anyhow::{Context as _, Result, bail};
 use std::{
-    fs,
+    fs::{self, File},
+    net::{Ipv4Addr, SocketAddr},
     os::unix::{fs::chown, process::CommandExt as _},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -11,6 +13,8 @@ use std::{
 use tempfile::TempDir;
 
 const START_MAX: Duration = Duration::from_secs(60);
+/// Where nobody connects over TCP, this is only a part of the name of the socket.
+const PORT: u16 = 5432;
 
 /// See the module.
 #[derive(Debug)]
@@ -18,6 +22,19 @@ pub struct Postgres {
     dir: TempDir,
     user: Option<(u32, u32)>,
     server: Option<Child>,
+    /// `None`: only a socket in its directory.
+    tcp: Option<SocketAddr>,
+}
+
+/// How to stop a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PostgresStop {
+    /// Clients are disconnected, transactions rolled back, everything is written: `pg_ctl stop -m fast`.
+    Fast,
+    /// Nothing is written any more, and the next start recovers: `-m immediate`.
+    Immediate,
+    /// SIGKILL to the first process; those of its clients find out by themselves.
+    Kill,
 }
 
 impl Postgres {
@@ -26,12 +43,24 @@ impl Postgres {
     /// # Errors
     /// When PostgreSQL is not installed or does not start.
     pub fn start() -> Result<Self> {
+        Self::launch(None)
+    }
+
+    /// The same, reached over TCP on a free port of 127.0.0.1.
+    ///
+    /// # Errors
+    /// When PostgreSQL is not installed or does not start.
+    pub fn start_on_tcp() -> Result<Self> {
+        Self::launch(Some(SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?))))
+    }
+
+    fn launch(tcp: Option<SocketAddr>) -> Result<Self> {
         let dir = TempDir::with_prefix("elanus-postgres-")?;
         let user = unprivileged()?;
         if let Some((uid, gid)) = user {
             chown(dir.path(), Some(uid), Some(gid))?;
         }
-        let mut postgres = Self { dir, user, server: None };
+        let mut postgres = Self { dir, user, server: None, tcp };
         let made = postgres
             .program("initdb")?
             .args(["--no-sync", "--username=elanus", "--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8", "--pgdata"])
@@ -51,9 +80,25 @@ impl Postgres {
     /// When it is there already.
     pub fn create_database(&self, name: &str) -> Result<()> {
         let mut create = self.program("createdb")?;
-        let created = create.arg("--host").arg(self.dir.path()).args(["--username=elanus", name]).output()?;
+        let host = create.arg("--host").arg(self.dir.path()).args(["--port", &self.port().to_string()]);
+        let created = host.args(["--username=elanus", name]).output()?;
         if !created.status.success() {
             bail!("createdb: {}", String::from_utf8_lossy(&created.stderr));
+        }
+        Ok(())
+    }
+
+    /// Executes what `pg_dump` wrote.
+    ///
+    /// # Errors
+    /// When a statement of it fails.
+    pub fn load(&self, database: &str, dump: &Path) -> Result<()> {
+        let mut psql = self.program("psql")?;
+        let host = psql.arg("--host").arg(self.dir.path()).args(["--port", &self.port().to_string()]);
+        let quiet = host.args(["--username=elanus", "--quiet", "--set=ON_ERROR_STOP=1", "--dbname", database]);
+        let loaded = quiet.stdin(File::open(dump)?).stdout(Stdio::null()).stderr(Stdio::piped()).output()?;
+        if !loaded.status.success() {
+            bail!("psql: {}", String::from_utf8_lossy(&loaded.stderr));
         }
         Ok(())
     }
@@ -67,7 +112,36 @@ impl Postgres {
     /// A database, for `--meta`.
     #[must_use]
     pub fn url_of(&self, database: &str) -> String {
-        format!("postgres://elanus@localhost/{database}?host={}", self.dir.path().display())
+        match self.tcp {
+            Some(address) => Self::url_at(address, database),
+            None => format!("postgres://elanus@localhost/{database}?host={}", self.dir.path().display()),
+        }
+    }
+
+    /// A database of a server that is reached there.
+    #[must_use]
+    pub fn url_at(address: SocketAddr, database: &str) -> String {
+        format!("postgres://elanus@{address}/{database}")
+    }
+
+    /// Where it listens; `None`: only on a socket.
+    #[must_use]
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.tcp
+    }
+
+    /// Everything that it wrote to its log so far.
+    #[must_use]
+    pub fn log(&self) -> String {
+        String::from_utf8_lossy(&fs::read(self.log_path()).unwrap_or_default()).into_owned()
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.dir.path().join("log")
+    }
+
+    fn port(&self) -> u16 {
+        self.tcp.map_or(PORT, |address| address.port())
     }
 
     fn data(&self) -> PathBuf {
@@ -88,34 +162,56 @@ impl Postgres {
     /// # Errors
     /// When it does not start.
     pub fn start_again(&mut self) -> Result<()> {
+        let until = Instant::now() + START_MAX;
+        self.server = Some(self.spawn()?);
+        loop {
+            let mut ready = self.program("pg_isready")?;
+            let ready = ready.arg("--quiet").arg("--host").arg(self.dir.path()).args(["--port", &self.port().to_string()]);
+            if ready.status()?.success() {
+                return Ok(());
+            }
+            if Instant::now() > until {
+                bail!("PostgreSQL does not start:\n{}", self.log());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+            // After a SIGKILL it refuses to start until the last process of the one before has found out.
+            if self.server.as_mut().is_some_and(|server| matches!(server.try_wait(), Ok(Some(_)))) {
+                self.server = Some(self.spawn()?);
+            }
+        }
+    }
+
+    fn spawn(&self) -> Result<Child> {
+        let log = File::options().create(true).append(true).open(self.log_path())?;
+        let listen = format!("listen_addresses={}", self.tcp.map(|address| address.ip().to_string()).unwrap_or_default());
         let server = self
             .program("postgres")?
             .arg("-D")
             .arg(self.data())
             .arg("-k")
             .arg(self.dir.path())
-            .args(["-c", "listen_addresses=", "-c", "shared_buffers=16MB", "-c", "max_connections=300"])
+            .args(["-p", &self.port().to_string(), "-c", &listen])
+            .args(["-c", "shared_buffers=16MB", "-c", "max_connections=400"])
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
+            .stderr(log)
             .spawn()?;
-        self.server = Some(server);
-        let until = Instant::now() + START_MAX;
-        loop {
-            let asked = self.program("pg_isready")?.arg("--quiet").arg("--host").arg(self.dir.path()).status()?;
-            if asked.success() {
-                return Ok(());
-            }
-            if Instant::now() > until {
-                bail!("PostgreSQL does not start");
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        Ok(server)
     }
 
     /// As a crash: connections are cut, nothing is written any more.
     pub fn stop(&mut self) {
+        self.stop_by(PostgresStop::Immediate);
+    }
+
+    /// Stops it in a way of one's choice, and waits for its end.
+    pub fn stop_by(&mut self, how: PostgresStop) {
         let Some(mut server) = self.server.take() else { return };
-        let _ = Command::new("sh").args(["-c", &format!("kill -QUIT {}", server.id())]).status();
+        let signal = match how {
+            PostgresStop::Fast => "INT",
+            PostgresStop::Immediate => "QUIT",
+            PostgresStop::Kill => "KILL",
+        };
+        let _ = Command::new("sh").args(["-c", &format!("kill -{signal} {}", server.id())]).status();
         let _ = server.wait();
     }
 }
