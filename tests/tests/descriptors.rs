@@ -1,5 +1,6 @@
 //! Our protocol files against the official ones, which the package `milvus-sdk-rust` ships: whatever of the Milvus API is in
-//! ours is in theirs, with the same name, number and type.
+//! ours is in theirs, with the same name, number and type. And our own messages against what they were: services of two
+//! versions speak to each other while a cluster is restarted.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -9,6 +10,7 @@ use prost_reflect::{
 use std::{collections::BTreeSet, fmt::Write as _, path::PathBuf, process::Command};
 
 const API: &str = "milvus.proto.";
+const OWN: &str = "elanus.";
 
 fn read(command: &mut Command) -> String {
     let output = command.output().unwrap();
@@ -90,11 +92,11 @@ fn service(service: &ServiceDescriptor) -> BTreeSet<String> {
     service.methods().map(call).collect()
 }
 
-/// One line for everything that there is in the Milvus packages.
-fn lines(pool: &DescriptorPool) -> BTreeSet<String> {
+/// One line for everything that there is in packages of this prefix.
+fn lines(pool: &DescriptorPool, prefix: &str) -> BTreeSet<String> {
     let mut lines = BTreeSet::new();
     let mut add = |name: &str, parts: BTreeSet<String>| {
-        if name.starts_with(API) {
+        if name.starts_with(prefix) {
             lines.insert(name.to_owned());
             lines.extend(parts);
         }
@@ -107,7 +109,7 @@ fn lines(pool: &DescriptorPool) -> BTreeSet<String> {
 
 #[test]
 fn whatever_we_have_of_the_milvus_api_is_as_in_the_official_files() {
-    let (ours, official) = (lines(&ours()), lines(&official()));
+    let (ours, official) = (lines(&ours(), API), lines(&official(), API));
     assert!(ours.len() > 500, "only {} lines: the descriptors are not there", ours.len());
     let foreign: Vec<_> = ours.difference(&official).collect();
     assert!(foreign.is_empty(), "not in the official files:\n{foreign:#?}");
@@ -122,4 +124,14 @@ fn no_served_message_lacks_a_field_that_clients_may_send() {
         lacking.extend(message(&theirs).difference(&message(&ours)).cloned());
     }
     assert!(lacking.is_empty(), "ignored when a client sends it:\n{lacking:#?}");
+}
+
+#[test]
+fn our_own_messages_only_grow() {
+    let spoken = std::fs::read_to_string(elanus_scenarios::file("data/upgrade/wire.txt")).unwrap();
+    let (now, before) = (lines(&ours(), OWN), spoken.lines().map(str::to_owned).collect::<BTreeSet<_>>());
+    let changed: Vec<_> = before.difference(&now).collect();
+    assert!(changed.is_empty(), "an earlier version says this, or waits for it: leave it as it was\n{changed:#?}");
+    let new: Vec<_> = now.difference(&before).map(String::as_str).collect();
+    assert!(new.is_empty(), "add to tests/data/upgrade/wire.txt, and never change it afterwards:\n{}", new.join("\n"));
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 /// From the top; a crate depends on crates of lower layers only. Those of one layer do not know each other, but for the
 /// pairs in [`BESIDE`].
 const LAYERS: [(&str, &[&str]); 9] = [
-    ("tests", &["elanus-scenarios", "elanus-sim", "elanus-models", "elanus-bench"]),
+    ("tests", &["elanus-scenarios", "elanus-e2e", "elanus-sim", "elanus-models", "elanus-bench"]),
     ("programs", &["elanus", "xtask"]),
     ("test equipment", &["elanus-testkit"]),
     ("services", &["elanus-proxy", "elanus-datacoord", "elanus-datanode", "elanus-querynode", "elanus-client"]),
@@ -28,8 +28,8 @@ const LAYERS: [(&str, &[&str]); 9] = [
     ("connections", &["elanus-trust"]),
     ("words", &["elanus-types", "elanus-trace"]),
 ];
-/// The simulation speaks through the client of the scenarios.
-const BESIDE: [(&str, &str); 1] = [("elanus-sim", "elanus-scenarios")];
+/// They speak through the client of the scenarios.
+const BESIDE: [(&str, &str); 2] = [("elanus-sim", "elanus-scenarios"), ("elanus-e2e", "elanus-scenarios")];
 
 /// Edges between the crates of the workspace: crate → what it depends on, development dependencies left out.
 pub(crate) fn edges() -> Result<BTreeMap<String, Vec<String>>> {

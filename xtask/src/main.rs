@@ -3,6 +3,7 @@
 mod bench;
 mod demo;
 mod docs;
+mod e2e;
 mod graph;
 mod run;
 mod sim;
@@ -29,6 +30,10 @@ enum Command {
     Bench(bench::Args),
     /// Run the simulation of the whole system: same seed, same run.
     Sim(sim::Args),
+    /// Run the scenarios of pymilvus and of the Rust client through services on PostgreSQL and S3; --help tells its flags.
+    E2e(e2e::Args),
+    /// Kill, stop, cut and fill everything under load; then all that was promised must hold; --help tells its flags.
+    Chaos(e2e::Args),
     /// Check that crates depend on lower layers only, and print them.
     Graph,
     /// Visit every state of the models of collector and ownership; say what holds, and what breaks without it.
@@ -44,6 +49,8 @@ fn main() -> Result<()> {
         Command::Bench(args) => bench::run(&args),
         Command::Model => model(),
         Command::Sim(args) => sim::run(&args),
+        Command::E2e(args) => e2e::e2e(&args),
+        Command::Chaos(args) => e2e::chaos(&args),
         Command::Graph => graph::check_and_print(),
         Command::Docs => docs::write(),
     }

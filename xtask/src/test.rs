@@ -4,6 +4,7 @@ use crate::demo::target;
 use crate::run::{cargo, command, root, succeed};
 use crate::{docs, graph};
 use anyhow::{Context as _, Result, bail};
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -74,12 +75,7 @@ fn cargo_test(args: &Args) -> Result<()> {
 fn cargo_test_of(args: &Args, packages: &[&str]) -> Result<()> {
     let mut test = cargo(&["test", "--locked", "--no-fail-fast"]);
     test.args(packages);
-    let python = python()?;
-    test.env("ELANUS_TEST_WEED", python.with_file_name("weed"));
-    test.env("ELANUS_TEST_NATS", python.with_file_name("nats-server"));
-    test.env("ELANUS_TEST_PYTHON", python);
-    // A test that has no keys must not ask the machine's cloud for some: tests speak to loopback alone.
-    test.env("AWS_EC2_METADATA_DISABLED", "true");
+    test.envs(environment()?);
     if args.full {
         test.env("ELANUS_TEST_FULL", "1");
     }
@@ -87,6 +83,18 @@ fn cargo_test_of(args: &Args, packages: &[&str]) -> Result<()> {
         test.arg("--").arg(filter);
     }
     succeed(&mut test)
+}
+
+/// What tests are told about this machine.
+pub(crate) fn environment() -> Result<Vec<(&'static str, OsString)>> {
+    let python = python()?;
+    Ok(vec![
+        ("ELANUS_TEST_WEED", python.with_file_name("weed").into()),
+        ("ELANUS_TEST_NATS", python.with_file_name("nats-server").into()),
+        ("ELANUS_TEST_PYTHON", python.into()),
+        // A test that has no keys must not ask the machine's cloud for some: tests speak to loopback alone.
+        ("AWS_EC2_METADATA_DISABLED", "true".into()),
+    ])
 }
 
 /// A Python with [`PACKAGES`], made once under `target`.

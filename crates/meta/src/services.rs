@@ -4,9 +4,11 @@
 //! WK-1  The registry says who gets new work, and nothing else: a node that is missing here keeps what it was given for
 //!       as long as the leases of that work say, and a node that comes back is fenced by generations, not by this table.
 //! WK-2  A process writes its own row and no other; a coordinator only removes rows whose lease is over.
+//! WK-3  A service of a kind that only a newer program knows is none of this one's: it is passed over, and the others are
+//!       found. Old and new programs run beside each other while a cluster is restarted.
 
 use crate::db::args;
-use crate::error::{MetaError, Result};
+use crate::error::Result;
 use crate::model::{ServiceKind, ServiceRecord, WorkerRecord};
 use crate::{Coordinator, Meta};
 use elanus_types::{Epoch, NodeId};
@@ -74,7 +76,7 @@ impl Meta {
         let mut tx = self.db.read().await?;
         let now_ms = tx.now_ms;
         let sql = select_services!("WHERE lease_until_ms > $1 ORDER BY node_id");
-        tx.all(sql, args![now_ms]).await?.iter().map(record).collect()
+        tx.all(sql, args![now_ms]).await?.iter().filter_map(|row| record(row).transpose()).collect()
     }
 
     /// Of those, the ones that copy.
@@ -109,12 +111,13 @@ impl Coordinator {
     }
 }
 
-pub(crate) fn record(row: &AnyRow) -> Result<ServiceRecord> {
+/// `None`: of a kind that this program does not know (WK-3).
+pub(crate) fn record(row: &AnyRow) -> Result<Option<ServiceRecord>> {
     let kind: String = row.try_get("kind")?;
-    let unknown = || MetaError::Corrupt(format!("the registry has a service of the kind {kind}"));
-    Ok(ServiceRecord {
+    let Some(kind) = ServiceKind::parse(&kind) else { return Ok(None) };
+    Ok(Some(ServiceRecord {
         node: NodeId(row.try_get("node_id")?),
-        kind: ServiceKind::parse(&kind).ok_or_else(unknown)?,
+        kind,
         address: row.try_get("address")?,
         management: row.try_get("management")?,
         version: row.try_get("version")?,
@@ -122,5 +125,5 @@ pub(crate) fn record(row: &AnyRow) -> Result<ServiceRecord> {
         slots: usize::try_from(row.try_get::<i64, _>("slots")?).unwrap_or(0),
         lease_until_ms: row.try_get("lease_until_ms")?,
         started_ms: row.try_get("started_ms")?,
-    })
+    }))
 }

@@ -70,7 +70,7 @@ impl Meta {
             now_ms: tx.now_ms,
             epoch: Epoch(row.try_get("epoch")?),
             coordination: coordination::read(&mut tx).await?,
-            services: services.iter().map(services::record).collect::<Result<_>>()?,
+            services: services.iter().filter_map(|row| services::record(row).transpose()).collect::<Result<_>>()?,
             queues: queues(&mut tx).await?,
         })
     }

@@ -10,6 +10,8 @@
 //! * [`Authority`]: certificates for tests.
 //! * [`S3Server`]: an S3 server, for as long as the tests of this process run.
 //! * [`OtlpReceiver`]: receives the traces of processes; [`picture`] shows one.
+//! * [`Link`]: a TCP connection between two of these that can be cut, delayed and stalled.
+//! * [`Mount`]: a file system of a test's own, which can be full.
 //! * [`get`]: a page of the management port.
 //! * [`Generated`]: a store with very many files.
 //! * [`settings`]: what a test run is told from outside.
@@ -20,6 +22,8 @@ mod binary;
 mod certificates;
 mod generated;
 mod http;
+mod link;
+mod mount;
 mod nats;
 mod otlp;
 mod ports;
@@ -34,11 +38,13 @@ pub use binary::{Ended, NoBinary, elanus, path as program};
 pub use certificates::{Authority, Pair};
 pub use generated::Generated;
 pub use http::get;
+pub use link::{Link, Trouble};
+pub use mount::Mount;
 pub use nats::Nats;
 pub use otlp::{OtlpReceiver, ReceivedSpan, picture};
 pub use ports::free_port;
 use ports::free_port_pair;
-pub use postgres::Postgres;
+pub use postgres::{Postgres, PostgresStop};
 pub use python::python;
 pub use s3::{S3Server, S3User};
 pub use server::{Server, Signal};

@@ -88,20 +88,36 @@ impl S3Server {
     /// # Errors
     /// When SeaweedFS is not installed or does not start.
     pub async fn start() -> Result<Self> {
+        Self::start_with(None).await
+    }
+
+    /// A server of one's own that keeps the bytes of objects in this directory, and everything else elsewhere: what happens
+    /// when there is no room for more objects.
+    ///
+    /// # Errors
+    /// When SeaweedFS is not installed or does not start.
+    pub async fn start_with_volumes_in(volumes: &Path) -> Result<Self> {
+        Self::start_with(Some(volumes)).await
+    }
+
+    async fn start_with(volumes: Option<&Path>) -> Result<Self> {
         let weed = settings::weed()?;
         for _ in 1..START_ATTEMPTS_MAX {
-            if let Ok(server) = Self::launch(&weed).await {
+            if let Ok(server) = Self::launch(&weed, volumes).await {
                 return Ok(server);
             }
         }
-        Self::launch(&weed).await
+        Self::launch(&weed, volumes).await
     }
 
-    async fn launch(weed: &Path) -> Result<Self> {
+    async fn launch(weed: &Path, volumes: Option<&Path>) -> Result<Self> {
         let dir = tempfile::Builder::new().prefix("elanus-s3-").tempdir()?.keep();
         fs::write(dir.join("s3.json"), users())?;
         fs::write(dir.join("master.toml"), GROWTH)?;
-        fs::create_dir(dir.join("data"))?;
+        for own in ["data", "master", "filer"] {
+            fs::create_dir(dir.join(own))?;
+        }
+        let volumes = volumes.map_or_else(|| dir.join("data"), Path::to_owned);
         let address = || anyhow::Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, free_port_pair()?)));
         let (master, volume, filer, s3) = (address()?, address()?, address()?, address()?);
         let mut keeper = Command::new("/bin/sh")
@@ -113,7 +129,9 @@ impl S3Server {
             .arg(format!("-volume.port={}", volume.port()))
             .arg(format!("-filer.port={}", filer.port()))
             .arg(format!("-s3.port={}", s3.port()))
-            .args(["-dir=data", "-s3.config=s3.json", "-filer.localSocket=filer.sock", "-s3.localSocket=s3.sock"])
+            .arg(format!("-dir={}", volumes.display()))
+            .args(["-master.dir=master", "-filer.defaultStoreDir=filer", "-volume.minFreeSpace=0"])
+            .args(["-s3.config=s3.json", "-filer.localSocket=filer.sock", "-s3.localSocket=s3.sock"])
             // Nothing is sent to anybody, and no ports that are not asked for.
             .args(["-master.telemetry=false", "-s3.port.iceberg=0", "-s3.port.lance=0"])
             .args(["-s3.autoCreateBucket=false", "-master.volumeSizeLimitMB=256", "-volume.max=2000"])
@@ -151,7 +169,9 @@ impl S3Server {
         }
     }
 
-    fn log(&self) -> String {
+    /// Everything that the running server wrote so far.
+    #[must_use]
+    pub fn log(&self) -> String {
         fs::read_to_string(self.dir.join("log")).unwrap_or_default()
     }
 
@@ -171,6 +191,12 @@ impl S3Server {
 
     /// Where S3 is served.
     #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.s3
+    }
+
+    /// Where S3 is served, as a URL.
+    #[must_use]
     pub fn endpoint(&self) -> String {
         format!("http://{}", self.s3)
     }
@@ -178,10 +204,22 @@ impl S3Server {
     /// What the environment of an `elanus` says that keeps its objects here.
     #[must_use]
     pub fn settings(&self, bucket: &str, root: &str, user: S3User) -> Vec<(String, String)> {
+        self.settings_through(self.s3, bucket, root, user)
+    }
+
+    /// The same for one that reaches the server at another address: through a [`Link`](crate::Link).
+    #[must_use]
+    pub fn settings_through(
+        &self,
+        address: SocketAddr,
+        bucket: &str,
+        root: &str,
+        user: S3User,
+    ) -> Vec<(String, String)> {
         let (access, secret) = user.keys();
         let settings = [
             ("ELANUS_OBJECTS", format!("s3://{bucket}/{root}")),
-            ("ELANUS_S3_ENDPOINT", self.endpoint()),
+            ("ELANUS_S3_ENDPOINT", format!("http://{address}")),
             ("AWS_ACCESS_KEY_ID", access.to_owned()),
             ("AWS_SECRET_ACCESS_KEY", secret.to_owned()),
             // A test asks nobody but this server.

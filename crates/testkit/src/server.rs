@@ -25,6 +25,8 @@ pub struct Server {
     /// `standalone`, `datacoord`, …
     service: &'static str,
     child: Option<Child>,
+    /// `None`: the program that was built with this test.
+    program: Option<PathBuf>,
     /// Holds the log, and the data unless the test keeps them elsewhere.
     home: TempDir,
     data: PathBuf,
@@ -101,11 +103,31 @@ impl Server {
     pub async fn start_service(service: &'static str, flags: &[&str], settings: Vec<(String, String)>) -> Result<Self> {
         let home = home()?;
         let data = home.path().join("none");
-        Self::launch_service(service, home, data, flags, settings).await
+        Self::launch_service(service, home, data, flags, settings, None).await
+    }
+
+    /// As [`Server::start_service`], of another program than the one that was built with this test.
+    ///
+    /// # Errors
+    /// When the program cannot be started, or ends instead.
+    pub async fn start_service_of(
+        program: &Path,
+        service: &'static str,
+        flags: &[&str],
+        settings: Vec<(String, String)>,
+    ) -> Result<Self> {
+        let home = home()?;
+        let data = home.path().join("none");
+        Self::launch_service(service, home, data, flags, settings, Some(program.to_owned())).await
+    }
+
+    /// From the next start on this is the program; `None`: the one that was built with this test.
+    pub fn use_program(&mut self, program: Option<&Path>) {
+        self.program = program.map(Path::to_owned);
     }
 
     async fn launch(home: TempDir, data: PathBuf, flags: &[&str], settings: Vec<(String, String)>) -> Result<Self> {
-        Self::launch_service("standalone", home, data, flags, settings).await
+        Self::launch_service("standalone", home, data, flags, settings, None).await
     }
 
     async fn launch_service(
@@ -114,11 +136,12 @@ impl Server {
         data: PathBuf,
         flags: &[&str],
         settings: Vec<(String, String)>,
+        program: Option<PathBuf>,
     ) -> Result<Self> {
         let nowhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let flags = flags.iter().map(|&flag| flag.to_owned()).collect();
         let mut server =
-            Self { service, child: None, home, data, settings, flags, listen: nowhere, management: nowhere };
+            Self { service, child: None, program, home, data, settings, flags, listen: nowhere, management: nowhere };
         for _ in 1..PORT_ATTEMPTS_MAX {
             server.move_to_free_ports()?;
             match server.restart().await {
@@ -154,7 +177,8 @@ impl Server {
             bail!("the server runs already");
         }
         let log = File::options().create(true).append(true).open(self.log_path())?;
-        let mut command = Command::new(binary::path()?);
+        let program = self.program.clone().map_or_else(binary::path, Ok)?;
+        let mut command = Command::new(program);
         command.arg(self.service);
         if self.service == "standalone" {
             command.args(["--data".as_ref(), self.data.as_os_str()]);
@@ -174,7 +198,14 @@ impl Server {
         Ok(())
     }
 
-    async fn ready(&mut self) -> Result<()> {
+    /// Waits until it is ready after [`Server::begin`].
+    ///
+    /// # Errors
+    /// When it ends instead; with its log.
+    ///
+    /// # Panics
+    /// When it is not ready in time.
+    pub async fn ready(&mut self) -> Result<()> {
         let ended = wait_for("the server to be ready", START_MAX, async || {
             if let Some(status) = self.ended() {
                 return Ok(Err(status));
@@ -190,6 +221,12 @@ impl Server {
             Ok(()) => Ok(()),
             Err(status) => bail!("the server ended instead of being ready ({status}):\n{}", self.log_end()),
         }
+    }
+
+    /// True while the process runs, as far as is known: see [`Server::ended_with`].
+    #[must_use]
+    pub fn is_started(&self) -> bool {
+        self.child.is_some()
     }
 
     /// How the process ended, if it did. It is gone then.

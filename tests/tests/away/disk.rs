@@ -2,49 +2,15 @@
 
 use crate::{assert_clean, refusal, row};
 use elanus_scenarios::milvus::{CallError, Milvus};
-use elanus_testkit::Server;
-use std::{
-    fs::File,
-    io::Write as _,
-    path::{Path, PathBuf},
-    process::{Command, Stdio},
-};
+use elanus_testkit::{Mount, Server};
+use std::process::Command;
 
 /// Writes of which one must meet the full disk.
 const WRITES_MAX: i64 = 50;
 
-/// A mount that ends with this value.
-struct Mount(PathBuf);
-
-impl Mount {
-    /// `None` when this process may not mount.
-    fn new(args: &[&str], at: &Path) -> Option<Self> {
-        let status = Command::new("mount").args(args).arg(at).stderr(Stdio::null()).status();
-        let mounted = status.is_ok_and(|status| status.success());
-        if !mounted {
-            eprintln!("not tested: this process may not mount");
-        }
-        mounted.then(|| Self(at.to_owned()))
-    }
-}
-
-impl Drop for Mount {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
-    }
-}
-
-/// Takes all the room that is left.
-fn fill(path: &Path) {
-    let mut file = File::create(path).unwrap();
-    for size in [1 << 16, 1 << 12, 1] {
-        while file.write_all(&vec![0; size]).is_ok() {}
-    }
-}
-
 async fn a_full_disk(metadata_too: bool) {
     let home = tempfile::tempdir().unwrap();
-    let Some(disk) = Mount::new(&["-t", "tmpfs", "-o", "size=24m", "tmpfs"], home.path()) else { return };
+    let Some(disk) = Mount::small(24, home.path()) else { return };
     let elsewhere = tempfile::tempdir().unwrap();
     let url = format!("sqlite://{}", elsewhere.path().join("meta.db").display());
     let flags: &[&str] = if metadata_too { &[] } else { &["--meta", &url] };
@@ -54,8 +20,7 @@ async fn a_full_disk(metadata_too: bool) {
     milvus.insert("c", &row(0)).await.unwrap();
     milvus.create_snapshot("c", "before").await.unwrap();
 
-    let filler = home.path().join("filler");
-    fill(&filler);
+    let filler = disk.fill("filler").unwrap();
     let mut acked = vec![0];
     let mut refused = None;
     for id in 1..WRITES_MAX {

@@ -1,16 +1,16 @@
-//! The official Rust client against the binary: a second client, written by others, that reads our answers its own way.
+//! The official Rust client against a server: a second client, written by others, that reads our answers its own way.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, reason = "a scenario fails by panicking")]
 
-use elanus_testkit::{Server, wait_for};
+use elanus_testkit::wait_for;
 use milvus::v2::prelude::*;
 use serde_json::json;
 use std::time::Duration;
 
 const DIM: usize = 4;
 
-async fn client(server: &Server) -> ClientV2 {
-    ClientV2::new(&ConnectConfig::new().uri(server.url())).await.unwrap()
+async fn client(url: &str) -> ClientV2 {
+    ClientV2::new(&ConnectConfig::new().uri(url)).await.unwrap()
 }
 
 fn vector(id: i64) -> Vec<f32> {
@@ -61,10 +61,12 @@ async fn drop_collection(client: &ClientV2, collection: &str) {
     assert!(!has(client, collection).await);
 }
 
-#[tokio::test]
-async fn the_official_rust_client_writes_and_reads() {
-    let server = Server::start().await.unwrap();
-    let client = client(&server).await;
+/// Inserts, searches, deletes, upserts, flushes.
+///
+/// # Panics
+/// When an answer is not the right one.
+pub async fn writes_and_reads(url: &str) {
+    let client = client(url).await;
     create(&client, "things").await;
     assert!(has(&client, "things").await);
     insert(&client, "things", 0..50).await;
@@ -112,10 +114,12 @@ async fn restored(client: &ClientV2, job_id: i64) -> RestoreSnapshotJobInfo {
     .await
 }
 
-#[tokio::test]
-async fn the_official_rust_client_takes_and_restores_snapshots() {
-    let server = Server::start().await.unwrap();
-    let client = client(&server).await;
+/// The calls about snapshots, and a restore.
+///
+/// # Panics
+/// When an answer is not the right one.
+pub async fn snapshots(url: &str) {
+    let client = client(url).await;
     create(&client, "source").await;
     insert(&client, "source", 0..20).await;
     let of = ("source", "first");

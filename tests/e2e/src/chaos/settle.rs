@@ -1,0 +1,157 @@
+//! When nothing is wrong any more: everything that was promised holds.
+
+use super::load::restore_one;
+use super::world::{AGAIN, LOAD, PATIENCE, Snapshot, World, count, hash};
+use crate::stack::Stack;
+use anyhow::{Context as _, Result, bail, ensure};
+use elanus_client::ScrubReport;
+use elanus_scenarios::milvus::{Milvus, completed};
+use elanus_types::RestoreMode;
+use std::{collections::BTreeSet, time::Instant};
+use tokio::time::sleep;
+
+/// What was found at the end.
+#[derive(Clone, Debug, Default)]
+pub struct Found {
+    /// Rows of the collection under load.
+    pub rows: usize,
+    /// Snapshots that were restored in both modes.
+    pub snapshots: usize,
+    /// Of the snapshots whose create or drop had no answer, those that are there.
+    pub unsure: usize,
+    /// Writes without an answer: done, and not done.
+    pub unknown: [u64; 2],
+    /// Objects that scrub looked at.
+    pub objects: i64,
+}
+
+/// Checks everything.
+///
+/// # Errors
+/// The first promise that does not hold.
+pub async fn settle(world: &World, stack: &Stack) -> Result<Found> {
+    let mut found = Found::default();
+    let event = world.event();
+    let rows = world.read(LOAD).await?;
+    world.check_now(&rows, event)?;
+    found.rows = rows.len();
+    for number in 0..super::world::WRITERS {
+        let unknown = world.writer(number).unknown();
+        found.unknown = [found.unknown[0] + unknown[0], found.unknown[1] + unknown[1]];
+    }
+    found.unsure = listed(world).await?;
+    found.snapshots = restores(world).await?;
+    leftovers(world).await?;
+    quiet(world).await?;
+    found.objects = scrub(world).await?;
+    everybody(stack).await?;
+    panics(stack)?;
+    Ok(found)
+}
+
+/// S-1 and S-2: the snapshots that are there are those that must be, and some that may be. They are known from now on.
+async fn listed(world: &World) -> Result<usize> {
+    let listed = world.persist("listing snapshots", async |milvus| milvus.snapshots(LOAD).await).await?;
+    let listed: BTreeSet<String> = listed.into_iter().collect();
+    let (known, mut unsure) = (world.snapshots().clone(), world.unsure().clone());
+    let lost: Vec<_> = known.keys().filter(|name| !listed.contains(*name)).collect();
+    ensure!(lost.is_empty(), "S-1: committed snapshots are gone: {lost:?}");
+    let extra: Vec<_> = listed.iter().filter(|name| !known.contains_key(*name) && !unsure.contains_key(*name)).collect();
+    ensure!(extra.is_empty(), "S-2: snapshots that are dropped, or whose create was refused, are there: {extra:?}");
+    unsure.retain(|name, _| listed.contains(name));
+    for (name, cut) in &mut unsure {
+        let described = async |milvus: &Milvus| milvus.snapshot_ts(LOAD, name).await;
+        cut.ts = world.persist(&format!("describing {name}"), described).await?;
+        let rows = world.read_inside(name).await?.with_context(|| format!("{name} was listed and is gone"))?;
+        world.check(&rows, *cut, &format!("inside {name}"))?;
+        world.snapshots().insert(name.clone(), Snapshot { cut: *cut, hash: hash(&rows) });
+    }
+    Ok(unsure.len())
+}
+
+/// Every snapshot, once more in each mode.
+async fn restores(world: &World) -> Result<usize> {
+    let known = world.snapshots().clone();
+    for (name, snapshot) in &known {
+        for mode in RestoreMode::ALL {
+            restore_one(world, name, *snapshot, &format!("last_{mode}_{name}"), mode).await?;
+        }
+    }
+    Ok(known.len())
+}
+
+/// Jobs that nobody heard of end by themselves; what they made is dropped.
+async fn leftovers(world: &World) -> Result<()> {
+    let names = std::mem::take(&mut *world.leftovers());
+    for name in names {
+        for job in world.persist("jobs", async |milvus| milvus.jobs_into(&name).await).await? {
+            let until = Instant::now() + PATIENCE;
+            while completed(&world.persist("a job", async |milvus| milvus.job(job.job_id).await).await?) == Ok(false) {
+                ensure!(Instant::now() < until, "R-3: job {} into {name} is stuck", job.job_id);
+                sleep(AGAIN).await;
+            }
+        }
+        world.persist("dropping a collection", async |milvus| milvus.drop_collection(&name).await).await?;
+        count(&world.met.drops);
+    }
+    Ok(())
+}
+
+/// O-1: nothing waits for ever.
+async fn quiet(world: &World) -> Result<()> {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let status = world.milvus().operator().status().await?;
+        let queues = status.queues.unwrap_or_default();
+        let compactions = world.milvus().operator().compactions().list(None).await?;
+        let compacting = compactions.iter().filter(|one| one.ended_ms == 0).count();
+        let waiting = [queues.jobs, queues.tasks_pending, queues.tasks_running, queues.events, queues.deleting];
+        if waiting == [0; 5] && compacting == 0 {
+            return Ok(());
+        }
+        if Instant::now() > until {
+            bail!("O-1: stuck: {queues:?}, {compacting} compactions");
+        }
+        sleep(AGAIN).await;
+    }
+}
+
+/// What is in the store is what the metadata say; what was begun and given up is deleted.
+async fn scrub(world: &World) -> Result<i64> {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let report = world.milvus().operator().scrub().checksums(true).send().await?;
+        let ScrubReport { missing, damaged, unknown, findings, .. } = &report;
+        let clean = missing.is_empty() && damaged.is_empty() && unknown.is_empty() && findings.is_empty();
+        ensure!(clean, "scrub: {report:#?}");
+        if report.abandoned == 0 {
+            return Ok(report.objects_known);
+        }
+        if Instant::now() > until {
+            bail!("G-2: {} objects of what was given up are still there", report.abandoned);
+        }
+        sleep(AGAIN * 5).await;
+    }
+}
+
+/// Whoever was killed is forgotten, everybody else is there.
+async fn everybody(stack: &Stack) -> Result<()> {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let status = stack.status().await?;
+        if status["missing"].as_array().is_some_and(Vec::is_empty) {
+            return Ok(());
+        }
+        ensure!(Instant::now() < until, "missing: {:#}", status["missing"]);
+        sleep(AGAIN).await;
+    }
+}
+
+fn panics(stack: &Stack) -> Result<()> {
+    for (name, log) in stack.logs() {
+        if let Some(line) = log.lines().find(|line| line.contains("panicked at")) {
+            bail!("{name} panicked: {line}");
+        }
+    }
+    Ok(())
+}
