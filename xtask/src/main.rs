@@ -4,6 +4,7 @@ mod bench;
 mod demo;
 mod docs;
 mod graph;
+mod images;
 mod run;
 mod sim;
 mod test;
@@ -27,6 +28,8 @@ enum Command {
     Test(test::Args),
     /// Measure a release build, each figure beside a peer or a limit of the machine.
     Bench(bench::Args),
+    /// Make the images that deploy/docker-compose.yml names; stand-ins where no registry can be reached.
+    Images(images::Args),
     /// Run the simulation of the whole system: same seed, same run.
     Sim(sim::Args),
     /// Check that crates depend on lower layers only, and print them.
@@ -42,6 +45,7 @@ fn main() -> Result<()> {
         Command::Demo(args) => demo::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Images(args) => images::run(&args),
         Command::Model => model(),
         Command::Sim(args) => sim::run(&args),
         Command::Graph => graph::check_and_print(),

