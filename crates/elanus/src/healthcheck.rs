@@ -53,7 +53,9 @@ pub(crate) async fn run(args: &HealthcheckArgs) -> ExitCode {
         Ok(Ok((200, body))) => (body, ExitCode::SUCCESS),
         Ok(Ok((status, body))) => (format!("HTTP {status}\n{body}"), ExitCode::FAILURE),
         Ok(Err(error)) => (format!("{error:#}"), ExitCode::FAILURE),
-        Err(_) => (format!("no answer from http://{address}{path} within {} s", ANSWER_MAX.as_secs()), ExitCode::FAILURE),
+        Err(_) => {
+            (format!("no answer from http://{address}{path} within {} s", ANSWER_MAX.as_secs()), ExitCode::FAILURE)
+        }
     };
     // A closed stdout does not change how the process is.
     let _ = writeln!(std::io::stdout().lock(), "{}", text.trim_end());
@@ -100,7 +102,9 @@ mod tests {
     fn an_answer_has_a_status_and_a_body() {
         let answer = "HTTP/1.0 503 Service Unavailable\r\ncontent-length: 3\r\n\r\nno\n";
         assert_eq!(parse(answer).unwrap(), (503, "no\n".to_owned()));
-        for bad in ["", "HTTP/1.1", "HTTP/1.1 x OK\r\n\r\n", "HTTP/1.1 200 OK", "SSH-2.0-OpenSSH\r\n\r\n", "\u{1}\r\n\r\n"] {
+        for bad in
+            ["", "HTTP/1.1", "HTTP/1.1 x OK\r\n\r\n", "HTTP/1.1 200 OK", "SSH-2.0-OpenSSH\r\n\r\n", "\u{1}\r\n\r\n"]
+        {
             assert!(parse(bad).is_err(), "{bad}");
         }
     }

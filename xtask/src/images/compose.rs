@@ -64,7 +64,8 @@ mod tests {
 
     #[test]
     fn every_image_is_found_once_and_has_a_version() {
-        let text = "a:\n  image: ${ELANUS_IMAGE:-elanus:1}\nb:\n  image: x/y:v2.1-alpine\nc:\n    image: x/y:v2.1-alpine\n";
+        let text =
+            "a:\n  image: ${ELANUS_IMAGE:-elanus:1}\nb:\n  image: x/y:v2.1-alpine\nc:\n    image: x/y:v2.1-alpine\n";
         let found = read(text).unwrap();
         assert_eq!((found.elanus.as_str(), found.third_party.len()), ("elanus:1", 1));
         assert_eq!((found.third_party[0].name().as_str(), found.third_party[0].version()), ("x/y:v2.1-alpine", "2.1"));
@@ -72,7 +73,12 @@ mod tests {
 
     #[test]
     fn an_image_without_a_version_is_refused() {
-        for bad in ["image: ${ELANUS_IMAGE:-e:1}\nimage: nats", "image: ${ELANUS_IMAGE:-e:1}\nimage: nats:", "image: nats:1", ""] {
+        for bad in [
+            "image: ${ELANUS_IMAGE:-e:1}\nimage: nats",
+            "image: ${ELANUS_IMAGE:-e:1}\nimage: nats:",
+            "image: nats:1",
+            "",
+        ] {
             assert!(read(bad).is_err(), "{bad}");
         }
     }

