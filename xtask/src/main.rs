@@ -5,6 +5,7 @@ mod demo;
 mod docs;
 mod e2e;
 mod graph;
+mod images;
 mod run;
 mod sim;
 mod test;
@@ -28,6 +29,8 @@ enum Command {
     Test(test::Args),
     /// Measure a release build, each figure beside a peer or a limit of the machine.
     Bench(bench::Args),
+    /// Make the images that deploy/docker-compose.yml names; stand-ins where no registry can be reached.
+    Images(images::Args),
     /// Run the simulation of the whole system: same seed, same run.
     Sim(sim::Args),
     /// Run the scenarios of pymilvus and of the Rust client through services on PostgreSQL and S3; --help tells its flags.
@@ -47,6 +50,7 @@ fn main() -> Result<()> {
         Command::Demo(args) => demo::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Images(args) => images::run(&args),
         Command::Model => model(),
         Command::Sim(args) => sim::run(&args),
         Command::E2e(args) => e2e::e2e(&args),

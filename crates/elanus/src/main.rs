@@ -2,6 +2,7 @@
 
 mod config;
 mod ctl;
+mod healthcheck;
 mod output;
 mod root;
 mod s3;
@@ -45,6 +46,7 @@ enum Command {
     Migrate(services::MigrateArgs),
     Config(config::ConfigArgs),
     Ctl(ctl::CtlArgs),
+    Healthcheck(healthcheck::HealthcheckArgs),
 }
 
 /// `clone` or `copy`, as a value of a flag.
@@ -69,6 +71,7 @@ async fn main() -> ExitCode {
             called.map_or(ExitCode::FAILURE, |(command, matches)| config::run(&args, command, matches, &layers))
         }
         Command::Ctl(args) => ctl::run(args).await,
+        Command::Healthcheck(args) => healthcheck::run(&args).await,
     }
 }
 
