@@ -129,7 +129,12 @@ fn lay(
     if !mistakes.is_empty() {
         return Err(in_file(file, &mistakes));
     }
-    let id = |flag: &str| flag.replace('-', "_");
+    // The name of a flag is not always that of its argument.
+    let ids: BTreeMap<&str, clap::Id> = called
+        .get_arguments()
+        .filter_map(|argument| Some((argument.get_long()?, argument.get_id().clone())))
+        .collect();
+    let id = |flag: &str| ids.get(flag).map_or_else(|| flag.replace('-', "_"), |id| id.as_str().to_owned());
     // What environment or flags say is not the file's.
     layers
         .places
@@ -266,6 +271,15 @@ mod tests {
         flags.retain(|flag| !["help", "version", FILE_FLAG].contains(flag));
         let known: BTreeSet<&str> = crate::config::settings::SETTINGS.iter().map(|setting| setting.flag).collect();
         assert_eq!(flags, known, "every flag of a service has a row in config/settings.rs");
+    }
+
+    #[test]
+    fn every_key_reaches_its_flag() {
+        let given = file("[objects.s3]\nendpoint = \"http://127.0.0.1:1\"\n[events]\nurl = \"nats://127.0.0.1:1\"\n");
+        let (matches, layers) = given.parse(&[]).unwrap();
+        assert_eq!(value(&matches, "endpoint"), "http://127.0.0.1:1");
+        assert_eq!(value(&matches, "events_url"), "nats://127.0.0.1:1");
+        assert!(layers.place("s3-endpoint").is_some() && layers.place("events-url").is_some(), "{layers:?}");
     }
 
     #[test]
