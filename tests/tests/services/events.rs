@@ -132,7 +132,7 @@ async fn events_of_one_process_wake_the_others() {
         tailed.iter().map(|event| format!("{} {}", event["kind"], event["payload"]["to"]).replace('"', "")).collect();
     assert_eq!(told, ["segment growing", "snapshot pending", "snapshot committed"]);
     let shown = ctl(&services.proxy, "events tail --kind snapshot --since 1h --limit 2").await;
-    assert!(shown.contains("commit: pending → committed"), "{shown}");
+    assert!(shown.contains("manifests_written: pending → committed"), "{shown}");
     let cluster = services.id().await;
     let script = file("python/follow_events.py");
     let followed = python(&script, &[&nats.url(), &cluster, "2"]).await.unwrap();

@@ -280,12 +280,16 @@ mod tests {
     fn every_key_of_a_file_arrives_at_its_flag() {
         let given = file(
             "[objects.s3]\nendpoint = \"http://h:1\"\naddressStyle = \"path\"\naccessKey = \"a\"\nsecretKey = \"b\"\n\
-             [tls]\nminVersion = \"1.3\"\n",
+             [tls]\nminVersion = \"1.3\"\n[events]\nurl = \"nats://127.0.0.1:1\"\n",
         );
         let (matches, layers) = given.parse(&["--s3-endpoint", "http://h:2"]).unwrap();
-        for (id, expected) in
-            [("style", "path"), ("access_key", "a"), ("endpoint", "http://h:2"), ("tls_min_version", "1.3")]
-        {
+        for (id, expected) in [
+            ("style", "path"),
+            ("access_key", "a"),
+            ("endpoint", "http://h:2"),
+            ("tls_min_version", "1.3"),
+            ("events_url", "nats://127.0.0.1:1"),
+        ] {
             assert_eq!(value(&matches, id), expected, "{id}");
         }
         assert!(layers.place("s3-address-style").is_some() && layers.place("s3-endpoint").is_none());

@@ -2,7 +2,7 @@
 
 use crate::store::{LATER_MS, Store, deletes_of, rows_of};
 use elanus_meta::model::OutboxEvent;
-use elanus_types::{Clock as _, set_traceparent_source};
+use elanus_types::set_traceparent_source;
 
 const TRACEPARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
