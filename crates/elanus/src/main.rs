@@ -44,7 +44,7 @@ enum Command {
     #[command(name = "querynode")]
     QueryNode(services::QueryNodeArgs),
     Migrate(services::MigrateArgs),
-    Config(config::ConfigArgs),
+    Config(Box<config::ConfigArgs>),
     Ctl(ctl::CtlArgs),
     Healthcheck(healthcheck::HealthcheckArgs),
 }

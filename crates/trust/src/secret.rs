@@ -142,7 +142,7 @@ mod tests {
     #[test]
     fn what_can_be_guessed_or_not_sent_is_refused_and_never_repeated() {
         let long = "x".repeat(TOKEN_BYTES_MAX + 1);
-        let many = vec![OLD; TOKENS_MAX + 1].join(",");
+        let many = [OLD; TOKENS_MAX + 1].join(",");
         for bad in
             ["", "sécret-sécret-sécret", "short-secret", "secret secret secret", &long, &many, "a-good-secret-one,"]
         {
