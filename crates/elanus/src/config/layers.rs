@@ -130,10 +130,8 @@ fn lay(
         return Err(in_file(file, &mistakes));
     }
     // The name of a flag is not always that of its argument.
-    let ids: BTreeMap<&str, clap::Id> = called
-        .get_arguments()
-        .filter_map(|argument| Some((argument.get_long()?, argument.get_id().clone())))
-        .collect();
+    let ids: BTreeMap<&str, clap::Id> =
+        called.get_arguments().filter_map(|argument| Some((argument.get_long()?, argument.get_id().clone()))).collect();
     let id = |flag: &str| ids.get(flag).map_or_else(|| flag.replace('-', "_"), |id| id.as_str().to_owned());
     // What environment or flags say is not the file's.
     layers
