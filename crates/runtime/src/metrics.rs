@@ -70,6 +70,8 @@ pub const ALL: &[Metric] = &[
     gauge("elanus_datacoord_scan_duration_seconds", &[], "how long the last complete scan took"),
     gauge("elanus_datacoord_scan_missing_objects", &[], "live objects that the last complete scan did not find"),
     gauge("elanus_datacoord_snapshot_only_bytes", &["kept_by"], "bytes that only snapshots keep: of one snapshot, or shared by several"),
+    gauge("elanus_datacoord_snapshot_unlisted_oldest_seconds", &[], "age of the oldest snapshot whose files are still to be listed; 0: none"),
+    gauge("elanus_datacoord_snapshots_unlisted", &[], "snapshots that were answered and whose files are still to be listed"),
     gauge("elanus_events_connected", &[], "1: connected to the event bus on the network"),
     counter("elanus_events_connection_losses_total", &[], "times that the connection to the event bus was lost"),
     counter("elanus_events_dead_letters_total", &["consumer"], "events that a consumer could not handle, put aside"),
