@@ -22,6 +22,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (12, "collector", include_str!("../migrations/0012_collector.sql")),
     (13, "services", include_str!("../migrations/0013_services.sql")),
     (16, "traces", include_str!("../migrations/0016_traces.sql")),
+    (17, "accepted", include_str!("../migrations/0017_accepted.sql")),
 ];
 
 /// The last of them.

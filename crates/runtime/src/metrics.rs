@@ -74,6 +74,8 @@ pub const ALL: &[Metric] = &[
     gauge("elanus_datacoord_services", &["kind"], "processes of the cluster whose lease has not ended"),
     histogram("elanus_datacoord_snapshot_duration_seconds", &["ended"], "time to write what a snapshot needs and to commit it"),
     gauge("elanus_datacoord_snapshot_only_bytes", &["kept_by"], "bytes that only snapshots keep: of one snapshot, or shared by several"),
+    gauge("elanus_datacoord_snapshot_unlisted_oldest_seconds", &[], "age of the oldest snapshot whose files are still to be listed; 0: none"),
+    gauge("elanus_datacoord_snapshots_unlisted", &[], "snapshots that were answered and whose files are still to be listed"),
     counter("elanus_datanode_commits_total", &[], "commits of writes; one may be of several requests"),
     counter("elanus_datanode_compacted_bytes_total", &[], "bytes of the files that compactions wrote; what they read: elanus_datanode_task_bytes_total"),
     gauge("elanus_datanode_copies_at_once_max", &[], "copies that may be under way at the same time now, as the object store bears it"),
