@@ -1,7 +1,7 @@
 //! Names, types and labels of the metrics of each service: what dashboards and alarms are built on.
 
 use elanus_scenarios::file;
-use elanus_testkit::{Server, get, wait_for};
+use elanus_testkit::{Server, get, settings, wait_for};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
@@ -51,7 +51,7 @@ async fn found(server: &Server) -> Result<BTreeSet<String>, String> {
 /// The metrics of a service are those of its file, no more and no fewer.
 pub(crate) async fn keep_their_names(service: &str, server: &Server) {
     let path = file(&format!("metrics/{service}.txt"));
-    if std::env::var_os("ELANUS_BLESS").is_some() {
+    if settings::bless() {
         let text: String = settled(server).await.into_iter().map(|line| line + "\n").collect();
         std::fs::write(&path, text).unwrap();
         return;
