@@ -131,7 +131,9 @@ mod tests {
     #[tokio::test]
     async fn a_store_that_is_watched_keeps_all_promises() {
         for promise in suite::PROMISES {
-            promise.check(Arc::new(WatchedStore::new(Arc::new(MemoryStore::new(Arc::new(ManualClock::at_ms(1_000))))))).await;
+            promise
+                .check(Arc::new(WatchedStore::new(Arc::new(MemoryStore::new(Arc::new(ManualClock::at_ms(1_000)))))))
+                .await;
         }
     }
 }

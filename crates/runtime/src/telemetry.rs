@@ -16,10 +16,7 @@ use export::Exporting;
 use lines::WithIds;
 use std::{fmt, io::IsTerminal as _, str::FromStr};
 use tracing_subscriber::{
-    EnvFilter, Layer as _, fmt as lines_of,
-    layer::SubscriberExt as _,
-    registry,
-    util::SubscriberInitExt as _,
+    EnvFilter, Layer as _, fmt as lines_of, layer::SubscriberExt as _, registry, util::SubscriberInitExt as _,
 };
 use wanted::Wanted;
 
@@ -110,7 +107,8 @@ impl Telemetry {
 pub fn start(filter: &Filter, format: Format, traces: Option<&Traces>) -> Result<Telemetry, TelemetryError> {
     let filter = EnvFilter::try_new(&filter.0).map_err(|_| TelemetryError::Filter { text: filter.to_string() })?;
     // Spans are for traces; a line has their ids.
-    let filter = filter.add_directive("span=off".parse().map_err(|_| TelemetryError::Filter { text: "span=off".into() })?);
+    let filter =
+        filter.add_directive("span=off".parse().map_err(|_| TelemetryError::Filter { text: "span=off".into() })?);
     let lines = lines_of::layer().with_writer(std::io::stderr);
     let lines = match format {
         Format::Text => {

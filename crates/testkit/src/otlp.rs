@@ -29,6 +29,8 @@ pub struct ReceivedSpan {
     pub kind: i32,
     /// `service.name` of the process.
     pub service: String,
+    /// `service.instance.id` of the process.
+    pub instance: String,
     /// Attributes as text.
     pub attributes: BTreeMap<String, String>,
     /// Names of what happened in it, with attributes.
@@ -62,7 +64,8 @@ impl TraceService for Collect {
         let mut spans = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for of_process in request.into_inner().resource_spans {
             let resource = of_process.resource.map(|resource| texts(resource.attributes)).unwrap_or_default();
-            let service = resource.get("service.name").cloned().unwrap_or_default();
+            let of = |name: &str| resource.get(name).cloned().unwrap_or_default();
+            let (service, instance) = (of("service.name"), of("service.instance.id"));
             for span in of_process.scope_spans.into_iter().flat_map(|scope| scope.spans) {
                 let status = span.status.unwrap_or_default();
                 spans.push(ReceivedSpan {
@@ -72,6 +75,7 @@ impl TraceService for Collect {
                     name: span.name,
                     kind: span.kind,
                     service: service.clone(),
+                    instance: instance.clone(),
                     attributes: texts(span.attributes),
                     events: span.events.into_iter().map(|event| (event.name, texts(event.attributes))).collect(),
                     error: (status.code == 2).then_some(status.message),

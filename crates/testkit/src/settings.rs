@@ -14,6 +14,12 @@ pub fn full() -> bool {
     read("ELANUS_TEST_FULL").is_some_and(|value| value != "0")
 }
 
+/// True when golden files are to be written instead of compared: `ELANUS_BLESS=1`.
+#[must_use]
+pub fn bless() -> bool {
+    read("ELANUS_BLESS").is_some_and(|value| value != "0")
+}
+
 /// The seed of a run that is to be repeated: `ELANUS_TEST_SEED=7`.
 ///
 /// # Errors

@@ -17,7 +17,11 @@ pub(crate) struct Caller {
 impl Caller {
     pub(crate) fn new() -> Self {
         let (high, low): (u64, u64) = (rand::random(), rand::random());
-        Self { trace: format!("{:032x}", (u128::from(high) << 64) | u128::from(low)), span: format!("{:016x}", rand::random::<u64>() | 1), sampled: true }
+        Self {
+            trace: format!("{:032x}", (u128::from(high) << 64) | u128::from(low)),
+            span: format!("{:016x}", rand::random::<u64>() | 1),
+            sampled: true,
+        }
     }
 
     pub(crate) fn not_sampled() -> Self {
@@ -40,7 +44,13 @@ impl Caller {
     }
 
     /// Code and job of the answer.
-    pub(crate) async fn restore(&self, milvus: &Milvus, from: (&str, &str), target: &str, mode: &'static str) -> (i32, i64) {
+    pub(crate) async fn restore(
+        &self,
+        milvus: &Milvus,
+        from: (&str, &str),
+        target: &str,
+        mode: &'static str,
+    ) -> (i32, i64) {
         let request = RestoreSnapshotRequest {
             collection_name: from.0.to_owned(),
             name: from.1.to_owned(),

@@ -14,9 +14,11 @@ async fn a_request_is_one_trace_through_four_processes_and_metrics_keep_their_na
     cluster.migrate().await;
     let endpoint = receiver.endpoint();
     let traced = ["--otlp-endpoint", &endpoint];
-    let coordinator = cluster.service_with("datacoord", &[&traced[..], &["--compaction-interval", "1s"]].concat()).await;
+    let coordinator =
+        cluster.service_with("datacoord", &[&traced[..], &["--compaction-interval", "1s"]].concat()).await;
     cluster.active_after(0).await;
-    let (writer, reader) = (cluster.service_with("datanode", &traced).await, cluster.service_with("querynode", &traced).await);
+    let (writer, reader) =
+        (cluster.service_with("datanode", &traced).await, cluster.service_with("querynode", &traced).await);
     let proxy = cluster.service_with("proxy", &traced).await;
     let milvus = Milvus::at(&proxy.url());
     fill(&milvus, "docs", 6).await;
@@ -46,9 +48,34 @@ async fn a_request_is_one_trace_through_four_processes_and_metrics_keep_their_na
     assert_eq!(tree.one("datacoord.restore.publish").service, "elanus-datacoord");
 
     one_of_everything(&milvus, &proxy).await;
-    for (service, server) in [("proxy", &proxy), ("datacoord", &coordinator), ("datanode", &writer), ("querynode", &reader)] {
+    for (service, server) in
+        [("proxy", &proxy), ("datacoord", &coordinator), ("datanode", &writer), ("querynode", &reader)]
+    {
         metrics::keep_their_names(service, server).await;
     }
+    a_job_stays_in_its_trace_when_its_coordinator_dies(&receiver, &milvus, coordinator, writer).await;
+}
+
+/// There is no data node when the job is made, and another coordinator when there is one.
+async fn a_job_stays_in_its_trace_when_its_coordinator_dies(
+    receiver: &OtlpReceiver,
+    milvus: &Milvus,
+    mut coordinator: Server,
+    mut writer: Server,
+) {
+    milvus.create_snapshot("docs", "later").await.unwrap();
+    writer.terminate().await.unwrap();
+    let caller = Caller::new();
+    let (_, job) = caller.restore(milvus, ("docs", "later"), "after_all", "copy").await;
+    Tree::of(receiver, &caller, &["datacoord.restore.plan", "MilvusService/RestoreSnapshot"]).await;
+    coordinator.kill9().unwrap();
+    coordinator.restart().await.unwrap();
+    writer.restart().await.unwrap();
+    completed(milvus, job).await;
+    let tree = Tree::of(receiver, &caller, &["datacoord.restore.publish", "datanode.task.copy"]).await;
+    tree.has_ways(COPY);
+    let (before, after) = (tree.one("datacoord.restore.plan"), tree.one("datacoord.restore.publish"));
+    assert_ne!(before.instance, after.instance, "{}", tree.picture());
 }
 
 /// What makes metrics that the above did not.

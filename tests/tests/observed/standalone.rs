@@ -14,7 +14,16 @@ const MANY_WRITES: i64 = 40;
 #[tokio::test(flavor = "multi_thread")]
 async fn a_snapshot_and_its_restores_are_a_trace_each() {
     let receiver = OtlpReceiver::start().await.unwrap();
-    let flags = ["--otlp-endpoint", &receiver.endpoint(), "--log", "debug", "--log-format", "json", "--auto-compaction", "false"];
+    let flags = [
+        "--otlp-endpoint",
+        &receiver.endpoint(),
+        "--log",
+        "debug",
+        "--log-format",
+        "json",
+        "--auto-compaction",
+        "false",
+    ];
     let mut server = Server::start_with(&flags).await.unwrap();
     let milvus = Milvus::at(&server.url());
     fill(&milvus, "docs", MANY_WRITES).await;
@@ -52,7 +61,10 @@ async fn a_snapshot_and_its_restores_are_a_trace_each() {
     let task = tree.one("datanode.task.copy");
     let files = MANY_WRITES.to_string();
     assert_eq!((attribute(task, "elanus.files"), attribute(task, "elanus.files_done")), (&*files, &*files));
-    assert_eq!((attribute(task, "elanus.bytes"), attribute(task, "elanus.ended")), (attribute(task, "elanus.bytes_done"), "done"));
+    assert_eq!(
+        (attribute(task, "elanus.bytes"), attribute(task, "elanus.ended")),
+        (attribute(task, "elanus.bytes_done"), "done")
+    );
     assert_eq!(tree.named("datanode.file.copy").len(), 32, "TR-4: not one for every file");
 
     // One line of the log leads to the trace.
@@ -67,7 +79,10 @@ async fn a_snapshot_and_its_restores_are_a_trace_each() {
 async fn what_fails_is_told_and_the_log_leads_there() {
     let receiver = OtlpReceiver::start().await.unwrap();
     // The variable that all programs with OpenTelemetry know.
-    let settings = vec![("OTEL_EXPORTER_OTLP_ENDPOINT".to_owned(), receiver.endpoint()), ("ELANUS_LOG".to_owned(), "debug".to_owned())];
+    let settings = vec![
+        ("OTEL_EXPORTER_OTLP_ENDPOINT".to_owned(), receiver.endpoint()),
+        ("ELANUS_LOG".to_owned(), "debug".to_owned()),
+    ];
     let mut server = Server::start_with_settings(settings).await.unwrap();
     let milvus = Milvus::at(&server.url());
     fill(&milvus, "docs", 1).await;
@@ -82,7 +97,11 @@ async fn what_fails_is_told_and_the_log_leads_there() {
         assert_eq!(attribute(span, "elanus.code"), "2600");
     }
     let ids = format!("trace_id={} span_id={}", caller.trace, tree.root(&caller).id);
-    assert!(server.log().lines().any(|line| line.contains("unknown") && line.ends_with(&ids)), "{ids}\n{}", server.log());
+    assert!(
+        server.log().lines().any(|line| line.contains("unknown") && line.ends_with(&ids)),
+        "{ids}\n{}",
+        server.log()
+    );
 
     // What is still here when the process ends is sent before.
     let caller = Caller::new();

@@ -53,7 +53,11 @@ pub(super) async fn copy_all(
 
 /// One file: copy, then compare what arrived. `None` when it was told to stop.
 async fn copy_one(way: &Way<'_>, file: &CopyFile) -> Option<Result<(), Error>> {
-    let step = elanus_trace::many!("datanode.file.copy", elanus.object = file.target.as_str(), elanus.bytes = file.source.size);
+    let step = elanus_trace::many!(
+        "datanode.file.copy",
+        elanus.object = file.target.as_str(),
+        elanus.bytes = file.source.size
+    );
     let copied = tried(way, &file.target, || copy_and_verify(way.objects, file)).instrument(step.clone()).await;
     if let Some(Err(error)) = &copied {
         elanus_trace::span_failed(&step, &error.to_string());

@@ -100,7 +100,11 @@ impl WriteQueues {
             metrics::counter!("elanus_datanode_writes_total").increment(requests as u64);
             let commit = self.committer.commit_group(collection, group);
             let commit = async {
-                let step = elanus_trace::inner!("datanode.commit", elanus.collection_id = collection.0, elanus.requests = requests);
+                let step = elanus_trace::inner!(
+                    "datanode.commit",
+                    elanus.collection_id = collection.0,
+                    elanus.requests = requests
+                );
                 commit.instrument(step).await;
             };
             commit.instrument(step).await;

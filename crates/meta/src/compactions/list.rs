@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 macro_rules! select_records {
     ($rest:literal) => {
         concat!(
-            "SELECT t.task_id, t.collection_id AS owner_id, t.state, t.attempt, t.generation, t.worker, \
+            "SELECT CAST(NULL AS TEXT) AS traceparent, t.task_id, t.collection_id AS owner_id, t.state, t.attempt, t.generation, t.worker, \
              t.lease_until_ms, t.not_before_ms, t.reason, t.message, t.collection_id, t.partition_id, t.shard, t.job_id, \
              t.created_ms, t.ended_ms, t.files_num, t.rows_num, t.bytes, t.rows_left, t.bytes_left, \
              t.target_segment_id FROM compactions t WHERE ",

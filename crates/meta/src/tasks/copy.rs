@@ -25,7 +25,10 @@ pub(crate) type CopyRow = TaskRow<CopyFiles>;
 /// What [`TaskRow::read`] needs of a copy task.
 macro_rules! select_copies {
     ($rest:literal) => {
-        select_tasks!("(SELECT j.traceparent FROM restore_jobs j WHERE j.job_id = t.job_id) AS traceparent, t.job_id", $rest)
+        select_tasks!(
+            "(SELECT j.traceparent FROM restore_jobs j WHERE j.job_id = t.job_id) AS traceparent, t.job_id",
+            $rest
+        )
     };
 }
 

@@ -11,7 +11,9 @@ use aws_sdk_s3::{
         BehaviorVersion, ConfigBag, Intercept, Region, ResponseChecksumValidation, RuntimeComponents, SharedHttpClient,
         StalledStreamProtectionConfig,
         http::HttpResponse,
-        interceptors::{BeforeDeserializationInterceptorContextRef, BeforeTransmitInterceptorContextRef, InterceptorContext},
+        interceptors::{
+            BeforeDeserializationInterceptorContextRef, BeforeTransmitInterceptorContextRef, InterceptorContext,
+        },
         retry::{ClassifyRetry, ClientRateLimiter, RetryAction, RetryConfig, RetryPartition, TokenBucket},
         timeout::TimeoutConfig,
     },

@@ -46,7 +46,8 @@ pub(super) struct Exporting(SdkTracerProvider);
 impl Exporting {
     /// Connects when there is something to send.
     pub(super) fn start(traces: &Traces) -> Result<Self, Box<dyn Error + Send + Sync>> {
-        let otlp = OtlpExporter::builder().with_tonic().with_endpoint(&traces.endpoint).with_timeout(EXPORT_MAX).build()?;
+        let otlp =
+            OtlpExporter::builder().with_tonic().with_endpoint(&traces.endpoint).with_timeout(EXPORT_MAX).build()?;
         let waiting = Arc::new(AtomicUsize::new(0));
         let endpoint = traces.endpoint.clone();
         let careful = Careful { inner: otlp, endpoint, waiting: Arc::clone(&waiting), is_away: AtomicBool::new(false) };

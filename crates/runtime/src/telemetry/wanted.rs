@@ -68,3 +68,42 @@ where
         Some(LevelFilter::INFO)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::{Arc, Mutex};
+    use tracing::span::{Attributes, Id};
+    use tracing_subscriber::{Layer, layer::SubscriberExt as _, registry};
+
+    /// Names of spans, in their order.
+    #[derive(Clone, Default)]
+    struct Names(Arc<Mutex<Vec<&'static str>>>);
+
+    impl<S: Subscriber> Layer<S> for Names {
+        fn on_new_span(&self, span: &Attributes<'_>, _: &Id, _: Context<'_, S>) {
+            self.0.lock().unwrap().push(span.metadata().name());
+        }
+    }
+
+    #[test]
+    fn tr_4_a_trace_has_what_belongs_to_it_and_not_everything() {
+        let names = Names::default();
+        let subscriber = registry().with(names.clone().with_filter(Wanted));
+        tracing::subscriber::with_default(subscriber, || {
+            drop((elanus_trace::inner!("nobody's"), elanus_trace::many!("nobody's")));
+            let outer = elanus_trace::span!("outer").entered();
+            for _ in 0..3 * MANY_MAX {
+                drop(elanus_trace::many!("one of many"));
+            }
+            drop((elanus_trace::inner!("inner"), tracing::info_span!("a library's")));
+            drop(outer);
+            elanus_trace::span!("another").in_scope(|| drop(elanus_trace::many!("one of few")));
+        });
+        let names = names.0.lock().unwrap();
+        let many = names.iter().filter(|name| **name == "one of many").count();
+        assert_eq!(many, usize::try_from(MANY_MAX).unwrap());
+        let others: Vec<_> = names.iter().filter(|name| **name != "one of many").collect();
+        assert_eq!(others, [&"outer", &"inner", &"another", &"one of few"]);
+    }
+}

@@ -48,7 +48,10 @@ fn endpoint(text: &str) -> Result<String, String> {
     let url = Url::parse(text).map_err(|_| example.to_owned())?;
     match url.scheme() {
         "http" if url.host_str().is_some_and(|host| !host.is_empty()) => {}
-        "https" => return Err("https is not supported for traces: give the http address of a collector beside this process".to_owned()),
+        "https" => {
+            return Err("https is not supported for traces: give the http address of a collector beside this process"
+                .to_owned());
+        }
         _ => return Err(example.to_owned()),
     }
     let plain = url.username().is_empty() && url.password().is_none() && url.query().is_none() && url.path() == "/";
@@ -57,7 +60,11 @@ fn endpoint(text: &str) -> Result<String, String> {
 
 fn fraction(text: &str) -> Result<f64, String> {
     let number: f64 = text.parse().map_err(|_| "give a number from 0 to 1, for example 0.1".to_owned())?;
-    if (0.0..=1.0).contains(&number) { Ok(number) } else { Err("give a number from 0 to 1, for example 0.1".to_owned()) }
+    if (0.0..=1.0).contains(&number) {
+        Ok(number)
+    } else {
+        Err("give a number from 0 to 1, for example 0.1".to_owned())
+    }
 }
 
 #[cfg(test)]
@@ -69,7 +76,15 @@ mod tests {
         for good in ["http://jaeger:4317", "http://127.0.0.1:4317/", "http://[::1]:4317"] {
             assert_eq!(endpoint(good).as_deref(), Ok(good));
         }
-        for bad in ["", "jaeger:4317", "http://", "http://user:secret@host:1", "http://host:1/v1/traces", "http://host?a=secret", "grpc://host:1"] {
+        for bad in [
+            "",
+            "jaeger:4317",
+            "http://",
+            "http://user:secret@host:1",
+            "http://host:1/v1/traces",
+            "http://host?a=secret",
+            "grpc://host:1",
+        ] {
             let why = endpoint(bad).unwrap_err();
             assert!(why.contains("http://jaeger:4317") && !why.contains("secret"), "{bad}: {why}");
         }
