@@ -341,9 +341,11 @@ fn by_writer(rows: &[Row]) -> Result<Vec<State>> {
     of.into_iter().map(|rows| oracle::state(rows).map_err(|why| anyhow!(why))).collect()
 }
 
-/// Messages that differ in ids, times and addresses alone are one.
+/// Messages that differ in ids, keys, times and addresses alone are one.
 fn without_numbers(text: &str) -> String {
     const LENGTH_MAX: usize = 150;
+    let words = text.split(' ').map(|word| if word.contains('/') { "…" } else { word });
+    let text = words.collect::<Vec<_>>().join(" ");
     let mut short = String::new();
     for c in text.chars().map(|c| if c.is_ascii_digit() { '#' } else { c }).take(LENGTH_MAX * 2) {
         if !(c == '#' && short.ends_with('#')) {
@@ -381,7 +383,7 @@ mod tests {
 
     #[test]
     fn messages_that_differ_in_numbers_are_one() {
-        assert_eq!(without_numbers("job 17 at 127.0.0.1:99"), "job # at #.#.#.#:#");
+        assert_eq!(without_numbers("job 17 at 127.0.0.1:99 of a/b: no"), "job # at #.#.#.#:# of … no");
         assert_eq!(without_numbers(&"x".repeat(1_000)).len(), 150);
     }
 
