@@ -87,7 +87,11 @@ async fn a_rolling_restart_loses_nothing() {
 #[tokio::test]
 async fn d_1_s_1_r_3_g_1_g_2_o_1_hold_after_faults_of_every_server() {
     let seed = settings::seed().unwrap().unwrap_or_else(rand::random);
-    let mut child = start(CHAOS, Path::new(env!("CARGO_TARGET_TMPDIR")), &["--faults", &FAULTS.to_string(), "--seed", &seed.to_string()]);
+    let mut child = start(
+        CHAOS,
+        Path::new(env!("CARGO_TARGET_TMPDIR")),
+        &["--faults", &FAULTS.to_string(), "--seed", &seed.to_string()],
+    );
     let said = until(&mut child, "").await;
     assert_eq!(child.wait().await.unwrap().code(), Some(0), "{said}");
     assert!(said.contains("everything held") && said.contains(&format!("faults: {FAULTS}")), "{said}");

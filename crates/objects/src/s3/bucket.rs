@@ -18,8 +18,8 @@ use aws_sdk_s3::{
     error::{BoxError, ProvideErrorMetadata, SdkError},
     primitives::{DateTime, DateTimeFormat},
 };
-use aws_smithy_types::retry::RetrySpec;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode};
+use aws_smithy_types::retry::RetrySpec;
 use elanus_types::{Checksum, ObjectKey};
 use std::{
     error::Error as StdError,

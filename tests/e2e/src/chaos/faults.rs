@@ -159,7 +159,8 @@ fn any(places: &Places, rng: &mut StdRng) -> Fault {
     let service = rng.random_range(0..places.kinds.len());
     let kind = places.kinds[service];
     // A proxy and a query node do not need both.
-    let sides: &[Side] = if kind == "proxy" { &[Side::Inbound, Side::Postgres] } else { &[Side::Inbound, Side::Postgres, Side::S3] };
+    let sides: &[Side] =
+        if kind == "proxy" { &[Side::Inbound, Side::Postgres] } else { &[Side::Inbound, Side::Postgres, Side::S3] };
     let side = *sides.choose(rng).expect("not empty");
     match rng.random_range(0..100) {
         0..18 => Fault::Kill(service, between(rng, 0..3_000)),

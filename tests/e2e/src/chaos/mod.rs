@@ -135,7 +135,12 @@ async fn attack(
         if !at_once {
             victim.recovered(world).await.with_context(|| format!("after fault {}: {fault:?}", number + 1))?;
         }
-        eprintln!("{:>6.1} s  {:>3}  {kind} ({:.1} s)", began.elapsed().as_secs_f32(), number + 1, at.elapsed().as_secs_f32());
+        eprintln!(
+            "{:>6.1} s  {:>3}  {kind} ({:.1} s)",
+            began.elapsed().as_secs_f32(),
+            number + 1,
+            at.elapsed().as_secs_f32()
+        );
         load.goes_on()?;
         sleep(Duration::from_millis(rng.random_range(0..1_000))).await;
     }
@@ -145,13 +150,7 @@ async fn attack(
     settle::settle(world, &victim.stack).await
 }
 
-fn report(
-    victim: &Victim,
-    world: &World,
-    met: &BTreeMap<String, u64>,
-    found: &Found,
-    took: Duration,
-) -> String {
+fn report(victim: &Victim, world: &World, met: &BTreeMap<String, u64>, found: &Found, took: Duration) -> String {
     let rows = |counts: &BTreeMap<String, u64>| -> Vec<Vec<String>> {
         counts.iter().map(|(name, count)| vec![name.clone(), count.to_string()]).collect()
     };

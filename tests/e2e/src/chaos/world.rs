@@ -374,7 +374,9 @@ mod tests {
     #[test]
     fn only_what_a_fault_can_cause_is_put_up_with() {
         let refused = |code| CallError::Refused(Failure::new(code, "x"));
-        for (code, expected) in [(Code::NotReady, Told::Refused), (Code::DiskFull, Told::Refused), (Code::Internal, Told::Unknown)] {
+        for (code, expected) in
+            [(Code::NotReady, Told::Refused), (Code::DiskFull, Told::Refused), (Code::Internal, Told::Unknown)]
+        {
             assert_eq!(told(refused(code)).unwrap(), expected);
         }
         assert!(told(refused(Code::CollectionNotFound)).is_err());
