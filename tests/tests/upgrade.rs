@@ -1,6 +1,6 @@
 //! What earlier programs left behind is migrated, read, restored and written on by this one.
 //!
-//! `tests/data/upgrade` has what the programs of three earlier commits made with `tests/python/upgrade.py fill`, on SQLite and
+//! `tests/data/upgrade` has what the programs of earlier commits made with `tests/python/upgrade.py fill`, on SQLite and
 //! on PostgreSQL. A migration that was edited after that is refused there: the checksums of migrations are in the metadata.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
@@ -11,7 +11,7 @@ use std::{path::Path, process::Command};
 use tempfile::TempDir;
 
 /// Schema versions of the earlier programs; those between were never the last one of a program that was kept.
-const SCHEMAS: [i64; 3] = [1, 9, 13];
+const SCHEMAS: [i64; 2] = [9, 13];
 
 fn unpack(archive: &str) -> TempDir {
     let home = TempDir::with_prefix("elanus-upgrade-").unwrap();

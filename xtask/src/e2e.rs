@@ -77,7 +77,8 @@ fn servers() -> Result<()> {
 
 /// The program of the commit before this one, built in a work tree of its own below `target`.
 fn build_before() -> Result<PathBuf> {
-    let commit = read(&mut command("git", &["rev-parse", "HEAD~1"])).context("--full needs the commit before this one")?;
+    let commit =
+        read(&mut command("git", &["rev-parse", "HEAD~1"])).context("--full needs the commit before this one")?;
     let commit = commit.trim();
     let folder = target(false).join("../before");
     let (tree, built) = (folder.join("tree"), folder.join("target"));

@@ -190,7 +190,10 @@ async fn requests(
             back.write_all(busy().as_bytes()).await?;
             back.shutdown().await?;
             // A connection that is closed with unread bytes in it is reset, and the answer lost.
-            let rest = async { while from.read(&mut buffer).await? > 0 {} io::Result::Ok(()) };
+            let rest = async {
+                while from.read(&mut buffer).await? > 0 {}
+                io::Result::Ok(())
+            };
             let _bounded = tokio::time::timeout(DRAIN_MAX, rest).await;
             return Err(io::ErrorKind::ConnectionAborted.into());
         }

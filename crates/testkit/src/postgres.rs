@@ -202,7 +202,8 @@ impl Postgres {
         self.server = Some(self.spawn()?);
         loop {
             let mut ready = self.program("pg_isready")?;
-            let ready = ready.arg("--quiet").arg("--host").arg(self.dir.path()).args(["--port", &self.port().to_string()]);
+            let ready =
+                ready.arg("--quiet").arg("--host").arg(self.dir.path()).args(["--port", &self.port().to_string()]);
             if ready.status()?.success() {
                 return Ok(());
             }
@@ -219,7 +220,8 @@ impl Postgres {
 
     fn spawn(&self) -> Result<Child> {
         let log = File::options().create(true).append(true).open(self.log_path())?;
-        let listen = format!("listen_addresses={}", self.tcp.map(|address| address.ip().to_string()).unwrap_or_default());
+        let listen =
+            format!("listen_addresses={}", self.tcp.map(|address| address.ip().to_string()).unwrap_or_default());
         let ssl: &[&str] = if self.has_tls { &["-c", "ssl=on"] } else { &[] };
         let server = self
             .program("postgres")?

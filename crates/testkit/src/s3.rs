@@ -38,6 +38,9 @@ kill -9 $server; wait $server; rm -rf "$dir""#;
 /// Each bucket has volumes of its own: not seven at once.
 const GROWTH: &str = "[master.volume_growth]\ncopy_1 = 1\n";
 
+/// The names of objects are not where their bytes are.
+const NAMES: &str = "[leveldb2]\nenabled = true\ndir = \"names\"\n";
+
 /// Who asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum S3User {
@@ -114,7 +117,8 @@ impl S3Server {
         let dir = tempfile::Builder::new().prefix("elanus-s3-").tempdir()?.keep();
         fs::write(dir.join("s3.json"), users())?;
         fs::write(dir.join("master.toml"), GROWTH)?;
-        for own in ["data", "master", "filer"] {
+        fs::write(dir.join("filer.toml"), NAMES)?;
+        for own in ["data", "master", "index", "names"] {
             fs::create_dir(dir.join(own))?;
         }
         let volumes = volumes.map_or_else(|| dir.join("data"), Path::to_owned);
@@ -130,7 +134,9 @@ impl S3Server {
             .arg(format!("-filer.port={}", filer.port()))
             .arg(format!("-s3.port={}", s3.port()))
             .arg(format!("-dir={}", volumes.display()))
-            .args(["-master.dir=master", "-filer.defaultStoreDir=filer", "-volume.minFreeSpace=0"])
+            .args(["-master.dir=master", "-volume.dir.idx=index", "-volume.minFreeSpace=0"])
+            // The only master elects itself, after this time.
+            .arg("-master.electionTimeout=1s")
             .args(["-s3.config=s3.json", "-filer.localSocket=filer.sock", "-s3.localSocket=s3.sock"])
             // Nothing is sent to anybody, and no ports that are not asked for.
             .args(["-master.telemetry=false", "-s3.port.iceberg=0", "-s3.port.lance=0"])

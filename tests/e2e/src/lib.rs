@@ -20,7 +20,8 @@ use tokio::signal::unix::{SignalKind, signal};
 
 /// What it gives; `None` when Ctrl-C or SIGTERM came first. Everything that it had started is ended then: it is dropped.
 pub async fn until_stopped<T>(work: impl Future<Output = T>) -> Option<T> {
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
         return Some(work.await);
     };
     tokio::select! {

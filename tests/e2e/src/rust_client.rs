@@ -151,20 +151,20 @@ pub async fn snapshots(url: &str) {
     let request = RestoreSnapshotRequest::builder()
         .snapshot_name(of.1)
         .source_collection_name(of.0)
-        .target_collection_name("target")
+        .target_collection_name("restored_by_rust")
         .build()
         .unwrap();
     let job_id = client.restore_snapshot(request).await.unwrap().job_id();
     let job = restored(&client, job_id).await;
-    assert_eq!((job.get_collection_name(), job.get_progress()), ("target", 100));
-    let request = ListRestoreSnapshotJobsRequest::builder().collection_name("target").build().unwrap();
+    assert_eq!((job.get_collection_name(), job.get_progress()), ("restored_by_rust", 100));
+    let request = ListRestoreSnapshotJobsRequest::builder().collection_name("restored_by_rust").build().unwrap();
     assert_eq!(client.list_restore_snapshot_jobs(request).await.unwrap().jobs().len(), 1);
-    let request = LoadCollectionRequest::builder().collection_name("target").build().unwrap();
+    let request = LoadCollectionRequest::builder().collection_name("restored_by_rust").build().unwrap();
     client.load_collection(request).await.unwrap();
-    assert_eq!(ids(&client, "target", "id >= 0").await, (0..20).collect::<Vec<_>>());
+    assert_eq!(ids(&client, "restored_by_rust", "id >= 0").await, (0..20).collect::<Vec<_>>());
 
     client.drop_snapshot(drop_it).await.unwrap();
-    for collection in ["source", "target"] {
+    for collection in ["source", "restored_by_rust"] {
         drop_collection(&client, collection).await;
     }
 }

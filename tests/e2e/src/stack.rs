@@ -1,7 +1,7 @@
 //! The servers and the services of one cluster, each a process. All of it ends with the value.
 
 use anyhow::{Context as _, Result, bail};
-use elanus_testkit::{Link, Mount, Postgres, S3Server, S3User, Server, elanus, wait_for};
+use elanus_testkit::{Link, Mount, Postgres, S3Server, S3User, Server, elanus, get, wait_for};
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -216,6 +216,19 @@ impl Stack {
     pub fn logs(&self) -> Vec<(String, String)> {
         let services = self.processes.iter().map(|process| (process.name.clone(), process.server.log()));
         services.chain([("postgres".to_owned(), self.postgres.log()), ("s3".to_owned(), self.s3.log())]).collect()
+    }
+
+    /// The metrics and the tasks of every service that answers.
+    pub async fn metrics(&self) -> Vec<(String, String)> {
+        let mut pages = Vec::new();
+        for process in &self.processes {
+            for page in ["metrics", "tasks"] {
+                if let Ok((_, text)) = get(process.server.management(), &format!("/{page}")).await {
+                    pages.push((format!("{}-{page}", process.name), text));
+                }
+            }
+        }
+        pages
     }
 
     /// Ends the services in good order, the coordinators last.

@@ -6,6 +6,7 @@ use elanus_e2e::rolling;
 use elanus_testkit::settings;
 use std::{
     net::{SocketAddr, TcpStream},
+    path::Path,
     process::Stdio,
     time::Duration,
 };
@@ -20,10 +21,10 @@ const CHAOS: &str = env!("CARGO_BIN_EXE_elanus-chaos");
 const FAULTS: u32 = 12;
 const RUN_MAX: Duration = Duration::from_secs(400);
 
-/// A run with its logs in a folder that must stay empty when it passes.
-fn start(program: &str, logs: &tempfile::TempDir, flags: &[&str]) -> Child {
+/// A run with its logs below this folder when it fails.
+fn start(program: &str, logs: &Path, flags: &[&str]) -> Child {
     let mut command = Command::new(program);
-    command.arg("--logs").arg(logs.path().join("logs")).args(flags).stdin(Stdio::null()).stderr(Stdio::piped());
+    command.arg("--logs").arg(logs.join("logs")).args(flags).stdin(Stdio::null()).stderr(Stdio::piped());
     command.kill_on_drop(true).spawn().unwrap()
 }
 
@@ -53,7 +54,7 @@ fn addresses(said: &str) -> Vec<SocketAddr> {
 async fn e2e_passes_and_leaves_nothing_running_after_ctrl_c() {
     let logs = tempfile::tempdir().unwrap();
     let flags = ["--root", env!("CARGO_MANIFEST_DIR"), "--filter", "quick_start", "--keep"];
-    let mut child = start(E2E, &logs, &flags);
+    let mut child = start(E2E, logs.path(), &flags);
     let said = until(&mut child, "they run until Ctrl-C").await;
     assert!(said.contains("2 passed, 0 failed") && said.contains("scrub --checksums"), "{said}");
     let addresses = addresses(&said);
@@ -72,7 +73,7 @@ async fn e2e_passes_and_leaves_nothing_running_after_ctrl_c() {
 #[tokio::test]
 async fn e2e_says_which_scenarios_there_are() {
     let logs = tempfile::tempdir().unwrap();
-    let mut child = start(E2E, &logs, &["--root", ".", "--filter", "no such thing"]);
+    let mut child = start(E2E, logs.path(), &["--root", ".", "--filter", "no such thing"]);
     let said = until(&mut child, "").await;
     assert_eq!(child.wait().await.unwrap().code(), Some(2));
     assert!(said.contains("pymilvus quick_start") && said.contains("rust client snapshots"), "{said}");
@@ -80,15 +81,17 @@ async fn e2e_says_which_scenarios_there_are() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rolling_restart_loses_nothing() {
-    let logs = tempfile::tempdir().unwrap();
-    rolling::restart(None, logs.path()).await.unwrap();
+    rolling::restart(None, Path::new(env!("CARGO_TARGET_TMPDIR"))).await.unwrap();
 }
 
 #[tokio::test]
 async fn d_1_s_1_r_3_g_1_g_2_o_1_hold_after_faults_of_every_server() {
-    let logs = tempfile::tempdir().unwrap();
     let seed = settings::seed().unwrap().unwrap_or_else(rand::random);
-    let mut child = start(CHAOS, &logs, &["--faults", &FAULTS.to_string(), "--seed", &seed.to_string()]);
+    let mut child = start(
+        CHAOS,
+        Path::new(env!("CARGO_TARGET_TMPDIR")),
+        &["--faults", &FAULTS.to_string(), "--seed", &seed.to_string()],
+    );
     let said = until(&mut child, "").await;
     assert_eq!(child.wait().await.unwrap().code(), Some(0), "{said}");
     assert!(said.contains("everything held") && said.contains(&format!("faults: {FAULTS}")), "{said}");

@@ -267,7 +267,7 @@ pub(crate) async fn number(url: &str, sql: &'static str) -> i64 {
 /// Changes rows behind the store's back.
 pub(crate) async fn damage(url: &str, sql: &'static str) {
     let mut connection = beside(url).await;
-    sqlx::query(sql).execute(&mut connection).await.unwrap();
+    sqlx::raw_sql(sql).execute(&mut connection).await.unwrap();
     connection.close().await.unwrap();
 }
 

@@ -1,6 +1,6 @@
 //! The registry of services, the coordinator's lease, and coordinators that were taken over from.
 
-use crate::restoring::{claim_all, clone_of, filled, number, submit, submit_new};
+use crate::restoring::{claim_all, clone_of, damage, filled, number, submit, submit_new};
 use crate::store::{START_MS, Store, assert_fenced, node};
 use elanus_meta::model::{Answer, ServiceKind, ServiceRecord, TaskMessage};
 use elanus_meta::{Begun, COORDINATION_LEASE_MS, NewRollback};
@@ -54,6 +54,26 @@ async fn wk_1_only_services_that_copy_are_given_copies(store: Store) {
     let workers: Vec<&str> = workers.iter().map(|worker| worker.node.0.as_str()).collect();
     assert_eq!(workers, ["datanode", "standalone"]);
     assert_eq!(store.meta.services().await.unwrap().len(), ServiceKind::ALL.len());
+}
+
+async fn wk_3_a_service_of_a_kind_that_only_a_newer_program_knows_hides_no_other(store: Store) {
+    let now = store.meta.clock().now_ms();
+    let (known, newer) = (service("a", 2, now + 100), service("b", 2, now + 100));
+    for one in [&known, &newer] {
+        store.meta.heartbeat_service(one).await.unwrap();
+    }
+    // As the migration of that program would have allowed it.
+    if store.url.starts_with("postgres") {
+        damage(&store.url, "ALTER TABLE workers DROP CONSTRAINT workers_kind_check").await;
+        damage(&store.url, "UPDATE workers SET kind = 'indexnode' WHERE node_id = 'b'").await;
+    } else {
+        let sql = "PRAGMA ignore_check_constraints = ON; UPDATE workers SET kind = 'indexnode' WHERE node_id = 'b'";
+        damage(&store.url, sql).await;
+    }
+    assert_eq!(number(&store.url, "SELECT COUNT(*) FROM workers WHERE kind = 'indexnode'").await, 1);
+    assert_eq!(store.meta.services().await.unwrap(), std::slice::from_ref(&known));
+    assert_eq!(store.meta.workers().await.unwrap().len(), 1);
+    assert_eq!(store.meta.cluster_status().await.unwrap().services, [known]);
 }
 
 async fn co_2_of_two_that_wait_one_takes_over(store: Store) {
@@ -147,6 +167,7 @@ async fn a_take_over_lets_writes_go_on_that_waited_for_a_rollback_of_a_dead_coor
 on_every_store! {
     wk_1_2_a_service_is_there_for_as_long_as_it_says_so,
     wk_1_only_services_that_copy_are_given_copies,
+    wk_3_a_service_of_a_kind_that_only_a_newer_program_knows_hides_no_other,
     co_2_of_two_that_wait_one_takes_over,
     co_1_the_lease_is_renewed_given_back_and_lost_with_the_epoch,
     tk_4_a_claim_that_is_given_back_may_be_had_by_another_at_once,

@@ -22,6 +22,7 @@ use aws_sdk_s3::{
 };
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode};
 use aws_smithy_runtime_api::client::retries::RequestAttempts;
+use aws_smithy_types::retry::RetrySpec;
 use elanus_types::{Checksum, ObjectKey};
 use std::{
     error::Error as StdError,
@@ -65,7 +66,10 @@ impl Bucket {
             .token_bucket(TokenBucket::default())
             .client_rate_limiter(ClientRateLimiter::default())
             .build();
+        // Without 2.1, a request that was answered 503 waits until the limiter would give it ten tokens: ten seconds after
+        // every short 503 of a store that is asked little.
         let retry = RetryConfig::adaptive()
+            .with_retry_spec(RetrySpec::v2_1())
             .with_max_attempts(limits.attempts_max)
             .with_initial_backoff(BACKOFF_FIRST)
             .with_max_backoff(BACKOFF_MAX);

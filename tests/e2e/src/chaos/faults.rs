@@ -97,13 +97,18 @@ impl Fault {
     }
 }
 
-/// So many faults, from a seed.
+/// So many faults whose kind has this text, from a seed; none when no kind has it.
 #[must_use]
-pub fn plan(count: usize, places: &Places, rng: &mut StdRng) -> Vec<Fault> {
+pub fn plan(count: usize, only: &str, places: &Places, rng: &mut StdRng) -> Vec<Fault> {
+    // There are a few dozen kinds: one that is not met among so many is not there.
+    const LOOKS_MAX: usize = 1_000;
+    let wanted = |fault: &Fault| fault.kind(places).contains(only);
     let mut faults = first(places, rng);
+    faults.retain(wanted);
     faults.truncate(count);
     while faults.len() < count {
-        faults.push(any(places, rng));
+        let Some(fault) = (0..LOOKS_MAX).map(|_| any(places, rng)).find(wanted) else { break };
+        faults.push(fault);
     }
     faults
 }
@@ -154,7 +159,8 @@ fn any(places: &Places, rng: &mut StdRng) -> Fault {
     let service = rng.random_range(0..places.kinds.len());
     let kind = places.kinds[service];
     // A proxy and a query node do not need both.
-    let sides: &[Side] = if kind == "proxy" { &[Side::Inbound, Side::Postgres] } else { &[Side::Inbound, Side::Postgres, Side::S3] };
+    let sides: &[Side] =
+        if kind == "proxy" { &[Side::Inbound, Side::Postgres] } else { &[Side::Inbound, Side::Postgres, Side::S3] };
     let side = *sides.choose(rng).expect("not empty");
     match rng.random_range(0..100) {
         0..18 => Fault::Kill(service, between(rng, 0..3_000)),
@@ -190,7 +196,7 @@ mod tests {
 
     #[test]
     fn the_same_seed_gives_the_same_faults_and_a_long_run_has_every_sort() {
-        let of = |seed, count| plan(count, &places(true), &mut StdRng::seed_from_u64(seed));
+        let of = |seed, count| plan(count, "", &places(true), &mut StdRng::seed_from_u64(seed));
         assert_eq!(of(7, 200), of(7, 200));
         assert_ne!(of(7, 200), of(8, 200));
         assert_eq!(of(7, 12).len(), 12);
@@ -199,7 +205,10 @@ mod tests {
         assert!(of(7, 200).iter().all(|fault| sorts.contains(&sort(fault))));
         let kinds: BTreeSet<String> = of(7, 200).iter().map(|fault| fault.kind(&places(true))).collect();
         assert!(kinds.len() > 30, "{kinds:?}");
-        let without = plan(300, &places(false), &mut StdRng::seed_from_u64(7));
+        let without = plan(300, "", &places(false), &mut StdRng::seed_from_u64(7));
         assert!(!without.iter().any(|fault| matches!(fault, Fault::Full(_))));
+        let only = |text| plan(50, text, &places(true), &mut StdRng::seed_from_u64(7));
+        assert!(only("kill -9 s3").iter().all(|fault| matches!(fault, Fault::KillS3(_))) && only("kill").len() == 50);
+        assert_eq!(only("no such fault"), []);
     }
 }

@@ -118,7 +118,9 @@ impl Victim {
                 return Ok(());
             }
             if since.elapsed() > RECOVERY_MAX {
-                bail!("nobody was served for {RECOVERY_MAX:?} after the fault ended, or {away} processes are not there");
+                bail!(
+                    "nobody was served for {RECOVERY_MAX:?} after the fault ended, or {away} processes are not there"
+                );
             }
             sleep(LOOK).await;
         }

@@ -226,9 +226,13 @@ async fn drop_snapshot(world: &World, name: &str) -> Result<()> {
     match world.milvus().drop_snapshot(LOAD, name).await {
         Ok(()) => count(&world.met.snapshot_drops),
         // A restore uses it.
-        Err(CallError::Refused(why)) if why.code.number() == 2601 => drop(world.snapshots().insert(name.to_owned(), known)),
+        Err(CallError::Refused(why)) if why.code.number() == 2601 => {
+            world.snapshots().insert(name.to_owned(), known);
+        }
         Err(error) => match world.told(error)? {
-            Told::Refused => drop(world.snapshots().insert(name.to_owned(), known)),
+            Told::Refused => {
+                world.snapshots().insert(name.to_owned(), known);
+            }
             Told::Unknown => {
                 count(&world.met.unknown);
                 world.unsure().insert(name.to_owned(), known.cut);
@@ -273,7 +277,10 @@ pub async fn restore_one(world: &World, name: &str, known: Snapshot, target: &st
     world.persist("loading a restored collection", async |milvus| milvus.load(target).await).await?;
     let rows = world.read(target).await?;
     world.check(&rows, known.cut, &format!("{target}, {mode} of {name}"))?;
-    ensure!(hash(&rows) == known.hash, "S-1: {target}, {mode} of {name}, has other rows than the snapshot had when it was taken");
+    ensure!(
+        hash(&rows) == known.hash,
+        "S-1: {target}, {mode} of {name}, has other rows than the snapshot had when it was taken"
+    );
     count(if mode == RestoreMode::Clone { &world.met.clones } else { &world.met.copies });
     drop_collection(world, target).await
 }
@@ -296,7 +303,8 @@ async fn drop_collection(world: &World, name: &str) -> Result<()> {
     match world.milvus().drop_collection(name).await {
         Ok(()) => {
             count(&world.met.drops);
-            let has = world.persist("looking for a collection", async |milvus| milvus.has_collection(name).await).await?;
+            let has =
+                world.persist("looking for a collection", async |milvus| milvus.has_collection(name).await).await?;
             ensure!(!has, "{name} was dropped and is there");
         }
         Err(error) => {
@@ -366,7 +374,10 @@ async fn roll_back(world: &World, name: &str, rng: &mut StdRng) -> Result<Option
 async fn either(world: &World, name: &str, error: CallError, before: &[Row], after: &[Row]) -> Result<Told> {
     let told = world.told(error)?;
     let found = world.read(name).await?;
-    ensure!(found == before || told == Told::Unknown && found == after, "{name}: {found:?} is neither {before:?} nor {after:?}");
+    ensure!(
+        found == before || told == Told::Unknown && found == after,
+        "{name}: {found:?} is neither {before:?} nor {after:?}"
+    );
     Ok(told)
 }
 

@@ -16,7 +16,7 @@ pub mod world;
 use crate::logs;
 use crate::stack::{Stack, Wiring};
 use crate::table::table;
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use inflict::Victim;
 use load::Load;
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
@@ -41,10 +41,14 @@ pub const SETTINGS: [(&str, &str); 5] = [
     ("ELANUS_LOG", "info"),
 ];
 
+/// Messages that the report shows.
+const SAID_MAX: usize = 20;
+
 const HELP: &str = "\
 Examples:
   cargo xtask chaos                  200 faults, about 20 minutes
   cargo xtask chaos --faults 12      the first of each sort, about a minute
+  cargo xtask chaos --only s3        those of the S3 store
   cargo xtask chaos --seed 7         the faults and requests of an earlier run
 
 Two of each service run on PostgreSQL and SeaweedFS; every connection between two of them goes through a proxy. Services
@@ -71,6 +75,9 @@ pub struct Args {
     /// What faults and requests are chosen from; without it, another one each time.
     #[arg(long)]
     pub seed: Option<u64>,
+    /// Only faults whose kind has this text, such as "s3" or "kill -9": see the report of a run.
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    pub only: String,
     /// Where logs of a failed run are kept.
     #[arg(long, value_name = "DIR", hide = true)]
     pub logs: PathBuf,
@@ -87,14 +94,16 @@ pub async fn run(args: &Args) -> Result<bool> {
     let mut victim = Victim::new(Stack::start(Wiring::Links, None, &SETTINGS).await?);
     let world = Arc::new(World::new(&victim.stack.proxies()));
     let mut met = BTreeMap::new();
-    match attack(&mut victim, &world, args.faults as usize, seed, &mut met).await {
+    match attack(&mut victim, &world, args, seed, &mut met).await {
         Ok(found) => {
             eprintln!("\n{}", report(&victim, &world, &met, &found, started.elapsed()));
             eprintln!("everything held (seed {seed})");
             Ok(true)
         }
         Err(error) => {
-            let folder = logs::collect(&args.logs, &victim.stack.logs())?;
+            let mut logs = victim.stack.logs();
+            logs.extend(victim.stack.metrics().await);
+            let folder = logs::collect(&args.logs, &logs)?;
             eprintln!("\nFAILED: {error:#}\n\nlogs: {}", folder.display());
             eprintln!("again: cargo xtask chaos --faults {} --seed {seed}", args.faults);
             Ok(false)
@@ -105,13 +114,14 @@ pub async fn run(args: &Args) -> Result<bool> {
 async fn attack(
     victim: &mut Victim,
     world: &Arc<World>,
-    count: usize,
+    args: &Args,
     seed: u64,
     met: &mut BTreeMap<String, u64>,
 ) -> Result<Found> {
     let mut rng = StdRng::seed_from_u64(seed);
     let places = victim.places();
-    let faults = faults::plan(count, &places, &mut rng);
+    let faults = faults::plan(args.faults as usize, &args.only, &places, &mut rng);
+    ensure!(!faults.is_empty(), "no fault has {:?} in its kind", args.only);
     load::prepare(world).await?;
     let mut load = Load::start(world, StdRng::from_rng(&mut rng))?;
     let began = Instant::now();
@@ -125,7 +135,12 @@ async fn attack(
         if !at_once {
             victim.recovered(world).await.with_context(|| format!("after fault {}: {fault:?}", number + 1))?;
         }
-        eprintln!("{:>6.1} s  {:>3}  {kind} ({:.1} s)", began.elapsed().as_secs_f32(), number + 1, at.elapsed().as_secs_f32());
+        eprintln!(
+            "{:>6.1} s  {:>3}  {kind} ({:.1} s)",
+            began.elapsed().as_secs_f32(),
+            number + 1,
+            at.elapsed().as_secs_f32()
+        );
         load.goes_on()?;
         sleep(Duration::from_millis(rng.random_range(0..1_000))).await;
     }
@@ -135,16 +150,12 @@ async fn attack(
     settle::settle(world, &victim.stack).await
 }
 
-fn report(
-    victim: &Victim,
-    world: &World,
-    met: &BTreeMap<String, u64>,
-    found: &Found,
-    took: Duration,
-) -> String {
+fn report(victim: &Victim, world: &World, met: &BTreeMap<String, u64>, found: &Found, took: Duration) -> String {
     let rows = |counts: &BTreeMap<String, u64>| -> Vec<Vec<String>> {
         counts.iter().map(|(name, count)| vec![name.clone(), count.to_string()]).collect()
     };
+    let said: Vec<Vec<String>> =
+        world.said().into_iter().take(SAID_MAX).map(|(text, times)| vec![times.to_string(), text]).collect();
     let of = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
     let (outage, after) = world.longest_outage();
     let counts = &world.met;
@@ -177,10 +188,11 @@ fn report(
         .map(|links| [&links.inbound, &links.postgres, &links.s3].map(|link| link.counts().1).iter().sum::<u64>())
         .sum();
     format!(
-        "{}\n\n{}\n\n{}\n\nfaults: {total}; connections cut, refused or delayed: {harmed}\nlongest time without service: {:.1} s, after: {after}\nin {:.0} s",
+        "{}\n\n{}\n\n{}\n\n{}\n\nfaults: {total}; connections cut, refused or delayed: {harmed}\nlongest time without service: {:.1} s, after: {after}\nin {:.0} s",
         table(&["fault", "times"], &rows(met)),
         table(&["what", "times"], &operations),
         table(&["ended by itself, and was started again", "times"], &rows(&victim.ended)),
+        table(&["times", "clients were told"], &said),
         outage.as_secs_f32(),
         took.as_secs_f32(),
     )

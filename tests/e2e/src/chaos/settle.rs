@@ -56,7 +56,8 @@ async fn listed(world: &World) -> Result<usize> {
     let (known, mut unsure) = (world.snapshots().clone(), world.unsure().clone());
     let lost: Vec<_> = known.keys().filter(|name| !listed.contains(*name)).collect();
     ensure!(lost.is_empty(), "S-1: committed snapshots are gone: {lost:?}");
-    let extra: Vec<_> = listed.iter().filter(|name| !known.contains_key(*name) && !unsure.contains_key(*name)).collect();
+    let extra: Vec<_> =
+        listed.iter().filter(|name| !known.contains_key(*name) && !unsure.contains_key(*name)).collect();
     ensure!(extra.is_empty(), "S-2: snapshots that are dropped, or whose create was refused, are there: {extra:?}");
     unsure.retain(|name, _| listed.contains(name));
     for (name, cut) in &mut unsure {

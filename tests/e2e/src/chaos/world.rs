@@ -109,6 +109,8 @@ pub struct World {
     /// Collections whose create, restore or drop has no answer: there or not.
     leftovers: Mutex<Vec<String>>,
     outage: Mutex<Outage>,
+    /// What was said, without numbers, and how often.
+    said: Mutex<BTreeMap<String, u64>>,
     /// See there.
     pub met: Met,
 }
@@ -145,6 +147,7 @@ impl World {
                 after: String::new(),
                 fault: "nothing".to_owned(),
             }),
+            said: Mutex::default(),
             met: Met::default(),
         }
     }
@@ -204,7 +207,16 @@ impl World {
         if matches!(error, CallError::NoAnswer(_)) {
             self.other_proxy();
         }
+        *lock(&self.said).entry(without_numbers(&error.to_string())).or_default() += 1;
         told(error)
+    }
+
+    /// What clients were told when something could not be done, and how often; the most frequent first.
+    #[must_use]
+    pub fn said(&self) -> Vec<(String, u64)> {
+        let mut said: Vec<_> = lock(&self.said).clone().into_iter().collect();
+        said.sort_by_key(|(_, times)| std::cmp::Reverse(*times));
+        said
     }
 
     /// Repeats a call that does no harm when it is done twice, until it is answered.
@@ -329,6 +341,20 @@ fn by_writer(rows: &[Row]) -> Result<Vec<State>> {
     of.into_iter().map(|rows| oracle::state(rows).map_err(|why| anyhow!(why))).collect()
 }
 
+/// Messages that differ in ids, keys, times and addresses alone are one.
+fn without_numbers(text: &str) -> String {
+    const LENGTH_MAX: usize = 150;
+    let words = text.split(' ').map(|word| if word.contains('/') { "…" } else { word });
+    let text = words.collect::<Vec<_>>().join(" ");
+    let mut short = String::new();
+    for c in text.chars().map(|c| if c.is_ascii_digit() { '#' } else { c }).take(LENGTH_MAX * 2) {
+        if !(c == '#' && short.ends_with('#')) {
+            short.push(c);
+        }
+    }
+    short.chars().take(LENGTH_MAX).collect()
+}
+
 /// Hash of rows in their order.
 #[must_use]
 pub fn hash(rows: &[Row]) -> u64 {
@@ -348,11 +374,19 @@ mod tests {
     #[test]
     fn only_what_a_fault_can_cause_is_put_up_with() {
         let refused = |code| CallError::Refused(Failure::new(code, "x"));
-        for (code, expected) in [(Code::NotReady, Told::Refused), (Code::DiskFull, Told::Refused), (Code::Internal, Told::Unknown)] {
+        for (code, expected) in
+            [(Code::NotReady, Told::Refused), (Code::DiskFull, Told::Refused), (Code::Internal, Told::Unknown)]
+        {
             assert_eq!(told(refused(code)).unwrap(), expected);
         }
         assert!(told(refused(Code::CollectionNotFound)).is_err());
         assert!(told(CallError::Wrong("x".to_owned())).is_err());
+    }
+
+    #[test]
+    fn messages_that_differ_in_numbers_are_one() {
+        assert_eq!(without_numbers("job 17 at 127.0.0.1:99 of a/b: no"), "job # at #.#.#.#:# of … no");
+        assert_eq!(without_numbers(&"x".repeat(1_000)).len(), 150);
     }
 
     #[test]
