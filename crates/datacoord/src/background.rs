@@ -24,6 +24,8 @@ pub const COMPACTION_PLAN: &str = "compaction.plan";
 pub const RESTORE_RETENTION: &str = "restore.retention";
 /// Gives up snapshots whose writer is silent.
 pub const SNAPSHOT_EXPIRE: &str = "snapshot.expire";
+/// Writes the manifests of snapshots that were answered before.
+pub const SNAPSHOT_WRITE: &str = "snapshot.write";
 /// Removes pins that ended.
 pub const PIN_EXPIRE: &str = "pin.expire";
 /// Gives up writes whose writer is silent.
@@ -63,6 +65,7 @@ pub(crate) fn register(parts: &Parts) {
     spawn(COMPACTION_PLAN,   "small files and deleted rows", parts.config.compaction.interval_s, |p| Box::pin(compaction::plan(p)));
     spawn(RESTORE_RETENTION, "jobs that ended long ago",               60, |p| Box::pin(restore::remove_finished(p)));
     spawn(SNAPSHOT_EXPIRE,   "pending snapshots whose lease ended",    5,  |p| Box::pin(snapshot::expire(p)));
+    spawn(SNAPSHOT_WRITE,    "accepted snapshots without manifests",   5,  |p| Box::pin(snapshot::write_accepted(p)));
     spawn(PIN_EXPIRE,        "pins that ended",                        60, |p| Box::pin(snapshot::expire_pins(p)));
     spawn(INTENT_EXPIRE,     "intents whose lease ended",              5,  |p| Box::pin(gc::expire_intents(p)));
     spawn(SEGMENT_SEAL,      "segments that grow for too long",        60, |p| Box::pin(segment::seal(p)));
@@ -135,6 +138,7 @@ mod tests {
             TASK_SCHEDULE,
             TASK_EXPIRE,
             SNAPSHOT_EXPIRE,
+            SNAPSHOT_WRITE,
             INTENT_EXPIRE,
             SEGMENT_SEAL,
             GC_RELEASE,

@@ -69,6 +69,8 @@ pub struct DataCoordConfig {
     pub job_retention_ms: i64,
     /// A snapshot whose writer is silent for so long is given up, in milliseconds.
     pub snapshot_lease_ms: i64,
+    /// A create that has more files to list than this is answered first: they are listed afterwards.
+    pub snapshot_entries_max: u32,
     /// A dropped collection can be brought back for so long, in milliseconds; 0: it cannot.
     pub trash_retention_ms: i64,
     /// Between two scans for orphans, in milliseconds.
@@ -115,6 +117,7 @@ impl Default for DataCoordConfig {
             restore_deadline_ms: 24 * HOUR_MS,
             job_retention_ms: 3 * HOUR_MS,
             snapshot_lease_ms: 30_000,
+            snapshot_entries_max: 1_024,
             trash_retention_ms: 24 * HOUR_MS,
             scan_interval_ms: 168 * HOUR_MS,
             orphan_gap_ms: 24 * HOUR_MS,

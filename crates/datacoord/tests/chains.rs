@@ -10,6 +10,7 @@ use elanus_manifest::{ManifestEntry, SnapshotMetadata, Totals, decode_manifest, 
 use elanus_meta::model::{SnapshotRecord, SnapshotStatus};
 use elanus_proto::datacoord as pb;
 use elanus_testkit::Generated;
+use elanus_types::RestoreMode;
 use sqlx::{AssertSqlSafe, Connection, Row, SqliteConnection};
 use std::time::{Duration, Instant};
 use world::effects::{BLOWS, Blow, Effects};
@@ -169,10 +170,48 @@ async fn s_2_a_snapshot_whose_base_was_released_is_written_anew() {
     process.end().await;
 }
 
-/// Two snapshots of which the second shares with the first; the second is struck at effect `n` of its process.
-async fn strike(n: u64, blow: Blow) -> bool {
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s_1_a_create_with_much_to_list_is_answered_first_and_listed_afterwards() {
+    let mut world = World::new();
+    world.config.snapshot_entries_max = 3;
+    let mut process = started(&mut world).await;
+    for n in 0..4 {
+        process.upsert(NAME, &[n, n + 1]).await.unwrap();
+    }
+    let (mut lists, collection) = (vec![], process.collection(NAME).await.unwrap().id);
+    let state = async |process: &Process, name| process.meta.snapshot(collection, name).await.unwrap().unwrap().state;
+    for name in ["first", "second"] {
+        let told = process.snapshot(NAME, name).await.unwrap();
+        assert!(["accepted", "committed"].contains(&told.state.as_str()), "{told:?}");
+        lists.push(told.name);
+    }
+    let shown = process.meta.snapshots(collection).await.unwrap();
+    assert_eq!(shown.iter().map(|one| one.name.clone()).collect::<Vec<_>>(), lists);
+    process.restore(NAME, "first", "twin", RestoreMode::Clone).await.unwrap();
+    process.restore(NAME, "second", "copy", RestoreMode::Copy).await.unwrap();
+    process.until_settled(&world.clock).await;
+    assert_eq!(state(&process, "first").await, SnapshotStatus::Committed);
+    for target in ["twin", "copy"] {
+        assert_eq!(process.rows(target).await, process.rows(NAME).await, "R-4");
+    }
+    assert_eq!(check(&world, &mut process).await, [1, 1], "the second one shares the list of the first");
+    assert_eq!(create(&world, &mut process, "little").await, (1, 0), "nothing changed: written at once");
+    // Its list has become long: it is to be written anew, which is much.
+    for n in 0..33 {
+        process.upsert(NAME, &[n]).await.unwrap();
+        process.snapshot(NAME, &format!("s{n}")).await.unwrap();
+    }
+    process.until_settled(&world.clock).await;
+    assert_eq!(check(&world, &mut process).await.len(), 36);
+    process.end().await;
+}
+
+/// Two snapshots of which the second shares with the first; the second is struck at effect `n` of its process. With
+/// `entries_max`, what has more to list is answered first.
+async fn strike(n: u64, blow: Blow, entries_max: u32) -> bool {
     let mut world = World::new();
     world.config.gc_drop_tolerance_ms = 0;
+    world.config.snapshot_entries_max = entries_max;
     let mut process = started(&mut world).await;
     process.upsert(NAME, &[1, 2, 3]).await.unwrap();
     process.snapshot(NAME, "first").await.unwrap();
@@ -212,6 +251,9 @@ async fn strike(n: u64, blow: Blow) -> bool {
     process.snapshot(NAME, "third").await.unwrap();
     drop_snapshot(&mut process, "second").await;
     process.snapshot(NAME, "fourth").await.unwrap();
+    // The second one may have been dropped while it was listed: its writer is given the rest of its lease.
+    process.until_settled(&world.clock).await;
+    let_leases_end(&world);
     process.until_settled(&world.clock).await;
     assert_eq!(check(&world, &mut process).await.len(), 3);
     assert_eq!(number(&world, "SELECT COUNT(*) FROM file_sets WHERE state NOT IN ('live', 'gone')").await, 0, "G-2");
@@ -221,9 +263,18 @@ async fn strike(n: u64, blow: Blow) -> bool {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn s_1_s_2_a_blow_at_any_effect_of_a_second_snapshot_leaves_every_promise() {
+    strike_everywhere(1_000).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s_1_s_2_a_blow_at_any_effect_of_a_snapshot_that_is_answered_first_leaves_every_promise() {
+    strike_everywhere(0).await;
+}
+
+async fn strike_everywhere(entries_max: u32) {
     for blow in BLOWS {
         let mut n = 1;
-        while strike(n, blow).await {
+        while strike(n, blow, entries_max).await {
             n += 1;
         }
         assert!(n > 5, "{blow:?}: a snapshot has more effects than {n}");

@@ -34,6 +34,7 @@ pub const DRIVERS: &[Driver] = &[
         "snapshot.expire",
         "lease_until_ms without a heartbeat or the loss of its owner, then deleted",
     ),
+    task("snapshot", "accepted", "snapshot.write", "every round until the manifests are durable, or its user drops it"),
     rests("snapshot", "committed", "when its user drops it"),
     task("snapshot", "deleting", "gc.release", "every round until what only it kept is released"),
     task("restore_job", "pending", "restore.check", "deadline_ms of the job, then failing"),

@@ -119,6 +119,7 @@ impl Machine for Snapshot {
         use snapshot::State;
         vec![
             ("", Self::create(node(), 5)),
+            ("", Self { state: State::Accepted { owner: node(), lease_until_ms: 5 } }),
             ("", Self { state: State::Committed { metadata_key: key(), checksum: Checksum(1) } }),
             ("", Self { state: State::Deleting }),
             ("", Self { state: State::Gone }),
@@ -129,6 +130,8 @@ impl Machine for Snapshot {
         use snapshot::Event as E;
         vec![
             E::Heartbeat { by: node(), lease_until_ms: 9 },
+            E::Accept { by: node(), now_ms: 4 },
+            E::Claim { by: node(), now_ms: 5, lease_until_ms: 9 },
             E::ManifestsWritten { by: node(), metadata_key: key(), checksum: Checksum(1) },
             E::WriteFailed { by: node() },
             E::LeaseExpired { now_ms: 5 },

@@ -3,10 +3,14 @@
 //! ```text
 //!  create            manifests_written             drop (no live pin)            objects_gone
 //!  ──────▶ Pending ────────────────────▶ Committed ───────────────────▶ Deleting ─────────────▶ Gone
-//!           │  ▲                             ▲                           │ ▲
-//!           │  ╰ heartbeat                   ╰─────────── undo ──────────╯ │
-//!           ╰────── write_failed, lease_expired, owner_lost, drop ─────────╯
+//!           │ ╰── accept ─▶ Accepted ───────▲ ▲                         │ ▲ ▲
+//!           │                │ manifests_written ╰──────── undo ─────────╯ │ │
+//!           │                ╰────────────── drop ────────────────────────╯ │
+//!           ╰────── write_failed, lease_expired, owner_lost, drop ──────────╯
 //! ```
+//!
+//! `Accepted` is for what has many manifests to write: its create is answered, and it is as good as a committed one but for
+//! those who read the bucket without the metadata.
 //!
 //! SN-1  Facts are protected from the transaction that creates the row until the one that moves it to `Deleting`, and
 //!       never again after that, unless an undo gave back, in its own transaction, every reference that was released since.
@@ -16,6 +20,8 @@
 //! SN-4  A snapshot whose writer is lost does not stay `Pending`: its lease ends it, not its age. No heartbeat shortens a
 //!       lease.
 //! SN-5  `Refuse(Bug)` is never caused by late, repeated or reordered messages.
+//! SN-6  What was accepted is given up by nobody but its user: a lost or failed writer is followed by another one, when its
+//!       lease is over.
 
 use crate::labels::{events, labels};
 use crate::{CorruptRow, LivePin, Refusal, Step};
@@ -32,6 +38,13 @@ pub enum State {
         /// The node that writes the manifests.
         owner: NodeId,
         /// Until when the owner is believed to be at work. Milliseconds since 1970.
+        lease_until_ms: i64,
+    },
+    /// Its create is answered; the manifests are still to be written, by one writer after another until they are.
+    Accepted {
+        /// The node that writes the manifests, while the lease lasts.
+        owner: NodeId,
+        /// Until when nobody else may begin. Milliseconds since 1970.
         lease_until_ms: i64,
     },
     /// The manifests are durable.
@@ -54,6 +67,22 @@ pub enum Event {
     Heartbeat {
         /// The writer.
         by: NodeId,
+        /// Milliseconds since 1970.
+        lease_until_ms: i64,
+    },
+    /// writer: there is much to write, the create is answered before.
+    Accept {
+        /// The writer, whose lease ends with this.
+        by: NodeId,
+        /// Milliseconds since 1970.
+        now_ms: i64,
+    },
+    /// writer: goes on with one that was accepted, when nobody is at it.
+    Claim {
+        /// The new writer.
+        by: NodeId,
+        /// Milliseconds since 1970.
+        now_ms: i64,
         /// Milliseconds since 1970.
         lease_until_ms: i64,
     },
@@ -131,48 +160,72 @@ impl Snapshot {
     /// True while the facts at its timestamp must be kept (SN-1).
     #[must_use]
     pub fn protects(&self) -> bool {
-        matches!(self.state, State::Pending { .. } | State::Committed { .. })
+        matches!(self.state, State::Pending { .. } | State::Accepted { .. } | State::Committed { .. })
+    }
+
+    /// True when its create was, or may have been, answered: it is listed, read, restored and pinned.
+    #[must_use]
+    pub fn is_shown(&self) -> bool {
+        matches!(self.state, State::Accepted { .. } | State::Committed { .. })
     }
 
     /// Whether a pin may be put on it.
     ///
     /// # Errors
-    /// When it is not committed.
+    /// When it is not shown.
     pub fn pinnable(&self) -> Result<(), Refusal> {
-        match self.state {
-            State::Committed { .. } => Ok(()),
-            State::Pending { .. } | State::Deleting | State::Gone => Err(Refusal::NotPinnable { state: self.label() }),
-        }
+        if self.is_shown() { Ok(()) } else { Err(Refusal::NotPinnable { state: self.label() }) }
     }
 
     /// What `event` does to this snapshot.
     pub fn step(&self, event: &Event) -> Step<Self, Effect> {
         use Event as E;
         use State as S;
-        let deleting = || Step::Move(Self { state: S::Deleting }, vec![Effect::Announce, Effect::WakeSweeper]);
+        let to = |state, effects| Step::Move(Self { state }, effects);
+        let deleting = || to(S::Deleting, vec![Effect::Announce, Effect::WakeSweeper]);
         match (&self.state, event) {
             // SN-2: nobody but the owner decides.
             (
                 S::Pending { owner, .. },
+                E::Heartbeat { by, .. } | E::Accept { by, .. } | E::ManifestsWritten { by, .. } | E::WriteFailed { by },
+            )
+            | (
+                S::Accepted { owner, .. },
                 E::Heartbeat { by, .. } | E::ManifestsWritten { by, .. } | E::WriteFailed { by },
             ) if owner != by => Step::Fenced,
-            (S::Pending { owner, lease_until_ms: until }, E::Heartbeat { lease_until_ms, .. }) => Step::Move(
-                Self { state: S::Pending { owner: owner.clone(), lease_until_ms: *until.max(lease_until_ms) } },
-                vec![],
-            ),
-            (S::Pending { .. }, E::ManifestsWritten { metadata_key, checksum, .. }) => Step::Move(
-                Self { state: S::Committed { metadata_key: metadata_key.clone(), checksum: *checksum } },
-                vec![Effect::Announce],
-            ),
+            (S::Pending { owner, lease_until_ms: until }, E::Heartbeat { lease_until_ms, .. }) => {
+                to(S::Pending { owner: owner.clone(), lease_until_ms: *until.max(lease_until_ms) }, vec![])
+            }
+            (S::Accepted { owner, lease_until_ms: until }, E::Heartbeat { lease_until_ms, .. }) => {
+                to(S::Accepted { owner: owner.clone(), lease_until_ms: *until.max(lease_until_ms) }, vec![])
+            }
+            (S::Pending { .. } | S::Accepted { .. }, E::ManifestsWritten { metadata_key, checksum, .. }) => {
+                to(S::Committed { metadata_key: metadata_key.clone(), checksum: *checksum }, vec![Effect::Announce])
+            }
+            (S::Pending { owner, .. }, E::Accept { now_ms, .. }) => {
+                to(S::Accepted { owner: owner.clone(), lease_until_ms: *now_ms }, vec![Effect::Announce])
+            }
             (S::Pending { .. }, E::WriteFailed { .. } | E::OwnerLost) => deleting(),
             (S::Pending { lease_until_ms, .. }, E::LeaseExpired { now_ms }) if lease_until_ms <= now_ms => deleting(), // SN-4
             // A heartbeat came before the alarm.
             (S::Pending { .. }, E::LeaseExpired { .. }) => Step::Repeat,
 
-            (S::Pending { .. } | S::Committed { .. }, E::Drop { live_pin: Some(pin) }) => {
+            (S::Accepted { lease_until_ms: until, .. }, E::Claim { by, now_ms, lease_until_ms }) if until <= now_ms => {
+                to(S::Accepted { owner: by.clone(), lease_until_ms: *until.max(lease_until_ms) }, vec![])
+            }
+            // Somebody is at it; who was answered late has begun already, or ended.
+            (S::Pending { .. } | S::Accepted { .. } | S::Committed { .. } | S::Deleting | S::Gone, E::Claim { .. }) => {
+                Step::Fenced
+            }
+            // SN-6
+            (S::Accepted { .. }, E::Accept { .. } | E::WriteFailed { .. } | E::LeaseExpired { .. } | E::OwnerLost) => {
+                Step::Repeat
+            }
+
+            (S::Pending { .. } | S::Accepted { .. } | S::Committed { .. }, E::Drop { live_pin: Some(pin) }) => {
                 Step::Refuse(Refusal::Pinned { owner: pin.owner.clone(), until_ms: pin.until_ms }) // SN-3
             }
-            (S::Pending { .. } | S::Committed { .. }, E::Drop { live_pin: None }) => deleting(),
+            (S::Pending { .. } | S::Accepted { .. } | S::Committed { .. }, E::Drop { live_pin: None }) => deleting(),
 
             (
                 S::Committed { metadata_key, checksum },
@@ -184,26 +237,28 @@ impl Snapshot {
             // The commit was applied although its writer did not hear so.
             (
                 S::Committed { .. },
-                E::Heartbeat { .. } | E::WriteFailed { .. } | E::LeaseExpired { .. } | E::OwnerLost,
+                E::Heartbeat { .. } | E::Accept { .. } | E::WriteFailed { .. } | E::LeaseExpired { .. } | E::OwnerLost,
             ) => Step::Repeat,
 
-            (S::Deleting | S::Gone, E::Heartbeat { .. } | E::ManifestsWritten { .. }) => Step::Fenced, // SN-1
+            // SN-1
+            (S::Deleting | S::Gone, E::Heartbeat { .. } | E::Accept { .. } | E::ManifestsWritten { .. }) => {
+                Step::Fenced
+            }
             (S::Deleting | S::Gone, E::WriteFailed { .. } | E::LeaseExpired { .. } | E::OwnerLost | E::Drop { .. }) => {
                 Step::Repeat
             }
 
-            (S::Deleting, E::Undo { metadata_key, checksum }) => Step::Move(
-                Self { state: S::Committed { metadata_key: metadata_key.clone(), checksum: *checksum } },
-                vec![Effect::Announce],
-            ),
+            (S::Deleting, E::Undo { metadata_key, checksum }) => {
+                to(S::Committed { metadata_key: metadata_key.clone(), checksum: *checksum }, vec![Effect::Announce])
+            }
             // SN-2: there is nothing to go back to, or nothing any more.
-            (S::Pending { .. } | S::Gone, E::Undo { .. }) => Step::Fenced,
+            (S::Pending { .. } | S::Accepted { .. } | S::Gone, E::Undo { .. }) => Step::Fenced,
 
-            (S::Deleting, E::ObjectsGone) => Step::Move(Self { state: S::Gone }, vec![Effect::Announce]),
+            (S::Deleting, E::ObjectsGone) => to(S::Gone, vec![Effect::Announce]),
             (S::Gone, E::ObjectsGone) => Step::Repeat,
             // An undo came first.
             (S::Committed { .. }, E::ObjectsGone) => Step::Fenced,
-            (S::Pending { .. }, E::ObjectsGone) => {
+            (S::Pending { .. } | S::Accepted { .. }, E::ObjectsGone) => {
                 Step::Refuse(Refusal::Bug { machine: MACHINE, state: self.label(), event: event.name() })
             }
         }
@@ -220,9 +275,14 @@ impl Snapshot {
     pub fn columns(&self) -> Columns {
         let columns = Columns { state: self.label().to_owned(), ..Columns::default() };
         match &self.state {
-            State::Pending { owner, lease_until_ms } => {
-                Columns { owner: Some(owner.0.clone()), lease_until_ms: Some(*lease_until_ms), ..columns }
-            }
+            State::Pending { owner, lease_until_ms } | State::Accepted { owner, lease_until_ms } => Columns {
+                // In the store it is a pending one with a mark.
+                state: "pending".to_owned(),
+                accepted: matches!(self.state, State::Accepted { .. }),
+                owner: Some(owner.0.clone()),
+                lease_until_ms: Some(*lease_until_ms),
+                ..columns
+            },
             State::Committed { metadata_key, checksum } => Columns {
                 metadata_key: Some(metadata_key.to_string()),
                 metadata_checksum: Some(checksum.to_string()),
@@ -240,11 +300,15 @@ impl Snapshot {
         let key = columns.metadata_key.as_deref().and_then(|key| ObjectKey::parse(key).ok());
         let checksum = columns.metadata_checksum.as_deref().and_then(|sum| sum.parse().ok());
         let state = match columns.state.as_str() {
-            "pending" => columns
-                .owner
-                .clone()
-                .zip(columns.lease_until_ms)
-                .map(|(owner, lease_until_ms)| State::Pending { owner: NodeId(owner), lease_until_ms }),
+            "pending" => {
+                columns.owner.clone().map(NodeId).zip(columns.lease_until_ms).map(|(owner, lease_until_ms)| {
+                    if columns.accepted {
+                        State::Accepted { owner, lease_until_ms }
+                    } else {
+                        State::Pending { owner, lease_until_ms }
+                    }
+                })
+            }
             "committed" => {
                 key.zip(checksum).map(|(metadata_key, checksum)| State::Committed { metadata_key, checksum })
             }
@@ -261,6 +325,7 @@ impl Snapshot {
 
 labels!(State {
     Self::Pending { .. } => "pending",
+    Self::Accepted { .. } => "accepted",
     Self::Committed { .. } => "committed",
     Self::Deleting => "deleting",
     Self::Gone => "gone",
@@ -273,6 +338,8 @@ labels!(Effect {
 
 events!(Event {
     Self::Heartbeat { .. } => ("heartbeat", "writer"),
+    Self::Accept { .. } => ("accept", "writer"),
+    Self::Claim { .. } => ("claim", "writer"),
     Self::ManifestsWritten { .. } => ("manifests_written", "writer"),
     Self::WriteFailed { .. } => ("write_failed", "writer"),
     Self::LeaseExpired { .. } => ("lease_expired", "snapshot_checker"),
@@ -288,6 +355,7 @@ events!(Event {
 #[expect(missing_docs, reason = "each is the field of the same name in the state that has it")]
 pub struct Columns {
     pub state: String,
+    pub accepted: bool,
     pub owner: Option<String>,
     pub lease_until_ms: Option<i64>,
     pub metadata_key: Option<String>,
@@ -329,6 +397,8 @@ mod tests {
         for by in ["owner", "other"] {
             mail.extend([4, 9].map(|lease_until_ms| Event::Heartbeat { by: node(by), lease_until_ms }));
             mail.push(Event::WriteFailed { by: node(by) });
+            mail.extend([4, 9].map(|now_ms| Event::Accept { by: node(by), now_ms }));
+            mail.extend([4, 9].map(|now_ms| Event::Claim { by: node(by), now_ms, lease_until_ms: now_ms + 5 }));
             mail.extend([written(by, "m/first"), written(by, "m/second")]);
         }
         if *seen_deleting {
@@ -349,16 +419,30 @@ mod tests {
         if let State::Pending { lease_until_ms, .. } = after.state() {
             assert!(*lease_until_ms >= 5, "SN-4: {before:?} <- {event:?}");
         }
+        if matches!(before.state(), State::Accepted { .. }) {
+            let dropped = matches!(event, Event::Drop { .. });
+            assert!(after.is_shown() || dropped, "SN-6: {before:?} <- {event:?}");
+        }
+        if let (
+            State::Accepted { owner, lease_until_ms },
+            State::Accepted { owner: next, .. },
+            Event::Claim { now_ms, .. },
+        ) = (before.state(), after.state(), event)
+        {
+            assert!(lease_until_ms <= now_ms, "SN-6: {next:?} began while {owner:?} was at it");
+        }
         assert!(!matches!(event, Event::Drop { live_pin: Some(_) }), "SN-3: {before:?}");
         if matches!(after.state(), State::Committed { .. }) {
-            assert!(matches!(before.state(), State::Pending { .. }), "SN-2: what is committed does not change");
-            assert!([written("owner", "m/first"), written("owner", "m/second")].contains(event), "SN-2: {event:?}");
+            let (State::Pending { owner, .. } | State::Accepted { owner, .. }) = before.state() else {
+                panic!("SN-2: what is committed does not change: {before:?} <- {event:?}")
+            };
+            assert!([written(&owner.0, "m/first"), written(&owner.0, "m/second")].contains(event), "SN-2: {event:?}");
         }
         assert_eq!(Snapshot::from_columns(&after.columns()).as_ref(), Ok(after));
     }
 
     #[test]
-    fn sn_1_to_5_no_order_of_messages_breaks_the_invariants() {
+    fn sn_1_to_6_no_order_of_messages_breaks_the_invariants() {
         let worlds = every_world([(Snapshot::create(node("owner"), 5), false, None)], |world| {
             let (before, seen_deleting, noted) = world;
             let deliver = |event: &Event| match before.step(event) {
@@ -376,8 +460,9 @@ mod tests {
             };
             mail(world).iter().map(deliver).collect()
         });
-        // Two leases; two metadata objects, each before and after an undo; deleting and gone, of none or one of these.
-        assert_eq!(worlds, 12);
+        // Pending with two leases, accepted with those of two writers; two metadata objects, each before and after an undo;
+        // deleting and gone, of none or one of these.
+        assert_eq!(worlds, 0);
     }
 
     #[test]
@@ -387,6 +472,24 @@ mod tests {
         let Step::Move(after, _) = snapshot.step(&Event::LeaseExpired { now_ms: 5 }) else { panic!("still pending") };
         assert_eq!(*after.state(), State::Deleting);
         assert_eq!(after.step(&written("owner", "m/first")), Step::Fenced);
+    }
+
+    #[test]
+    fn sn_6_an_accepted_snapshot_waits_for_the_next_writer() {
+        let snapshot = Snapshot::create(node("owner"), 5);
+        let by = node("owner");
+        let Step::Move(accepted, _) = snapshot.step(&Event::Accept { by: by.clone(), now_ms: 3 }) else { panic!() };
+        assert!(accepted.is_shown() && accepted.protects() && accepted.pinnable().is_ok());
+        for over in [Event::WriteFailed { by }, Event::OwnerLost, Event::LeaseExpired { now_ms: 99 }] {
+            assert_eq!(accepted.step(&over), Step::Repeat);
+        }
+        let claim = |by, now_ms| Event::Claim { by: node(by), now_ms, lease_until_ms: now_ms + 5 };
+        let Step::Move(taken, _) = accepted.step(&claim("second", 3)) else { panic!("nobody is at it") };
+        assert_eq!(taken.step(&claim("third", 7)), Step::Fenced);
+        assert_eq!(taken.step(&written("owner", "m/first")), Step::Fenced);
+        let Step::Move(taken, _) = taken.step(&claim("third", 8)) else { panic!("the second is silent") };
+        let Step::Move(committed, _) = taken.step(&written("third", "m/first")) else { panic!("it is the writer") };
+        assert!(matches!(committed.state(), State::Committed { .. }));
     }
 
     #[test]
@@ -415,6 +518,8 @@ mod tests {
             Columns { metadata_checksum: Some("x".into()), ..committed.clone() },
             Columns { owner: Some("n".into()), ..committed.clone() },
             Columns { state: "deleting".into(), ..committed.clone() },
+            Columns { accepted: true, ..committed.clone() },
+            Columns { accepted: true, ..row("deleting") },
         ] {
             assert!(Snapshot::from_columns(&wrong).is_err(), "{wrong:?}");
         }

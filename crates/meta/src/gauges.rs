@@ -7,6 +7,7 @@ use crate::gc::brakes::brake_on;
 use crate::gc::{Amount, KeptRecord};
 use crate::rows::count;
 use crate::scans::{OrphanRule, ScanRecord};
+use elanus_types::Timestamp;
 use sqlx::Row;
 use std::collections::BTreeMap;
 
@@ -20,6 +21,10 @@ pub struct Gauges {
     pub queue: Vec<QueueGauge>,
     /// When the first of them could have been deleted.
     pub queue_oldest_ms: Option<i64>,
+    /// Snapshots whose manifests are still to be written, and when the oldest of them was created.
+    pub unlisted: u64,
+    /// See `unlisted`.
+    pub unlisted_oldest_ms: Option<i64>,
     /// Pins that keep something, and when the oldest of them was made.
     pub pins: u64,
     /// See `pins`.
@@ -102,6 +107,13 @@ impl Meta {
                 args![now_ms],
             )
             .await?;
+        let unlisted = tx
+            .one(
+                "SELECT COUNT(*) AS unlisted_num, MIN(create_ts) AS oldest_ts \
+                 FROM (SELECT create_ts FROM snapshots WHERE accepted = 1 ORDER BY create_ts LIMIT $1) a",
+                args![COUNTED_MAX],
+            )
+            .await?;
         let kept = tx.one(SNAPSHOT_ONLY, args![COUNTED_MAX]).await?;
         let braked = tx.all(KEPT, args![now_ms, COUNTED_MAX]).await?;
         let failing = tx.one("SELECT COUNT(*) AS failures_num FROM gc_failures", args![]).await?;
@@ -116,6 +128,8 @@ impl Meta {
         let last_scan = crate::scans::last_complete(&mut tx).await?;
         drop(tx);
         let mut gauges = Gauges {
+            unlisted: count(&unlisted, "unlisted_num")?,
+            unlisted_oldest_ms: unlisted.try_get::<Option<i64>, _>("oldest_ts")?.map(|ts| Timestamp(ts).ms()),
             pins: count(&pins, "pins_num")?,
             pin_oldest_ms: pins.try_get("oldest_ms")?,
             bytes_of_one_snapshot: count(&kept, "one_bytes")?,

@@ -6,6 +6,7 @@ use crate::db::{Tx, add, args};
 use crate::error::{MetaError, Result};
 use crate::file_sets;
 use crate::model::{ManifestRecord, MembershipChanges, SnapshotBase, SnapshotRecord, Totals};
+use crate::partition_drops::dropped_members;
 use crate::reads::changes_between;
 use crate::rows::{bigint, count, stored_object};
 use elanus_types::{FileSetId, NodeId, SnapshotId, Timestamp};
@@ -18,6 +19,16 @@ SELECT snapshot_id, create_ts, COALESCE(rows_num, 0) AS rows_num, COALESCE(files
        COALESCE(bytes, 0) AS bytes, COALESCE(segments_num, 0) AS segments_num
 FROM snapshots WHERE collection_id = $1 AND create_ts < $2 AND state = 'committed'
 ORDER BY create_ts DESC LIMIT 1";
+
+/// Memberships of a collection that began or ended after `$2` and until `$3`, as far as `$4`.
+const CHANGED: &str = concat!(
+    "SELECT COUNT(*) AS changed_num FROM (\
+     SELECT 1 AS one FROM memberships WHERE collection_id = $1 AND $2 < added_ts AND added_ts <= $3 \
+     UNION ALL SELECT 1 AS one FROM memberships WHERE collection_id = $1 AND $2 < removed_ts AND removed_ts <= $3 \
+     UNION ALL SELECT 1 AS one ",
+    dropped_members!(),
+    " LIMIT $4) c"
+);
 
 const MANIFESTS: &str = "
 SELECT s.file_set_id, s.entries_added, s.entries_removed, s.files_num, s.rows_num, s.bytes,
@@ -53,6 +64,19 @@ impl Meta {
         let manifests = manifests_of(&mut tx, id).await?;
         let changes = changes_between(&mut tx, snapshot.collection, create_ts, snapshot.create_ts).await?;
         Ok(Some((SnapshotBase { id, create_ts, totals, manifests }, changes)))
+    }
+
+    /// How many memberships began or ended since the newest committed snapshot before this one, or ever where there is
+    /// none. Counts as far as `limit`, at a cost that does not grow beyond it.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn changed_since_base(&self, snapshot: &SnapshotRecord, limit: u32) -> Result<u64> {
+        let mut tx = self.db.read().await?;
+        let base = tx.optional(BASE, args![snapshot.collection.0, snapshot.create_ts.0]).await?;
+        let from: i64 = base.map_or(Ok(0), |row| row.try_get("create_ts"))?;
+        let row = tx.one(CHANGED, args![snapshot.collection.0, from, snapshot.create_ts.0, i64::from(limit)]).await?;
+        count(&row, "changed_num")
     }
 
     /// The manifests of a committed snapshot, in the order in which they are folded.

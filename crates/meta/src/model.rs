@@ -232,12 +232,22 @@ pub struct SnapshotRecord {
 /// State of a snapshot as users see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SnapshotStatus {
-    /// Protected, its manifests are being written.
+    /// Protected, its manifests are being written; nobody was told of it.
     Pending,
+    /// As good as complete; its manifests are still being written.
+    Accepted,
     /// Complete.
     Committed,
     /// Dropped.
     Deleting,
+}
+
+impl SnapshotStatus {
+    /// True for what is listed, read, restored and pinned.
+    #[must_use]
+    pub fn is_shown(self) -> bool {
+        matches!(self, Self::Accepted | Self::Committed)
+    }
 }
 
 /// Sizes.

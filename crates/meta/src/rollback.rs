@@ -293,10 +293,10 @@ async fn set_hold(tx: &mut Tx, collection: CollectionId, until_ms: i64) -> Resul
     tx.execute(sql, args![collection.0, until_ms]).await.map(|_| ())
 }
 
-/// A snapshot of this collection that protects its facts and is complete, locked.
+/// A snapshot of this collection that is shown, locked.
 async fn committed(tx: &mut Tx, collection: CollectionId, id: SnapshotId) -> Result<SnapshotRecord> {
     let row = snapshots::locked(tx, id).await?.map(|row| row.record);
-    row.filter(|one| one.collection == collection && one.state == SnapshotStatus::Committed).ok_or_else(|| {
+    row.filter(|one| one.collection == collection && one.state.is_shown()).ok_or_else(|| {
         let failure = Failure::new(Code::SnapshotNotFound, format!("snapshot not found[snapshot={id}]"));
         failure.context(format_args!("collection {collection}: dropped while the rollback was prepared")).into()
     })

@@ -21,6 +21,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (11, "starts", include_str!("../migrations/0011_starts.sql")),
     (12, "collector", include_str!("../migrations/0012_collector.sql")),
     (13, "services", include_str!("../migrations/0013_services.sql")),
+    (17, "accepted", include_str!("../migrations/0017_accepted.sql")),
 ];
 
 /// The last of them.

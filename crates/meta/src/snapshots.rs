@@ -35,7 +35,7 @@ pub struct SnapshotFilesPlan {
 macro_rules! select_snapshots {
     ($rest:literal) => {
         concat!(
-            "SELECT s.snapshot_id, s.collection_id, s.name, s.description, s.create_ts, s.state, s.owner, \
+            "SELECT s.snapshot_id, s.collection_id, s.name, s.description, s.create_ts, s.state, s.accepted, s.owner, \
              s.lease_until_ms, s.metadata_key, s.checksum, s.idempotency_key, \
              COALESCE(s.rows_num, 0) AS rows_num, COALESCE(s.files_num, 0) AS files_num, \
              COALESCE(s.bytes, 0) AS bytes, COALESCE(s.segments_num, 0) AS segments_num, \
@@ -50,6 +50,12 @@ macro_rules! select_snapshots {
 /// Of every collection, in the order of their ids.
 pub(crate) const COMMITTED_AFTER: &str =
     select_snapshots!("s.state = 'committed' AND s.snapshot_id > $2 ORDER BY s.snapshot_id LIMIT $3");
+
+/// Of every live collection: accepted, and nobody is at it.
+pub(crate) const ACCEPTED: &str = select_snapshots!(
+    "s.accepted = 1 AND s.lease_until_ms <= $1 AND EXISTS (SELECT 1 FROM collections c \
+     WHERE c.collection_id = s.collection_id AND c.state = 'live') ORDER BY s.create_ts LIMIT $2"
+);
 
 /// A snapshot as its row says.
 pub(crate) struct SnapshotRow {
@@ -107,6 +113,50 @@ impl Coordinator {
         let told = Told { machine: MACHINE, id: id.0, event: "create", from: "", to: machine.label(), detail };
         tell(tx, MACHINE, &told).await?;
         Ok(locked(tx, id).await?.ok_or_else(|| unknown(id))?.record)
+    }
+
+    /// The create is answered before the manifests are written: from now on somebody writes them until it is done, and
+    /// nobody gives the snapshot up. Whoever claims it may begin at once.
+    ///
+    /// # Errors
+    /// [`MetaError::Fenced`] when the snapshot is not in the hands of `by`.
+    pub async fn accept_snapshot(&self, id: SnapshotId, by: &NodeId) -> Result<SnapshotRecord> {
+        let mut tx = self.write().await?;
+        let row = locked(&mut tx, id).await?.ok_or(FENCED)?;
+        let event = Event::Accept { by: by.clone(), now_ms: tx.now_ms };
+        match move_snapshot(&mut tx, &row, &event).await? {
+            Step::Move(..) => {}
+            Step::Repeat => return Ok(row.record),
+            Step::Fenced => return Err(FENCED),
+            Step::Refuse(refusal) => return Err(refused(&refusal)),
+        }
+        let accepted = locked(&mut tx, id).await?.ok_or_else(|| unknown(id))?;
+        tx.commit().await?;
+        Ok(accepted.record)
+    }
+
+    /// Takes an accepted snapshot that nobody is at, in order to write its manifests; `None` when somebody is, or when it
+    /// is written or dropped.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn claim_snapshot(
+        &self,
+        id: SnapshotId,
+        by: &NodeId,
+        lease_until_ms: i64,
+    ) -> Result<Option<SnapshotRecord>> {
+        let mut tx = self.write().await?;
+        let Some(row) = locked(&mut tx, id).await? else { return Ok(None) };
+        let event = Event::Claim { by: by.clone(), now_ms: tx.now_ms, lease_until_ms };
+        match move_snapshot(&mut tx, &row, &event).await? {
+            Step::Move(..) => {
+                tx.commit().await?;
+                Ok(Some(row.record))
+            }
+            Step::Repeat | Step::Fenced => Ok(None),
+            Step::Refuse(refusal) => Err(refused(&refusal)),
+        }
     }
 
     /// Keeps a snapshot and its planned files in the hands of its writer.
@@ -236,7 +286,7 @@ impl Coordinator {
         let Some(row) = locked(&mut tx, id).await? else { return Ok(()) };
         let by = match row.machine.state() {
             State::Pending { owner, .. } => owner.clone(),
-            State::Committed { .. } | State::Deleting | State::Gone => return Ok(()),
+            State::Accepted { .. } | State::Committed { .. } | State::Deleting | State::Gone => return Ok(()),
         };
         self.end(tx, &row, &Event::WriteFailed { by }).await.map(|_| ())
     }
@@ -274,7 +324,9 @@ impl Coordinator {
     async fn end_pending(&self, event: impl Fn(&NodeId, i64) -> Option<Event>) -> Result<Vec<SnapshotId>> {
         let mut read = self.meta().db.read().await?;
         let now_ms = read.now_ms;
-        let rows = read.all(select_snapshots!("s.state = 'pending' ORDER BY s.lease_until_ms"), args![now_ms]).await?;
+        let rows = read
+            .all(select_snapshots!("s.state = 'pending' AND s.accepted = 0 ORDER BY s.lease_until_ms"), args![now_ms])
+            .await?;
         drop(read);
         let mut ended = vec![];
         for row in readable(&rows, SnapshotRow::read)? {
@@ -330,7 +382,9 @@ impl Coordinator {
         }
         // Only a drop meets a writer that may still be sending bytes: it stops when its lease is over.
         let not_before_ms = match row.machine.state() {
-            State::Pending { lease_until_ms, .. } if dropped => tx.now_ms.max(*lease_until_ms),
+            State::Pending { lease_until_ms, .. } | State::Accepted { lease_until_ms, .. } if dropped => {
+                tx.now_ms.max(*lease_until_ms)
+            }
             _ => tx.now_ms,
         };
         file_sets::abandon(tx, Abandon::Snapshot(row.record.id.0), not_before_ms).await?;
@@ -339,7 +393,7 @@ impl Coordinator {
 }
 
 impl Meta {
-    /// The pending or committed snapshot of this name.
+    /// The snapshot of this name that is not dropped, shown or not.
     ///
     /// # Errors
     /// 100 when the collection is not live; when the store is away.
@@ -358,7 +412,7 @@ impl Meta {
         Ok(locked(&mut tx, id).await?.map(|row| row.record))
     }
 
-    /// Committed snapshots of a collection, oldest first.
+    /// The snapshots of a collection that are shown, oldest first.
     ///
     /// # Errors
     /// 100 when the collection is not live; when the store is away.
@@ -368,11 +422,25 @@ impl Meta {
         let now_ms = tx.now_ms;
         let rows = tx
             .all(
-                select_snapshots!("s.collection_id = $2 AND s.state = 'committed' ORDER BY s.create_ts"),
+                select_snapshots!(
+                    "s.collection_id = $2 AND (s.state = 'committed' OR s.accepted = 1) ORDER BY s.create_ts"
+                ),
                 args![now_ms, collection.0],
             )
             .await?;
         rows.iter().map(|row| Ok(SnapshotRow::read(row)?.record)).collect()
+    }
+
+    /// At most `limit` accepted snapshots of all live collections that nobody is writing, oldest first.
+    ///
+    /// # Errors
+    /// When the store is away.
+    pub async fn accepted_snapshots(&self, limit: u32) -> Result<Vec<SnapshotRecord>> {
+        let mut tx = self.db.read().await?;
+        let now_ms = tx.now_ms;
+        let rows = tx.all(ACCEPTED, args![now_ms, i64::from(limit)]).await?;
+        drop(tx);
+        Ok(readable(&rows, SnapshotRow::read)?.into_iter().map(|row| row.record).collect())
     }
 }
 
@@ -382,20 +450,22 @@ const FENCED: MetaError = MetaError::Fenced { what: "the snapshot" };
 pub(crate) async fn move_snapshot(tx: &mut Tx, row: &SnapshotRow, event: &Event) -> Result<Step<Snapshot, Effect>> {
     let step = row.machine.step(event);
     let Step::Move(after, effects) = &step else { return Ok(step) };
-    let columns = after.columns();
+    let (before, columns) = (row.machine.columns(), after.columns());
     tx.execute_exactly(
         1,
         "the snapshot",
-        "UPDATE snapshots SET state = $1, owner = $2, lease_until_ms = $3, metadata_key = $4, checksum = $5 \
-         WHERE snapshot_id = $6 AND state = $7",
+        "UPDATE snapshots SET state = $1, accepted = $2, owner = $3, lease_until_ms = $4, metadata_key = $5, \
+         checksum = $6 WHERE snapshot_id = $7 AND state = $8 AND accepted = $9",
         args![
             columns.state,
+            i64::from(columns.accepted),
             columns.owner,
             columns.lease_until_ms,
             columns.metadata_key,
             columns.metadata_checksum,
             row.record.id.0,
-            row.machine.label().to_owned()
+            before.state,
+            i64::from(before.accepted)
         ],
     )
     .await?;
@@ -438,7 +508,7 @@ pub(crate) async fn require_live(tx: &mut Tx, collection: CollectionId) -> Resul
         .ok_or_else(|| collection_not_found(collection))
 }
 
-/// The pending or committed snapshot of this name, locked when the transaction writes.
+/// The snapshot of this name that is not dropped, locked when the transaction writes.
 pub(crate) async fn find_by_name(tx: &mut Tx, collection: CollectionId, name: &str) -> Result<Option<SnapshotRow>> {
     let now_ms = tx.now_ms;
     tx.optional(
@@ -481,6 +551,7 @@ impl SnapshotRow {
     pub(crate) fn read(row: &AnyRow) -> Result<Self> {
         let columns = Columns {
             state: row.try_get("state")?,
+            accepted: row.try_get::<i64, _>("accepted")? != 0,
             owner: row.try_get("owner")?,
             lease_until_ms: row.try_get("lease_until_ms")?,
             metadata_key: row.try_get("metadata_key")?,
@@ -489,6 +560,7 @@ impl SnapshotRow {
         let machine = Snapshot::from_columns(&columns)?;
         let state = match machine.state() {
             State::Pending { .. } => SnapshotStatus::Pending,
+            State::Accepted { .. } => SnapshotStatus::Accepted,
             State::Committed { .. } => SnapshotStatus::Committed,
             State::Deleting | State::Gone => SnapshotStatus::Deleting,
         };

@@ -21,7 +21,7 @@ use sqlx::any::AnyRow;
 const TRASH: &str = concat!(
     "
 SELECT c.collection_id, d.name AS database_name, c.name, c.dropped_ts, c.trash_until_ms,
-  (SELECT COUNT(*) FROM snapshots s WHERE s.collection_id = c.collection_id AND s.state = 'committed') AS snapshots,
+  (SELECT COUNT(*) FROM snapshots s WHERE s.collection_id = c.collection_id AND (s.state = 'committed' OR s.accepted = 1)) AS snapshots,
   (SELECT CAST(COALESCE(SUM(m.rows_num), 0) AS BIGINT) FROM memberships m WHERE m.collection_id = c.collection_id
      AND m.kind = 'insert' AND m.removed_ts = 9223372036854775807 AND m.partition_id NOT IN ",
     left_behind!("c.collection_id"),

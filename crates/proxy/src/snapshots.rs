@@ -67,8 +67,8 @@ pub(crate) async fn list_snapshots(
     required(&request.collection_name, "collection_name is required for ListSnapshots")?;
     let collection = proxy.collection(call, &request.db_name, &request.collection_name).await?;
     let listed = answer(proxy.datacoord().list_snapshots(collection.reference())).await?;
-    let committed = listed.snapshots.into_iter().filter(|snapshot| snapshot.state == "committed");
-    Ok(m::ListSnapshotsResponse { snapshots: committed.map(|snapshot| snapshot.name).collect(), ..Default::default() })
+    let names = listed.snapshots.into_iter().map(|snapshot| snapshot.name).collect();
+    Ok(m::ListSnapshotsResponse { snapshots: names, ..Default::default() })
 }
 
 pub(crate) async fn describe_snapshot(

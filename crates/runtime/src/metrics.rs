@@ -70,6 +70,8 @@ pub const ALL: &[Metric] = &[
     gauge("elanus_datacoord_scan_duration_seconds", &[], "how long the last complete scan took"),
     gauge("elanus_datacoord_scan_missing_objects", &[], "live objects that the last complete scan did not find"),
     gauge("elanus_datacoord_snapshot_only_bytes", &["kept_by"], "bytes that only snapshots keep: of one snapshot, or shared by several"),
+    gauge("elanus_datacoord_snapshot_unlisted_oldest_seconds", &[], "age of the oldest snapshot whose files are still to be listed; 0: none"),
+    gauge("elanus_datacoord_snapshots_unlisted", &[], "snapshots that were answered and whose files are still to be listed"),
     counter("elanus_file_set_transitions_total", MOVE, "moves of file sets; deleting to gone: their objects are deleted"),
     counter("elanus_index_build_transitions_total", MOVE, "moves of index builds"),
     histogram("elanus_proxy_call_duration_seconds", &["call"], "time to answer a call of the Milvus API"),

@@ -53,7 +53,7 @@ async fn drop_and_release(thing: Thing, files: i64) -> Result<Vec<Figure>> {
         move_into_partition(&world, collection).await?;
     }
     if thing == Thing::Snapshot {
-        world.snapshot("first").await?;
+        world.listed_snapshot("first").await?;
         drop_thing(&world, Thing::Partition).await?;
         release(&world, Thing::Partition, collection).await?;
     }

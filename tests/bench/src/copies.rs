@@ -21,7 +21,7 @@ pub(crate) async fn measure(name: &str, (files, size): (i64, usize)) -> Result<V
     write(&world, &filled, &bytes)?;
 
     let bare_s = bare_loop(&*world.objects, &filled, Expected { size: size as u64, checksum }).await?;
-    world.snapshot("first").await?;
+    world.listed_snapshot("first").await?;
     let (cost, ()) = world.cost(world.restore("first", "target", RestoreMode::Copy)).await?;
     world.end().await;
 

@@ -34,7 +34,7 @@ pub(crate) async fn restore_and_tell(files: i64) -> Result<()> {
     let filled = world.fill(files, bytes.len(), checksum_of(&bytes)).await?;
     write(&world, &filled, &bytes)?;
     drop(filled);
-    world.snapshot("first").await?;
+    world.listed_snapshot("first").await?;
 
     let before = peak_from_here()?;
     let (cost, ()) = world.cost(world.restore("first", "target", RestoreMode::Copy)).await?;

@@ -20,6 +20,8 @@ pub(crate) async fn measure(files: i64) -> Result<Vec<Figure>> {
 
     let what = |what: &str| format!("snapshot: {what}, {files} files");
     let (first, _) = world.cost(world.snapshot("first")).await?;
+    let unlisted = "SELECT 1 FROM snapshots WHERE accepted = 1 LIMIT 1";
+    let (listed, ()) = world.cost(world.until_none(unlisted)).await?;
     let mut later = Vec::new();
     for n in 0..TIMES {
         later.push(world.cost(world.snapshot(&format!("later{n}"))).await?.0);
@@ -36,6 +38,7 @@ pub(crate) async fn measure(files: i64) -> Result<Vec<Figure>> {
     let transaction = "a durable transaction";
     Ok(vec![
         Figure::cost(what("first create"), &first).beside(transaction, transaction_ms),
+        Figure::cost(what("first create, then its lists"), &listed).beside(transaction, transaction_ms),
         Figure::cost(what("later create"), &median(later)).beside(transaction, transaction_ms),
         Figure::cost(what("clone"), &cloned).beside(format!("INSERT of {files} rows"), rows_ms),
         Figure::cost(what("drop snapshot"), &median(dropped)).beside(transaction, transaction_ms),

@@ -160,6 +160,12 @@ impl World {
         Ok(self.coord.clone().create_snapshot(request).await?.into_inner())
     }
 
+    /// A snapshot, and until its files are listed in the bucket, so that nothing of it is measured as something else's.
+    pub(crate) async fn listed_snapshot(&self, name: &str) -> Result<()> {
+        self.snapshot(name).await?;
+        self.until_none("SELECT 1 FROM snapshots WHERE accepted = 1 LIMIT 1").await
+    }
+
     /// Restores a snapshot of [`SOURCE`] and waits until the target is there.
     pub(crate) async fn restore(&self, snapshot: &str, target: &str, mode: RestoreMode) -> Result<()> {
         let request = pb::RestoreSnapshotRequest {

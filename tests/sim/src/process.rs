@@ -132,6 +132,8 @@ impl Process {
             restore_mode: RestoreMode::Clone,
             copy_task_files_max: COPY_TASK_FILES_MAX,
             compaction: CompactionConfig { interval_s: 10, files_min: 3, files_max: 6, ..CompactionConfig::default() },
+            // A few files are much here: both ways of a create happen.
+            snapshot_entries_max: 4,
             gc_drop_tolerance_ms: shared.collector.tolerance_ms,
             trash_retention_ms: shared.collector.trash_ms,
             scan_interval_ms: 2 * ORPHAN_GAP_MS,

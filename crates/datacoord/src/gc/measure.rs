@@ -42,6 +42,8 @@ fn show(gauges: &Gauges, now_ms: i64) {
     }
     gauge!("elanus_datacoord_gc_queue_oldest_seconds").set(age(gauges.queue_oldest_ms));
     gauge!("elanus_datacoord_gc_freezes").set(gauges.freezes as f64);
+    gauge!("elanus_datacoord_snapshots_unlisted").set(gauges.unlisted as f64);
+    gauge!("elanus_datacoord_snapshot_unlisted_oldest_seconds").set(age(gauges.unlisted_oldest_ms));
     gauge!("elanus_datacoord_pins").set(gauges.pins as f64);
     gauge!("elanus_datacoord_pin_oldest_seconds").set(age(gauges.pin_oldest_ms));
     let kept = [("one", gauges.bytes_of_one_snapshot), ("several", gauges.bytes_of_several_snapshots)];

@@ -57,6 +57,7 @@ pub(super) fn snapshot(record: SnapshotRecord, of: &CollectionRecord, partition_
         create_ts: ts(record.create_ts),
         state: match record.state {
             SnapshotStatus::Pending => "pending",
+            SnapshotStatus::Accepted => "accepted",
             SnapshotStatus::Committed => "committed",
             SnapshotStatus::Deleting => "deleting",
         }

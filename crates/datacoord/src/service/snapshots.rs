@@ -3,7 +3,7 @@
 use super::catalog::resolve;
 use super::convert;
 use crate::{Parts, rollback, snapshot};
-use elanus_meta::model::{CollectionRecord, PartitionRecord, SnapshotRecord, SnapshotStatus};
+use elanus_meta::model::{CollectionRecord, PartitionRecord, SnapshotRecord};
 use elanus_proto::datacoord as pb;
 use elanus_types::{Code, Failure, PinId};
 
@@ -84,11 +84,11 @@ pub(super) async fn roll_back(parts: &Parts, to: pb::SnapshotRef) -> Result<pb::
     })
 }
 
-/// The committed snapshot that a caller means.
+/// The snapshot that a caller means, when it is shown.
 async fn find(parts: &Parts, of: pb::SnapshotRef) -> Result<(CollectionRecord, SnapshotRecord), Failure> {
     let collection = resolve(parts, of.collection).await?;
     match parts.meta().snapshot(collection.id, &of.snapshot_name).await? {
-        Some(record) if record.state == SnapshotStatus::Committed => Ok((collection, record)),
+        Some(record) if record.state.is_shown() => Ok((collection, record)),
         _ => Err(Failure::new(
             Code::SnapshotNotFound,
             format!("collection {}: snapshot not found[snapshot={}]", collection.id, of.snapshot_name),

@@ -1,7 +1,8 @@
 //! Create: `Pending` pins the timestamp, the manifests are written, `Committed` shows the snapshot.
 //!
 //! A snapshot writes what changed since the newest one before it and shares that one's manifests; only where there is none,
-//! or its manifests have become many, it lists every file.
+//! or its manifests have become many, it lists every file. Where that is much, the create is answered first (`Accepted`),
+//! so that none waits for the size of its collection; the manifests follow, see `late`.
 //!
 //! A failure on the way leaves nothing visible: the snapshot goes to `Deleting`, its objects are abandoned intents (S-2).
 
@@ -26,7 +27,7 @@ const MANIFESTS_AT_ONCE: usize = 8;
 const JOIN_EVERY: Duration = Duration::from_millis(20);
 const JOIN_MAX: Duration = Duration::from_secs(120);
 
-/// Creates a snapshot of everything that was acknowledged before; returns when it is committed.
+/// Creates a snapshot of everything that was acknowledged before; returns when it is shown.
 pub(crate) async fn create(
     parts: &Parts,
     collection: CollectionRecord,
@@ -58,13 +59,13 @@ pub(crate) async fn create(
     }
 }
 
-/// Writes the manifests of a pending snapshot; one that cannot be completed is given up.
+/// Makes a pending snapshot one that is shown; one that cannot be completed is given up.
 pub(crate) async fn complete(
     parts: &Parts,
     collection: &CollectionRecord,
     snapshot: &SnapshotRecord,
 ) -> Result<SnapshotRecord, Failure> {
-    let written = keeping_lease(parts, snapshot.id, write(parts, collection, snapshot)).await;
+    let written = keeping_lease(parts, snapshot.id, show(parts, collection, snapshot)).await;
     if let Err(failure) = &written {
         tracing::warn!(snapshot = %snapshot.id, %failure, "a snapshot could not be completed");
         if let Err(error) = parts.coordinator.fail_snapshot(snapshot.id).await {
@@ -75,23 +76,66 @@ pub(crate) async fn complete(
     written
 }
 
-async fn write(
+async fn show(
     parts: &Parts,
     collection: &CollectionRecord,
     snapshot: &SnapshotRecord,
 ) -> Result<SnapshotRecord, Failure> {
-    let meta = parts.meta();
-    if let Some((base, changes)) = meta.changes_since_base(snapshot).await?
-        && let Some(chain) = manifests::extend(&base, &changes)?
-    {
-        if let Some(committed) = store(parts, collection, snapshot, Some(base), chain).await? {
-            return Ok(committed);
-        }
-        tracing::info!(snapshot = %snapshot.id, "its base was dropped meanwhile: everything is written anew");
+    if let Some(plan) = plan(parts, snapshot, parts.config.snapshot_entries_max).await? {
+        return write_planned(parts, collection, snapshot, plan).await;
     }
-    let view = meta.view(collection.id, Some(snapshot.create_ts)).await?;
-    let chain = blocking(move || manifests::anew(&view.files)).await?;
-    let committed = store(parts, collection, snapshot, None, chain).await?;
+    let accepted = parts.coordinator.accept_snapshot(snapshot.id, &parts.node).await?;
+    parts.background.activate(crate::background::SNAPSHOT_WRITE);
+    Ok(accepted)
+}
+
+/// Writes the manifests of a snapshot, however many, and commits it. The caller keeps the lease.
+pub(super) async fn write(
+    parts: &Parts,
+    collection: &CollectionRecord,
+    snapshot: &SnapshotRecord,
+) -> Result<SnapshotRecord, Failure> {
+    let plan = plan(parts, snapshot, u32::MAX).await?.ok_or_else(|| Failure::internal("it has more files than fit"))?;
+    write_planned(parts, collection, snapshot, plan).await
+}
+
+/// What a snapshot writes, and on which one before it that builds.
+type Plan = (Option<SnapshotBase>, Chain);
+
+/// `None` when that is more than `entries_max` entries; then it has cost no more than to count so far.
+async fn plan(parts: &Parts, snapshot: &SnapshotRecord, entries_max: u32) -> Result<Option<Plan>, Failure> {
+    let meta = parts.meta();
+    let changed = meta.changed_since_base(snapshot, entries_max.saturating_add(1)).await?;
+    if changed > u64::from(entries_max) {
+        return Ok(None);
+    }
+    if let Some((base, changes)) = meta.changes_since_base(snapshot).await? {
+        if let Some(chain) = manifests::extend(&base, &changes)? {
+            return Ok(Some((Some(base), chain)));
+        }
+        if manifests::listed(&base) + changed > u64::from(entries_max) {
+            return Ok(None);
+        }
+    }
+    Ok(Some((None, anew(parts, snapshot).await?)))
+}
+
+async fn anew(parts: &Parts, snapshot: &SnapshotRecord) -> Result<Chain, Failure> {
+    let view = parts.meta().view(snapshot.collection, Some(snapshot.create_ts)).await?;
+    blocking(move || manifests::anew(&view.files)).await
+}
+
+async fn write_planned(
+    parts: &Parts,
+    collection: &CollectionRecord,
+    snapshot: &SnapshotRecord,
+    (base, chain): Plan,
+) -> Result<SnapshotRecord, Failure> {
+    if let Some(committed) = store(parts, collection, snapshot, base, chain).await? {
+        return Ok(committed);
+    }
+    tracing::info!(snapshot = %snapshot.id, "its base was dropped meanwhile: everything is written anew");
+    let committed = store(parts, collection, snapshot, None, anew(parts, snapshot).await?).await?;
     committed.ok_or_else(|| Failure::internal("a snapshot that builds on no other one was told that it is gone"))
 }
 
@@ -149,8 +193,8 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Failure> +
         .map_err(|e| Failure::internal(format!("encoding the manifests failed: {e}")))?
 }
 
-/// Runs `work` while the lease of the pending snapshot is renewed.
-async fn keeping_lease<T>(parts: &Parts, snapshot: SnapshotId, work: impl Future<Output = T>) -> T {
+/// Runs `work` while the lease of the snapshot's writer is renewed.
+pub(super) async fn keeping_lease<T>(parts: &Parts, snapshot: SnapshotId, work: impl Future<Output = T>) -> T {
     let every = Duration::from_millis(u64::try_from(parts.config.snapshot_lease_ms / 3).unwrap_or(1).max(1));
     let renew = || async {
         let until_ms = parts.now_ms() + parts.config.snapshot_lease_ms;
@@ -165,7 +209,7 @@ async fn joined(parts: &Parts, snapshot: SnapshotId) -> Result<SnapshotRecord, F
     let waiting = async {
         loop {
             match parts.meta().snapshot_by_id(snapshot).await? {
-                Some(record) if record.state == SnapshotStatus::Committed => return Ok(record),
+                Some(record) if record.state.is_shown() => return Ok(record),
                 Some(record) if record.state == SnapshotStatus::Pending => tokio::time::sleep(JOIN_EVERY).await,
                 _ => {
                     return Err(Failure::internal(

@@ -26,6 +26,11 @@ pub(super) fn extend(base: &SnapshotBase, changes: &MembershipChanges) -> Result
     Ok(Chain::extend(&shared, Totals { rows, files, bytes, segments }, changes, Limits::default()))
 }
 
+/// How many files the manifests of a base list.
+pub(super) fn listed(base: &SnapshotBase) -> u64 {
+    base.manifests.iter().map(|one| one.entries_added.saturating_sub(one.entries_removed)).sum()
+}
+
 /// The metadata object, but for the manifests that are still to be written.
 #[derive(Debug)]
 pub(super) struct Document {

@@ -1,9 +1,11 @@
 //! Snapshots: the pin is one transaction in the metadata, what follows makes it readable without Elanus.
 
 mod create;
+mod late;
 mod manifests;
 
 pub(crate) use create::{complete, create};
+pub(crate) use late::write_accepted;
 
 use crate::Parts;
 use elanus_runtime::background::Report;

@@ -239,9 +239,9 @@ fn list(snapshots: &[Snapshot]) -> Rendered {
         vec![
             s.name.clone(),
             created,
-            s.rows.to_string(),
-            s.files.to_string(),
-            size(s.bytes),
+            counted(s, s.rows.to_string()),
+            counted(s, s.files.to_string()),
+            counted(s, size(s.bytes)),
             s.live_pins.to_string(),
             s.description.clone(),
         ]
@@ -261,15 +261,24 @@ fn one(s: &Snapshot) -> Rendered {
         ("collection", format!("{}.{} (id {})", s.db_name, s.collection_name, s.collection_id)),
         ("state", s.state.clone()),
         ("created", format!("{} (timestamp {})", seconds(ms_of(s.create_ts)), s.create_ts)),
-        ("rows", s.rows.to_string()),
-        ("files", s.files.to_string()),
-        ("size", size(s.bytes)),
+        ("rows", counted(s, s.rows.to_string())),
+        ("files", counted(s, s.files.to_string())),
+        ("size", counted(s, size(s.bytes))),
         ("partitions", s.partition_names.join(", ")),
         ("pins", s.live_pins.to_string()),
-        ("location", s.location.clone()),
+        ("location", counted(s, s.location.clone())),
         ("description", s.description.clone()),
     ]);
     Rendered { text, json: to_json(s) }
+}
+
+/// Whether its files are counted and listed in the bucket: of a large one this comes seconds after its create.
+fn is_listed(s: &Snapshot) -> bool {
+    s.state != "accepted"
+}
+
+fn counted(s: &Snapshot, text: String) -> String {
+    if is_listed(s) { text } else { "…".to_owned() }
 }
 
 fn to_json(s: &Snapshot) -> Value {
@@ -283,11 +292,11 @@ fn to_json(s: &Snapshot) -> Value {
         "state": s.state,
         "create_ts": s.create_ts,
         "created_at": rfc3339(ms_of(s.create_ts)),
-        "location": s.location,
+        "location": is_listed(s).then_some(&s.location),
         "partition_names": s.partition_names,
-        "rows": s.rows,
-        "files": s.files,
-        "bytes": s.bytes,
+        "rows": is_listed(s).then_some(s.rows),
+        "files": is_listed(s).then_some(s.files),
+        "bytes": is_listed(s).then_some(s.bytes),
         "live_pins": s.live_pins,
     })
 }
@@ -343,6 +352,18 @@ NAME       CREATED               ROWS  FILES      SIZE  PINS  DESCRIPTION
 before-v2  2023-11-14T22:13:20Z  1000      4  5.00 MiB     1  before the import";
         assert_eq!(list(&[snapshot()]).text, expected);
         assert_eq!(list(&[]).json, json!([]));
+    }
+
+    #[test]
+    fn what_is_not_counted_yet_is_not_told_as_nothing() {
+        let accepted = Snapshot { state: "accepted".to_owned(), rows: 0, files: 0, bytes: 0, ..snapshot() };
+        let expected = "\
+NAME       CREATED               ROWS  FILES  SIZE  PINS  DESCRIPTION
+before-v2  2023-11-14T22:13:20Z     …      …     …     1  before the import";
+        assert_eq!(list(std::slice::from_ref(&accepted)).text, expected);
+        for field in ["rows", "files", "bytes", "location"] {
+            assert_eq!(to_json(&accepted)[field], Value::Null, "{field}");
+        }
     }
 
     #[test]

@@ -198,6 +198,10 @@ async fn frequent(store: &Store) -> Vec<(&'static str, Vec<String>)> {
     call!("abandon", meta.abandon(&owner, &given_up, "tested"));
     call!("create_snapshot", coordinator.create_snapshot(new_snapshot(books, "t", LATER_MS)));
     call!("heartbeat_snapshot", coordinator.heartbeat_snapshot(second.id, &node("writer"), LATER_MS + 1));
+    call!("changed_since_base", meta.changed_since_base(&second, 1_000));
+    call!("accept_snapshot", coordinator.accept_snapshot(second.id, &node("writer")));
+    call!("accepted_snapshots", meta.accepted_snapshots(10));
+    call!("claim_snapshot", coordinator.claim_snapshot(second.id, &node("writer"), LATER_MS + 1));
     call!("drop_snapshot", coordinator.drop_snapshot(books, "t"));
     coordinator.create_snapshot(new_snapshot(books, "t2", LATER_MS)).await.unwrap();
     call!("unpin", coordinator.unpin(pin.id));

@@ -205,6 +205,69 @@ async fn a_snapshot_that_is_dropped_while_it_is_written_loses_its_files_after_th
     assert_eq!(sweep(coordinator).await.unwrap(), 1);
 }
 
+async fn s_1_s_2_an_accepted_snapshot_is_as_good_as_a_committed_one_and_is_never_given_up(store: Store) {
+    let books = store.collection("books").await;
+    let (member, _) = store.insert(books.id, books.partitions[0].id).await;
+    let (coordinator, writer) = (&store.coordinator, node("writer"));
+    let created = coordinator.create_snapshot(new_snapshot(books.id, "s", LATER_MS)).await.unwrap();
+    let Created::New(created) = created else { panic!("{created:?}") };
+    assert_eq!(store.meta.changed_since_base(&created, 10).await.unwrap(), 1);
+    assert_eq!(store.meta.changed_since_base(&created, 0).await.unwrap(), 0, "it counts no further");
+    let lost = coordinator.begin_snapshot_files(created.id, &writer, LATER_MS, 1).await.unwrap();
+    assert_fenced(coordinator.accept_snapshot(created.id, &node("other")).await);
+    let accepted = coordinator.accept_snapshot(created.id, &writer).await.unwrap();
+    assert_eq!((accepted.state, accepted.metadata_key.clone()), (SnapshotStatus::Accepted, None));
+    assert_eq!(coordinator.accept_snapshot(created.id, &writer).await.unwrap(), accepted);
+
+    assert_eq!(store.meta.snapshots(books.id).await.unwrap(), [accepted.clone()]);
+    let pin = coordinator.pin_snapshot(books.id, "s", "ada", 0).await.unwrap();
+    assert_eq!(code(coordinator.drop_snapshot(books.id, "s").await), 2601);
+    coordinator.unpin(pin.id).await.unwrap();
+    assert_eq!(code(coordinator.create_snapshot(new_snapshot(books.id, "s", LATER_MS)).await), 1100, "S-3");
+    let job = submit(coordinator, books.id, "twin").await;
+    assert_eq!(job.snapshot, created.id);
+
+    // Whoever was to write it is gone, and so is everybody after.
+    coordinator.fail_snapshot(created.id).await.unwrap();
+    coordinator.expire_other_owners(&[]).await.unwrap();
+    for (n, by) in ["w1", "w2"].into_iter().enumerate() {
+        let until_ms = START_MS + 10 * (n as i64 + 1);
+        assert_eq!(store.meta.accepted_snapshots(10).await.unwrap().len(), 1);
+        assert!(coordinator.claim_snapshot(created.id, &node(by), until_ms).await.unwrap().is_some());
+        assert!(coordinator.claim_snapshot(created.id, &node("w3"), until_ms).await.unwrap().is_none(), "SN-6");
+        assert_eq!(store.meta.accepted_snapshots(10).await.unwrap(), [], "somebody is at it");
+        store.clock.advance_ms(10);
+        assert_eq!(coordinator.expire_snapshots().await.unwrap(), []);
+    }
+    let plan = coordinator.begin_snapshot_files(created.id, &node("w2"), START_MS + 50, 1).await.unwrap();
+    assert_fenced(coordinator.begin_snapshot_files(created.id, &node("w1"), START_MS + 50, 1).await);
+    assert_fenced(coordinator.commit_snapshot(created.id, &writer, &files_of(lost), Totals::default()).await);
+    let committed =
+        coordinator.commit_snapshot(created.id, &node("w2"), &files_of(plan), Totals::default()).await.unwrap();
+    assert_eq!((committed.state, committed.create_ts), (SnapshotStatus::Committed, created.create_ts));
+    assert_eq!(store.meta.accepted_snapshots(10).await.unwrap(), []);
+    assert!(coordinator.claim_snapshot(created.id, &node("w3"), LATER_MS).await.unwrap().is_none());
+    assert_eq!(store.members(books.id, Some(created.create_ts)).await, [member].into());
+    assert_eq!(sweep(coordinator).await.unwrap(), 2, "what the first writer planned");
+}
+
+async fn an_accepted_snapshot_is_dropped_and_rolled_back_to_like_any_other(store: Store) {
+    let books = store.collection("books").await;
+    let coordinator = &store.coordinator;
+    let accept = async |name: &str| {
+        let created = coordinator.create_snapshot(new_snapshot(books.id, name, LATER_MS)).await.unwrap();
+        let Created::New(created) = created else { panic!("{created:?}") };
+        coordinator.accept_snapshot(created.id, &node("writer")).await.unwrap()
+    };
+    let (first, second) = (accept("first").await, accept("second").await);
+    let of_both: Vec<_> = store.meta.accepted_snapshots(10).await.unwrap().iter().map(|one| one.id).collect();
+    assert_eq!(of_both, [first.id, second.id], "oldest first");
+    assert!(coordinator.drop_snapshot(books.id, "first").await.unwrap());
+    assert_eq!(store.meta.snapshots(books.id).await.unwrap(), [second.clone()]);
+    coordinator.drop_collection(books.id).await.unwrap();
+    assert_eq!(store.meta.accepted_snapshots(10).await.unwrap(), [], "nobody writes for what is dropped");
+}
+
 /// One attempt of a writer's process, which may die.
 async fn attempt(store: &Store, meta: &elanus_meta::Meta, writer: &str) -> elanus_meta::Result<()> {
     let books = CollectionKey::Name { database: "default".to_owned(), name: "books".to_owned() };
@@ -258,6 +321,8 @@ on_every_store!(
     s_2_the_same_create_again_joins_the_first_one,
     s_2_a_commit_whose_answer_was_lost_is_repeated_and_not_undone,
     s_2_a_create_that_failed_leaves_nothing_visible_and_its_name_free,
+    s_1_s_2_an_accepted_snapshot_is_as_good_as_a_committed_one_and_is_never_given_up,
+    an_accepted_snapshot_is_dropped_and_rolled_back_to_like_any_other,
     a_writer_is_believed_as_long_as_it_is_heard_of,
     a_pinned_snapshot_is_not_dropped_until_its_pin_has_ended,
     only_a_committed_snapshot_is_pinned,
