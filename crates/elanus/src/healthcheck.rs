@@ -75,7 +75,11 @@ async fn get(address: SocketAddr, path: &str) -> Result<(u16, String)> {
     let mut stream = TcpStream::connect(address).await.with_context(|| format!("could not connect to {address}"))?;
     stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n").as_bytes()).await?;
     let mut answer = Vec::new();
-    stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer).await.context("the answer broke off")?;
+    stream
+        .take(ANSWER_BYTES_MAX)
+        .read_to_end(&mut answer)
+        .await
+        .with_context(|| format!("the answer of {address} broke off; is it a management port?"))?;
     parse(&String::from_utf8_lossy(&answer)).with_context(|| format!("{address} is not a management port"))
 }
 
