@@ -5,7 +5,7 @@
 
 mod copies;
 mod deaths;
-mod events;
 mod encrypted;
+mod events;
 mod together;
 mod world;

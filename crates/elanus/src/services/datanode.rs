@@ -1,9 +1,11 @@
 //! `elanus datanode`: writes, and copies for restores.
 
-use super::args::{DataCoordArgs, EventsArgs, ListenArgs, MemberArgs, Process, ServicesTlsArgs, SharedArgs, WorkerArgs};
+use super::args::{
+    DataCoordArgs, EventsArgs, ListenArgs, MemberArgs, Process, ServicesTlsArgs, SharedArgs, WorkerArgs,
+};
 use super::error::StartError;
 use super::frame::{Bound, Running, Service};
-use super::peers::{Peers, self};
+use super::peers::{self, Peers};
 use super::security::{Demands, Security};
 use super::stores::{Stores, bus_answers};
 use crate::root::Lookout;

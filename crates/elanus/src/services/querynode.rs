@@ -1,11 +1,11 @@
 //! `elanus querynode`: reads, from files, with a cache.
 
-use super::{freshness, peers};
 use super::args::{EventsArgs, ListenArgs, MemberArgs, Process, ServicesTlsArgs, SharedArgs};
 use super::error::StartError;
 use super::frame::{Bound, Running, Service};
 use super::security::{Demands, Security};
 use super::stores::{Stores, bus_answers};
+use super::{freshness, peers};
 use clap::Args;
 use elanus_events::{EventBus, Limits};
 use elanus_meta::model::ServiceKind;
