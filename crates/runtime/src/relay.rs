@@ -7,6 +7,7 @@ use crate::background::{BackgroundTask, Report};
 use async_trait::async_trait;
 use elanus_events::{Envelope, EventBus, Subject};
 use elanus_meta::{Meta, MetaError, model::OutboxEvent};
+use elanus_trace::{Span, TraceParent};
 use std::{error::Error, sync::Arc, time::Duration};
 
 /// Name of the background task.
@@ -63,7 +64,9 @@ impl Relay {
             }
         }
         let ids: Vec<i64> = envelopes.iter().map(|envelope| envelope.id).collect();
+        let told = publications(&envelopes);
         let (sent, answer) = self.bus.publish_all(envelopes).await;
+        drop(told);
         done.extend(&ids[..sent]);
         self.meta.delete_events(&done).await?;
         report.handled = done.len() as u64;
@@ -123,6 +126,17 @@ impl BackgroundTask for Relay {
             () = self.bus.nudged() => {}
         }
     }
+}
+
+/// The step of each event's trace in which it is published, as long as they live.
+fn publications(envelopes: &[Envelope]) -> Vec<Span> {
+    let traced = envelopes.iter().filter_map(|one| Some((one, one.traceparent.as_ref()?.parse::<TraceParent>().ok()?)));
+    traced
+        .map(|(one, parent)| {
+            let subject = one.subject.to_string();
+            elanus_trace::continued!(Some(&parent), "outbox.publish", messaging.destination.name = subject)
+        })
+        .collect()
 }
 
 fn envelope(event: &OutboxEvent) -> Option<Envelope> {

@@ -70,8 +70,13 @@ pub(crate) async fn complete(
 ) -> Result<SnapshotRecord, Failure> {
     let started = Instant::now();
     let written = keeping_lease(parts, snapshot.id, show(parts, collection, snapshot)).await;
-    let (ended, took) = (if written.is_ok() { "committed" } else { "failed" }, started.elapsed().as_secs_f64());
-    metrics::histogram!("elanus_datacoord_snapshot_duration_seconds", "ended" => ended).record(took);
+    let ended = match &written {
+        Ok(record) if record.state == SnapshotStatus::Accepted => "accepted",
+        Ok(_) => "committed",
+        Err(_) => "failed",
+    };
+    metrics::histogram!("elanus_datacoord_snapshot_duration_seconds", "ended" => ended)
+        .record(started.elapsed().as_secs_f64());
     if let Err(failure) = &written {
         tracing::warn!(snapshot = %snapshot.id, %failure, "a snapshot could not be completed");
         if let Err(error) = parts.coordinator.fail_snapshot(snapshot.id).await {

@@ -6,7 +6,7 @@ use url::Url;
 #[derive(Clone, Debug, Args)]
 pub(super) struct TraceArgs {
     /// Receiver of traces (OTLP over gRPC: Jaeger, Tempo, an OpenTelemetry collector), for example http://jaeger:4317. OTEL_EXPORTER_OTLP_ENDPOINT is asked last; without any, nothing is traced
-    #[arg(long, value_name = "URL", env = "ELANUS_OTLP_ENDPOINT", value_parser = endpoint)]
+    #[arg(long, value_name = "URL", env = "ELANUS_OTLP_ENDPOINT")]
     otlp_endpoint: Option<String>,
     /// Share of the requests that are traced, from 0 to 1. Clients that send a traceparent decide for their own
     #[arg(long, value_name = "N", env = "ELANUS_TRACE_SAMPLE_FRACTION", default_value = "1", value_parser = fraction)]
@@ -23,14 +23,14 @@ pub(crate) struct Traces {
 impl TraceArgs {
     /// `None`: nothing is traced.
     pub(super) fn traces(&self) -> Option<Result<Traces, String>> {
-        let endpoint = match &self.otlp_endpoint {
-            Some(endpoint) => endpoint.clone(),
-            None => match endpoint(&standard()?) {
-                Ok(endpoint) => endpoint,
-                Err(why) => return Some(Err(format!("{STANDARD}: {why}"))),
-            },
+        // Checked here: clap would show a wrong value, with a password in it.
+        let (name, text) = match &self.otlp_endpoint {
+            Some(text) => ("--otlp-endpoint", text.clone()),
+            None => (STANDARD, standard()?),
         };
-        Some(Ok(Traces { endpoint, sample_fraction: self.trace_sample_fraction }))
+        let sample_fraction = self.trace_sample_fraction;
+        let traces = endpoint(&text).map(|endpoint| Traces { endpoint, sample_fraction });
+        Some(traces.map_err(|why| format!("{name}: {why}")))
     }
 }
 
@@ -89,6 +89,9 @@ mod tests {
             assert!(why.contains("http://jaeger:4317") && !why.contains("secret"), "{bad}: {why}");
         }
         assert!(endpoint("https://host:4317").unwrap_err().contains("collector"));
+        let args = TraceArgs { otlp_endpoint: Some("http://u:secret@host:1".to_owned()), trace_sample_fraction: 1.0 };
+        let why = args.traces().unwrap().unwrap_err();
+        assert!(why.starts_with("--otlp-endpoint: give http://") && !why.contains("secret"), "{why}");
     }
 
     #[test]
