@@ -144,7 +144,8 @@ mod tests {
         let address = listener.local_addr().unwrap().to_string();
         tokio::spawn(async move { while listener.accept().await.is_ok() {} });
         let client = crate::Client::connect(&address).await.unwrap();
-        let error = client.write(client.milvus.clone().get_version(Default::default())).await.unwrap_err();
+        let asked = elanus_proto::milvus::GetVersionRequest::default();
+        let error = client.write(client.milvus.clone().get_version(asked)).await.unwrap_err();
         assert_eq!((error.kind, error.code), (ErrorKind::Unavailable, None), "{error}");
     }
 

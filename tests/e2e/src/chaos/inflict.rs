@@ -118,8 +118,9 @@ impl Victim {
                 return Ok(());
             }
             if since.elapsed() > RECOVERY_MAX {
+                let waiting = world.waiting();
                 bail!(
-                    "nobody was served for {RECOVERY_MAX:?} after the fault ended, or {away} processes are not there"
+                    "nobody was served for {RECOVERY_MAX:?} after the fault ended ({waiting}), or {away} processes are not there"
                 );
             }
             sleep(LOOK).await;

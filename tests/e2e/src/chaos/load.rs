@@ -431,6 +431,7 @@ async fn probe(world: &World) -> Result<()> {
         // A write without an answer may be done late, over the next one: another row then.
         let row = loop {
             let row = [Row { id, version }];
+            world.waits_for("its upsert");
             match world.milvus().upsert(PROBE, &row).await {
                 Ok(_) => break row,
                 Err(error) => {
@@ -444,7 +445,11 @@ async fn probe(world: &World) -> Result<()> {
             }
         };
         let filter = format!("id == {id}");
-        let found = world.persist("the probe's read", async |milvus| milvus.query(PROBE, &filter).await).await?;
+        let read = async |milvus: &Milvus| {
+            world.waits_for("its read");
+            milvus.query(PROBE, &filter).await
+        };
+        let found = world.persist("the probe's read", read).await?;
         ensure!(found == row, "D-1: the probe wrote {row:?} and reads {found:?}");
         count(&world.met.reads);
         world.served();

@@ -109,6 +109,8 @@ pub struct World {
     /// Collections whose create, restore or drop has no answer: there or not.
     leftovers: Mutex<Vec<String>>,
     outage: Mutex<Outage>,
+    /// What the probe waits for, and since when.
+    waits: Mutex<(String, Instant)>,
     /// What was said, without numbers, and how often.
     said: Mutex<BTreeMap<String, u64>>,
     /// See there.
@@ -147,6 +149,7 @@ impl World {
                 after: String::new(),
                 fault: "nothing".to_owned(),
             }),
+            waits: Mutex::new(("nothing".to_owned(), Instant::now())),
             said: Mutex::default(),
             met: Met::default(),
         }
@@ -251,6 +254,19 @@ impl World {
             (outage.longest, outage.after) = (gap, outage.fault.clone());
         }
         outage.served = Instant::now();
+    }
+
+    /// The probe begins to wait for this.
+    pub fn waits_for(&self, call: &str) {
+        let proxy = self.turn.load(Ordering::Relaxed) % self.proxies.len();
+        *lock(&self.waits) = (format!("{call} by proxy-{proxy}"), Instant::now());
+    }
+
+    /// What the probe waits for, for people.
+    #[must_use]
+    pub fn waiting(&self) -> String {
+        let waits = lock(&self.waits);
+        format!("the probe waits for {} since {:.1?}", waits.0, waits.1.elapsed())
     }
 
     /// This happens now.
