@@ -1,16 +1,16 @@
 //! The whole life of a snapshot: a pinned timestamp of one collection.
 //!
 //! ```text
-//!  create            manifests_written             drop (no live pin)            objects_gone
-//!  ──────▶ Pending ────────────────────▶ Committed ───────────────────▶ Deleting ─────────────▶ Gone
-//!           │ ╰── accept ─▶ Accepted ───────▲ ▲                         │ ▲ ▲
-//!           │                │ manifests_written ╰──────── undo ─────────╯ │ │
-//!           │                ╰────────────── drop ────────────────────────╯ │
-//!           ╰────── write_failed, lease_expired, owner_lost, drop ──────────╯
+//!  create            manifests_written              drop (no live pin)            objects_gone
+//!  ──────▶ Pending ────────────────────▶ Committed ────────────────────▶ Deleting ─────────────▶ Gone
+//!           │ │                           ▲ ▲                            │ ▲
+//!           │ ╰─ accept ─▶ Accepted ──────╯ ╰─────────── undo ───────────╯ │
+//!           │                 ╰───────────────── drop ─────────────────────┤
+//!           ╰──────── write_failed, lease_expired, owner_lost, drop ───────╯
 //! ```
 //!
 //! `Accepted` is for what has many manifests to write: its create is answered, and it is as good as a committed one but for
-//! those who read the bucket without the metadata.
+//! those who read the bucket without the metadata. A heartbeat of its writer, or a claim by the next one, keeps it there.
 //!
 //! SN-1  Facts are protected from the transaction that creates the row until the one that moves it to `Deleting`, and
 //!       never again after that, unless an undo gave back, in its own transaction, every reference that was released since.

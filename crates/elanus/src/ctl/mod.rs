@@ -272,7 +272,7 @@ mod tests {
         let lines: Vec<_> =
             lines.map(|line| line.split(" |").next().unwrap().replace("'before the import'", "x")).collect();
         let lines: Vec<_> = lines.into_iter().map(|line| line.replace("'id < 10'", "x")).collect();
-        assert_eq!(lines.len(), 19);
+        assert_eq!(lines.len(), 20);
         for line in lines {
             assert!(parse(&line).is_ok(), "{line}");
         }
