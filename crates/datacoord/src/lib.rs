@@ -117,7 +117,7 @@ impl Default for DataCoordConfig {
             restore_deadline_ms: 24 * HOUR_MS,
             job_retention_ms: 3 * HOUR_MS,
             snapshot_lease_ms: 30_000,
-            snapshot_entries_max: 1_024,
+            snapshot_entries_max: 256,
             trash_retention_ms: 24 * HOUR_MS,
             scan_interval_ms: 168 * HOUR_MS,
             orphan_gap_ms: 24 * HOUR_MS,

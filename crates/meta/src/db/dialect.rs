@@ -28,8 +28,19 @@ const POSTGRES_IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// A statement whose answer has not come by then never comes: longer than the server's own `statement_timeout`.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(150);
 
-const SQLITE_SESSION: &str = "PRAGMA busy_timeout = 10000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
-                              PRAGMA foreign_keys = ON; PRAGMA cache_size = -65536";
+/// Beside these, each connection has a cache of pages: memory that is filled by whatever is read, up to so many KiB. What a
+/// reader does not find there is in the cache of the operating system.
+macro_rules! sqlite_session {
+    ($cache_kib:literal) => {
+        concat!(
+            "PRAGMA busy_timeout = 10000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
+             PRAGMA foreign_keys = ON; PRAGMA cache_size = -",
+            $cache_kib
+        )
+    };
+}
+const SQLITE_WRITER_SESSION: &str = sqlite_session!(65536);
+const SQLITE_READER_SESSION: &str = sqlite_session!(8192);
 
 /// A process that hangs must not keep others from a row for ever, and what was acknowledged must be on disk even where
 /// the server's default is to risk it. Plans are for many small statements over what is mostly in memory: to compile them
@@ -209,15 +220,15 @@ pub(crate) fn table_is_missing(error: &sqlx::Error) -> bool {
 pub(crate) async fn open_sqlite(path: &Path) -> Result<Pools> {
     let url = sqlite_url(path, "rwc")?;
     // The file is local: a connection never goes stale, and a new one would start with a cold cache.
-    let pool = |connections| {
-        session(AnyPoolOptions::new().max_connections(connections), SQLITE_SESSION)
+    let pool = |connections, statements| {
+        session(AnyPoolOptions::new().max_connections(connections), statements)
             .test_before_acquire(false)
             .after_release(|connection, _| Box::pin(is_reusable(connection)))
             .idle_timeout(None)
             .max_lifetime(None)
     };
-    let writer = pool(1).connect(&url).await.map_err(MetaError::Unavailable)?;
-    let reader = pool(SQLITE_READERS_MAX).connect(&url).await.map_err(MetaError::Unavailable)?;
+    let writer = pool(1, SQLITE_WRITER_SESSION).connect(&url).await.map_err(MetaError::Unavailable)?;
+    let reader = pool(SQLITE_READERS_MAX, SQLITE_READER_SESSION).connect(&url).await.map_err(MetaError::Unavailable)?;
     Ok(Pools { writer, reader, allocator: None })
 }
 
