@@ -2,7 +2,7 @@
 
 use crate::logs;
 use crate::rolling;
-use crate::scenarios::{SCENARIOS, STANDALONE_ONLY, Scenario, ctl, reset};
+use crate::scenarios::{EXCLUDED, SCENARIOS, Scenario, ctl, reset};
 use crate::stack::{SERVICES, Stack, Wiring};
 use crate::table::table;
 use anyhow::{Context as _, Result, bail};
@@ -28,7 +28,7 @@ Examples:
   cargo xtask e2e --compose                the same against deploy/docker-compose.yml
   cargo xtask e2e --full                   also a rolling restart from the commit before to this one
 
-It starts PostgreSQL, SeaweedFS and two of each service on free ports of 127.0.0.1, and ends all of them, also after
+It starts PostgreSQL, NATS, SeaweedFS and two of each service on free ports of 127.0.0.1, and ends all of them, also after
 Ctrl-C. When something fails, the logs of all processes are kept in a folder, whose path is printed.
 
 Exit codes:
@@ -169,7 +169,7 @@ fn report(outcomes: &[Outcome], took: Duration) -> bool {
         .collect();
     let failed = outcomes.iter().filter(|outcome| outcome.failure.is_some()).count();
     eprintln!("\n{}", table(&["scenario", "result", "time"], &rows));
-    for (script, reason) in STANDALONE_ONLY {
+    for (script, reason) in EXCLUDED {
         eprintln!("not run: {script}: {reason}");
     }
     eprintln!("{} passed, {failed} failed, in {:.0} s", outcomes.len() - failed, took.as_secs_f32());
@@ -182,7 +182,7 @@ fn addresses(stack: &Stack) -> String {
         let management = process.server.management();
         vec![process.name.clone(), process.address().to_string(), format!("management {management}")]
     });
-    let servers = [("postgres", stack.postgres.url()), ("s3", stack.s3.endpoint())];
+    let servers = [("postgres", stack.postgres.url()), ("s3", stack.s3.endpoint()), ("nats", stack.nats.url())];
     let servers = servers.into_iter().map(|(name, address)| vec![name.to_owned(), address, String::new()]);
     table(&["what", "where", ""], &services.chain(servers).collect::<Vec<_>>())
 }

@@ -1,7 +1,7 @@
 //! The servers and the services of one cluster, each a process. All of it ends with the value.
 
 use anyhow::{Context as _, Result, bail};
-use elanus_testkit::{Link, Mount, Postgres, S3Server, S3User, Server, elanus, get, wait_for};
+use elanus_testkit::{Link, Mount, Nats, Postgres, S3Server, S3User, Server, elanus, get, wait_for};
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -48,6 +48,8 @@ pub struct Links {
     pub postgres: Link,
     /// To the objects.
     pub s3: Link,
+    /// To the events.
+    pub nats: Link,
 }
 
 impl Process {
@@ -73,6 +75,8 @@ pub struct Stack {
     pub postgres: Postgres,
     /// The objects.
     pub s3: S3Server,
+    /// The events.
+    pub nats: Nats,
     /// The disk of the objects, where this process may mount one.
     pub disk: Option<Mount>,
     bucket: String,
@@ -81,7 +85,7 @@ pub struct Stack {
 }
 
 impl Stack {
-    /// Starts PostgreSQL and the S3 store, makes a bucket, and migrates the metadata. No service is started.
+    /// Starts PostgreSQL, NATS and the S3 store, makes a bucket, and migrates the metadata. No service is started.
     ///
     /// # Errors
     /// When one of them is not installed or does not start.
@@ -90,8 +94,8 @@ impl Stack {
         let postgres = Postgres::start_on_tcp()?;
         let (s3, disk) = store(wiring, home.path()).await?;
         let bucket = s3.bucket().await?;
-        // NATS is started here, and told to the services in `settings`.
-        let stack = Self { processes: Vec::new(), postgres, s3, disk, bucket, wiring, _home: home };
+        let nats = Nats::start().await?;
+        let stack = Self { processes: Vec::new(), postgres, s3, nats, disk, bucket, wiring, _home: home };
         stack.migrate(program).await?;
         Ok(stack)
     }
@@ -143,8 +147,12 @@ impl Stack {
             Wiring::Direct => None,
             Wiring::Links => {
                 let postgres = self.postgres.address().context("PostgreSQL listens on a socket only")?;
-                let to = (Link::open().await?, Link::to(postgres).await?, Link::to(self.s3.address()).await?);
-                Some(Links { inbound: to.0, postgres: to.1, s3: to.2 })
+                Some(Links {
+                    inbound: Link::open().await?,
+                    postgres: Link::to(postgres).await?,
+                    s3: Link::to(self.s3.address()).await?,
+                    nats: Link::to(self.nats.address()).await?,
+                })
             }
         };
         let mut settings = self.settings(links.as_ref());
@@ -163,12 +171,16 @@ impl Stack {
 
     /// What a service is told about the servers.
     fn settings(&self, links: Option<&Links>) -> Vec<(String, String)> {
-        let (s3, meta) = match links {
-            None => (self.s3.address(), self.postgres.url()),
-            Some(links) => (links.s3.address(), Postgres::url_at(links.postgres.address(), "elanus")),
+        let (s3, meta, nats) = match links {
+            None => (self.s3.address(), self.postgres.url(), self.nats.address()),
+            Some(links) => {
+                let meta = Postgres::url_at(links.postgres.address(), "elanus");
+                (links.s3.address(), meta, links.nats.address())
+            }
         };
         let mut settings = self.s3.settings_through(s3, &self.bucket, ROOT, S3User::Writer);
         settings.push(("ELANUS_META".to_owned(), meta));
+        settings.push(("ELANUS_EVENTS_URL".to_owned(), format!("nats://{nats}")));
         settings
     }
 
@@ -215,7 +227,8 @@ impl Stack {
     #[must_use]
     pub fn logs(&self) -> Vec<(String, String)> {
         let services = self.processes.iter().map(|process| (process.name.clone(), process.server.log()));
-        services.chain([("postgres".to_owned(), self.postgres.log()), ("s3".to_owned(), self.s3.log())]).collect()
+        let servers = [("postgres", self.postgres.log()), ("s3", self.s3.log()), ("nats", self.nats.log())];
+        services.chain(servers.map(|(name, log)| (name.to_owned(), log))).collect()
     }
 
     /// The metrics and the tasks of every service that answers.

@@ -18,7 +18,7 @@ use tokio::{
 const E2E: &str = env!("CARGO_BIN_EXE_elanus-e2e");
 const CHAOS: &str = env!("CARGO_BIN_EXE_elanus-chaos");
 /// One of each kind of process, and the faults that tell most.
-const FAULTS: u32 = 12;
+const FAULTS: u32 = 13;
 const RUN_MAX: Duration = Duration::from_secs(400);
 
 /// A run with its logs below this folder when it fails.
@@ -58,7 +58,11 @@ async fn e2e_passes_and_leaves_nothing_running_after_ctrl_c() {
     let said = until(&mut child, "they run until Ctrl-C").await;
     assert!(said.contains("2 passed, 0 failed") && said.contains("scrub --checksums"), "{said}");
     let addresses = addresses(&said);
-    assert_eq!(addresses.len(), 8 * 2 + 2, "two of each service with their management, PostgreSQL and S3: {said}");
+    assert_eq!(
+        addresses.len(),
+        8 * 2 + 3,
+        "two of each service with their management, PostgreSQL, S3 and NATS: {said}"
+    );
     let listening = |address: &SocketAddr| TcpStream::connect(address).is_ok();
     assert!(addresses.iter().all(listening), "{said}");
     let pid = child.id().unwrap().to_string();

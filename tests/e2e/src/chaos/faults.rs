@@ -12,6 +12,8 @@ pub enum Side {
     Postgres,
     /// To the objects.
     S3,
+    /// To the events.
+    Nats,
 }
 
 /// How PostgreSQL is stopped. It is started again after a while.
@@ -44,6 +46,8 @@ pub enum Fault {
     Postgres(Stop, Duration),
     /// SIGKILL to the S3 store.
     KillS3(Duration),
+    /// SIGKILL to NATS.
+    KillNats(Duration),
     /// Connections end once.
     Cut(usize, Side),
     /// Connections are refused.
@@ -75,6 +79,7 @@ impl Fault {
             Side::Inbound => format!("callers → {}", places.kinds[*service]),
             Side::Postgres => format!("{} → postgres", places.kinds[*service]),
             Side::S3 => format!("{} → s3", places.kinds[*service]),
+            Side::Nats => format!("{} → nats", places.kinds[*service]),
         };
         match self {
             Self::Kill(service, _) => format!("kill -9 {}", places.kinds[*service]),
@@ -87,6 +92,7 @@ impl Fault {
             Self::Postgres(Stop::Immediate, _) => "postgres stopped (immediate)".to_owned(),
             Self::Postgres(Stop::Kill, _) => "kill -9 postgres".to_owned(),
             Self::KillS3(_) => "kill -9 s3".to_owned(),
+            Self::KillNats(_) => "kill -9 nats".to_owned(),
             Self::Cut(service, of) => format!("cut: {}", side(of, service)),
             Self::Refuse(service, of, _) => format!("refused: {}", side(of, service)),
             Self::Stall(service, of, _) => format!("stalled: {}", side(of, service)),
@@ -132,6 +138,7 @@ fn first(places: &Places, rng: &mut StdRng) -> Vec<Fault> {
         Fault::Kill(writer, down),
         Fault::Postgres(Stop::Immediate, down),
         Fault::KillS3(down),
+        Fault::KillNats(down),
         Fault::Stall(writer, Side::Postgres, Duration::from_secs(2)),
         Fault::Busy(Duration::from_secs(2)),
         Fault::Kill(proxy, down),
@@ -159,8 +166,10 @@ fn any(places: &Places, rng: &mut StdRng) -> Fault {
     let service = rng.random_range(0..places.kinds.len());
     let kind = places.kinds[service];
     // A proxy and a query node do not need both.
-    let sides: &[Side] =
-        if kind == "proxy" { &[Side::Inbound, Side::Postgres] } else { &[Side::Inbound, Side::Postgres, Side::S3] };
+    let sides: &[Side] = match kind {
+        "proxy" => &[Side::Inbound, Side::Postgres, Side::Nats],
+        _ => &[Side::Inbound, Side::Postgres, Side::S3, Side::Nats],
+    };
     let side = *sides.choose(rng).expect("not empty");
     match rng.random_range(0..100) {
         0..18 => Fault::Kill(service, between(rng, 0..3_000)),
@@ -173,8 +182,9 @@ fn any(places: &Places, rng: &mut StdRng) -> Fault {
             let stops = [Stop::Fast, Stop::Immediate, Stop::Kill];
             Fault::Postgres(*stops.choose(rng).expect("not empty"), between(rng, 0..4_000))
         }
-        52..58 => Fault::KillS3(between(rng, 0..4_000)),
-        58..70 => Fault::Cut(service, side),
+        52..57 => Fault::KillS3(between(rng, 0..4_000)),
+        57..61 => Fault::KillNats(between(rng, 0..4_000)),
+        61..70 => Fault::Cut(service, side),
         70..77 => Fault::Refuse(service, side, between(rng, 100..6_000)),
         77..84 => Fault::Stall(service, side, between(rng, 100..9_000)),
         84..91 => Fault::Late(service, side, between(rng, 500..4_000), between(rng, 5..150)),
@@ -199,9 +209,9 @@ mod tests {
         let of = |seed, count| plan(count, "", &places(true), &mut StdRng::seed_from_u64(seed));
         assert_eq!(of(7, 200), of(7, 200));
         assert_ne!(of(7, 200), of(8, 200));
-        assert_eq!(of(7, 12).len(), 12);
+        assert_eq!(of(7, 13).len(), 13);
         let sort = |fault: &Fault| std::mem::discriminant(fault);
-        let sorts: Vec<_> = of(7, 22).iter().map(sort).collect();
+        let sorts: Vec<_> = of(7, 23).iter().map(sort).collect();
         assert!(of(7, 200).iter().all(|fault| sorts.contains(&sort(fault))));
         let kinds: BTreeSet<String> = of(7, 200).iter().map(|fault| fault.kind(&places(true))).collect();
         assert!(kinds.len() > 30, "{kinds:?}");

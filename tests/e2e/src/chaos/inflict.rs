@@ -86,6 +86,11 @@ impl Victim {
                 sleep(down).await;
                 self.stack.s3.restart().await?;
             }
+            Fault::KillNats(down) => {
+                self.stack.nats.kill9();
+                sleep(down).await;
+                self.stack.nats.start_again().await?;
+            }
             Fault::Cut(service, side) => self.link(service, side)?.cut(),
             Fault::Refuse(service, side, time) => self.trouble(service, side, Trouble::Refused, time).await?,
             Fault::Stall(service, side, time) => self.trouble(service, side, Trouble::Stalled, time).await?,
@@ -171,6 +176,7 @@ impl Victim {
             Side::Inbound => &links.inbound,
             Side::Postgres => &links.postgres,
             Side::S3 => &links.s3,
+            Side::Nats => &links.nats,
         })
     }
 

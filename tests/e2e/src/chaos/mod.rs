@@ -51,7 +51,7 @@ Examples:
   cargo xtask chaos --only s3        those of the S3 store
   cargo xtask chaos --seed 7         the faults and requests of an earlier run
 
-Two of each service run on PostgreSQL and SeaweedFS; every connection between two of them goes through a proxy. Services
+Two of each service run on PostgreSQL, NATS and SeaweedFS; every connection between two of them goes through a proxy. Services
 and servers are killed, stopped and restarted, connections are cut, refused, stalled and delayed, S3 answers 503, its disk
 is full. Meanwhile rows are inserted, replaced and deleted, snapshots are taken, restored by clone and by copy and compared
 by content, collections are rolled back, compacted and dropped; what is dropped is deleted at once.
@@ -185,7 +185,9 @@ fn report(victim: &Victim, world: &World, met: &BTreeMap<String, u64>, found: &F
         .processes
         .iter()
         .filter_map(|process| process.links.as_ref())
-        .map(|links| [&links.inbound, &links.postgres, &links.s3].map(|link| link.counts().1).iter().sum::<u64>())
+        .map(|links| {
+            [&links.inbound, &links.postgres, &links.s3, &links.nats].map(|link| link.counts().1).iter().sum::<u64>()
+        })
         .sum();
     format!(
         "{}\n\n{}\n\n{}\n\n{}\n\nfaults: {total}; connections cut, refused or delayed: {harmed}\nlongest time without service: {:.1} s, after: {after}\nin {:.0} s",
