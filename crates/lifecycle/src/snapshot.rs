@@ -460,9 +460,9 @@ mod tests {
             };
             mail(world).iter().map(deliver).collect()
         });
-        // Pending with two leases, accepted with those of two writers; two metadata objects, each before and after an undo;
+        // Pending with two leases, accepted with five of two writers; two metadata objects, each before and after an undo;
         // deleting and gone, of none or one of these.
-        assert_eq!(worlds, 0);
+        assert_eq!(worlds, 17);
     }
 
     #[test]

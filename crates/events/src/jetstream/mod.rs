@@ -9,7 +9,7 @@
 //! * [`streams`]: what is kept, made and corrected by whoever publishes.
 //! * [`feed`]: listening, across losses of the connection.
 //! * [`consume`]: durable consumers, and what becomes of what they do not take.
-//! * [`wire`]: messages.
+//! * [`wire`]: what messages look like.
 
 mod connection;
 mod consume;
