@@ -13,7 +13,8 @@ use tower::Service;
 /// Service and method of a path, `/elanus.datacoord.v1.DataCoord/CreateSnapshot`.
 #[must_use]
 pub fn service_and_method(path: &str) -> (&str, &str) {
-    path.trim_start_matches('/').split_once('/').unwrap_or((path, ""))
+    let path = path.trim_start_matches('/');
+    path.split_once('/').unwrap_or((path, ""))
 }
 
 /// What a gRPC answer failed with. What fails after its first message is not seen: no call of Elanus does.
