@@ -285,6 +285,9 @@ impl<W: Work> Task<W> {
             | (S::Failed { .. }, E::FailPermanent { .. } | E::Heartbeat { .. } | E::LeaseExpired { .. } | E::Abort)
             | (S::Failed { .. } | S::Pending { .. }, E::NodeLost { .. })
             | (S::Pending { .. } | S::InProgress { .. }, E::LeaseExpired { .. }) => Step::Repeat,
+            // TK-3. A claim whose answer was lost is sent again, and may be worked on twice: the first verdict counts.
+            (S::Completed, E::FailTransient { .. } | E::FailPermanent { .. } | E::GiveBack { .. })
+            | (S::Failed { .. }, E::Finish | E::FailTransient { .. } | E::GiveBack { .. }) => Step::Repeat,
 
             (
                 S::Pending { .. },
@@ -294,14 +297,7 @@ impl<W: Work> Task<W> {
                 | E::FailPermanent { .. }
                 | E::GiveBack { .. },
             )
-            | (S::InProgress { .. }, E::Claim { .. })
-            | (
-                S::Completed,
-                E::Claim { .. } | E::FailTransient { .. } | E::FailPermanent { .. } | E::GiveBack { .. },
-            )
-            | (S::Failed { .. }, E::Claim { .. } | E::Finish | E::FailTransient { .. } | E::GiveBack { .. }) => {
-                self.bug(event)
-            }
+            | (S::InProgress { .. } | S::Completed | S::Failed { .. }, E::Claim { .. }) => self.bug(event),
         }
     }
 
@@ -588,6 +584,17 @@ mod tests {
         let again = moved(lost.step(Generation(2), &claim(LATER)));
         assert_eq!(again.step(Generation(1), &Event::Finish), Step::Fenced);
         assert_eq!(moved(again.step(Generation(3), &Event::Finish)).label(), "completed");
+    }
+
+    #[test]
+    fn tk_3_tk_6_of_a_claim_that_is_worked_on_twice_the_first_verdict_counts() {
+        let Step::Move(claimed, _) = CopyTask::new().step(Generation(0), &claim(0)) else { panic!("not claimed") };
+        for first in [Event::Finish, Event::FailPermanent { message: "missing".into() }] {
+            let Step::Move(ended, _) = claimed.step(claimed.generation(), &first) else { panic!("{first:?}") };
+            for second in verdicts() {
+                assert_eq!(ended.step(ended.generation(), &second), Step::Repeat, "{first:?}, then {second:?}");
+            }
+        }
     }
 
     #[test]

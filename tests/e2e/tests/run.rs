@@ -90,7 +90,8 @@ async fn a_rolling_restart_loses_nothing() {
 
 #[tokio::test]
 async fn d_1_s_1_r_3_g_1_g_2_o_1_hold_after_faults_of_every_server() {
-    let seed = settings::seed().unwrap().unwrap_or_else(rand::random);
+    // Always the same: the instants of faults differ all the same.
+    let seed = settings::seed().unwrap().unwrap_or(1);
     let mut child = start(
         CHAOS,
         Path::new(env!("CARGO_TARGET_TMPDIR")),
