@@ -26,6 +26,7 @@ pub mod gauges;
 mod gc;
 mod history;
 mod lease;
+mod listing;
 mod machines;
 mod manifests;
 mod memberships;

@@ -317,6 +317,15 @@ pub struct MembershipChanges {
     pub segments: i64,
 }
 
+/// How much a collection has at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Members {
+    /// File sets of all kinds.
+    pub file_sets: u64,
+    /// Segments that have one.
+    pub segments: u64,
+}
+
 /// What to create.
 #[derive(Clone, Debug)]
 pub struct NewSnapshot {

@@ -39,12 +39,13 @@ macro_rules! left_behind {
 pub(crate) use left_behind;
 
 /// A FROM and WHERE: the memberships `m` of the collection `$1` that held at `$2` and ended until `$3` with their partition,
-/// and whose rows do not say so.
+/// and whose rows do not say so. CROSS JOIN, which SQLite does in the order in which it stands: few drops come first, then
+/// the segments of each.
 macro_rules! dropped_members {
     () => {
-        "FROM partition_drops d JOIN segments s ON s.collection_id = d.collection_id AND s.partition_id = d.partition_id \
-         JOIN memberships m ON m.segment_id = s.segment_id \
-         WHERE d.collection_id = $1 AND $2 < d.dropped_ts AND d.dropped_ts <= $3 \
+        "FROM partition_drops d CROSS JOIN segments s JOIN memberships m ON m.segment_id = s.segment_id \
+         WHERE s.collection_id = d.collection_id AND s.partition_id = d.partition_id \
+         AND d.collection_id = $1 AND $2 < d.dropped_ts AND d.dropped_ts <= $3 \
          AND m.removed_ts = 9223372036854775807 AND m.added_ts <= $2"
     };
 }

@@ -42,8 +42,6 @@ pub(crate) async fn drops(files: i64) -> Result<Vec<Figure>> {
 async fn drop_and_release(thing: Thing, files: i64) -> Result<Vec<Figure>> {
     let mut world = World::start(Objects::Memory).await?;
     let collection = CollectionId(world.fill(files, 1_000, Checksum(0x0123_4567_89ab_cdef)).await?.collection);
-    // Everything is asked for here: the background must not be faster.
-    world.background.shutdown().await;
     let name = match thing {
         Thing::Collection => "collection",
         Thing::Partition => "partition",
@@ -54,6 +52,10 @@ async fn drop_and_release(thing: Thing, files: i64) -> Result<Vec<Figure>> {
     }
     if thing == Thing::Snapshot {
         world.listed_snapshot("first").await?;
+    }
+    // From here on everything is asked for here: the background must not be faster.
+    world.background.shutdown().await;
+    if thing == Thing::Snapshot {
         drop_thing(&world, Thing::Partition).await?;
         release(&world, Thing::Partition, collection).await?;
     }

@@ -21,7 +21,9 @@ fn a_create_and_a_clone_ask_the_same_of_the_object_store_for_every_size_of_colle
         figures.iter().find(|figure| figure["what"] == name).unwrap()["object_requests"].as_u64().unwrap()
     };
     for files in [100, 1_000] {
-        assert_eq!(requests("first create", files), 2, "a manifest and the metadata");
+        // A larger one is answered first, and its lists may begin before the answer is here.
+        let first = requests("first create", files) + requests("first create, then its lists", files);
+        assert_eq!(first, 2, "a manifest and the metadata");
         assert_eq!(requests("later create", files), 1, "nothing changed: the metadata");
         assert_eq!(requests("clone", files), 0);
     }

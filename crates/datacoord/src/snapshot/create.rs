@@ -11,7 +11,7 @@ use crate::Parts;
 use bytes::Bytes;
 use elanus_manifest::{Chain, ManifestEntry};
 use elanus_meta::model::{
-    CollectionRecord, Created, ManifestRecord, NewSnapshot, SnapshotBase, SnapshotFiles, SnapshotRecord,
+    CollectionRecord, Created, ManifestRecord, Members, NewSnapshot, SnapshotBase, SnapshotFiles, SnapshotRecord,
     SnapshotStatus, StoredObject,
 };
 use elanus_meta::{MetaError, while_renewing};
@@ -19,11 +19,11 @@ use elanus_objects::{ObjectInfo, checksum_of};
 use elanus_proto::datacoord::CreateSnapshotRequest;
 use elanus_trace::{Instrument as _, Span};
 use elanus_types::{Failure, FileSetId, ObjectKey, SnapshotId};
-use futures::{StreamExt as _, TryStreamExt as _, stream};
+use futures::{Stream, StreamExt as _, TryStreamExt as _, stream};
 use std::time::{Duration, Instant};
 
-/// Manifests that are encoded and written at the same time; no more of them are in memory as bytes.
-const MANIFESTS_AT_ONCE: usize = 8;
+/// Manifests that are encoded and written at the same time; no more of them are in memory.
+const MANIFESTS_AT_ONCE: usize = 4;
 /// How often a repeated request looks whether the first one has ended, and for how long.
 const JOIN_EVERY: Duration = Duration::from_millis(20);
 const JOIN_MAX: Duration = Duration::from_secs(120);
@@ -110,8 +110,13 @@ pub(super) async fn write(
     write_planned(parts, collection, snapshot, plan).await
 }
 
-/// What a snapshot writes, and on which one before it that builds.
-type Plan = (Option<SnapshotBase>, Chain);
+/// What a snapshot writes.
+enum Plan {
+    /// What changed since the one before it, whose manifests it shares.
+    Changes(SnapshotBase, Chain),
+    /// All that there is, read page by page as it is written.
+    Everything,
+}
 
 /// `None` when that is more than `entries_max` entries; then it has cost no more than to count so far.
 async fn plan(parts: &Parts, snapshot: &SnapshotRecord, entries_max: u32) -> Result<Option<Plan>, Failure> {
@@ -122,31 +127,26 @@ async fn plan(parts: &Parts, snapshot: &SnapshotRecord, entries_max: u32) -> Res
     }
     if let Some((base, changes)) = meta.changes_since_base(snapshot).await? {
         if let Some(chain) = manifests::extend(&base, &changes)? {
-            return Ok(Some((Some(base), chain)));
+            return Ok(Some(Plan::Changes(base, chain)));
         }
         if manifests::listed(&base) + changed > u64::from(entries_max) {
             return Ok(None);
         }
     }
-    Ok(Some((None, anew(parts, snapshot).await?)))
-}
-
-async fn anew(parts: &Parts, snapshot: &SnapshotRecord) -> Result<Chain, Failure> {
-    let view = parts.meta().view(snapshot.collection, Some(snapshot.create_ts)).await?;
-    blocking(move || manifests::anew(&view.files)).await
+    Ok(Some(Plan::Everything))
 }
 
 async fn write_planned(
     parts: &Parts,
     collection: &CollectionRecord,
     snapshot: &SnapshotRecord,
-    (base, chain): Plan,
+    plan: Plan,
 ) -> Result<SnapshotRecord, Failure> {
-    if let Some(committed) = store(parts, collection, snapshot, base, chain).await? {
+    if let Some(committed) = store(parts, collection, snapshot, plan).await? {
         return Ok(committed);
     }
     tracing::info!(snapshot = %snapshot.id, "its base was dropped meanwhile: everything is written anew");
-    let committed = store(parts, collection, snapshot, None, anew(parts, snapshot).await?).await?;
+    let committed = store(parts, collection, snapshot, Plan::Everything).await?;
     committed.ok_or_else(|| Failure::internal("a snapshot that builds on no other one was told that it is gone"))
 }
 
@@ -155,38 +155,81 @@ async fn store(
     parts: &Parts,
     collection: &CollectionRecord,
     snapshot: &SnapshotRecord,
-    base: Option<SnapshotBase>,
-    chain: Chain,
+    plan: Plan,
 ) -> Result<Option<SnapshotRecord>, Failure> {
     let definition = parts.meta().definition_at(collection.id, snapshot.create_ts).await?;
     let names = parts.meta().names_of(collection.id).await?;
-    let (document, written) = Document::of(collection, snapshot, definition, names, chain);
-    let lease_until_ms = parts.now_ms() + parts.config.snapshot_lease_ms;
-    let plan = parts.coordinator.begin_snapshot_files(snapshot.id, &parts.node, lease_until_ms, written.len()).await?;
-
-    let totals = document.totals();
+    let (base, shared, manifests, metadata, totals) = match plan {
+        Plan::Changes(base, Chain { shared, written, totals }) => {
+            let (keys, metadata) = keys(parts, snapshot, written.len()).await?;
+            let manifests = write_manifests(parts, keys, stream::iter(written.into_iter().map(Ok))).await?;
+            (Some(base), shared, manifests, metadata, manifests::totals_of(totals))
+        }
+        Plan::Everything => {
+            let Members { file_sets, segments } = parts.meta().members_at(collection.id, snapshot.create_ts).await?;
+            let pages = usize::try_from(file_sets).unwrap_or(usize::MAX).div_ceil(manifests::entries_max());
+            let (keys, metadata) = keys(parts, snapshot, pages).await?;
+            let manifests = write_manifests(parts, keys, everything(parts, snapshot)).await?;
+            let listed: u64 = manifests.iter().map(|manifest| manifest.entries_added).sum();
+            if listed != file_sets {
+                return Err(Failure::internal(format!("{listed} of {file_sets} file sets are listed")));
+            }
+            let totals = manifests::totals(&manifests, segments);
+            (None, Vec::new(), manifests, metadata, totals)
+        }
+    };
     elanus_trace::note("elanus.files", signed(totals.files));
     elanus_trace::note("elanus.bytes", signed(totals.bytes));
     elanus_trace::note("elanus.rows", signed(totals.rows));
-    let step = elanus_trace::inner!("datacoord.snapshot.manifests", elanus.manifests = written.len());
-    let manifests: Vec<ManifestRecord> = stream::iter(plan.manifests.into_iter().zip(written))
-        .map(|((file_set, key), entries)| write_manifest(parts, file_set, key, entries))
-        .buffered(MANIFESTS_AT_ONCE)
-        .try_collect()
-        .instrument(step)
-        .await?;
-    let metadata = document.encode(&manifests)?;
+    let document = Document::of(collection, snapshot, definition, names, shared);
+    let encoded = document.encode(&manifests, totals)?;
     // Last, and with its final state: whoever finds it finds everything that it names.
-    let (file_set, key) = plan.metadata;
-    let object = StoredObject { key, size: metadata.len() as u64, checksum: checksum_of(&metadata) };
+    let (file_set, key) = metadata;
+    let object = StoredObject { key, size: encoded.len() as u64, checksum: checksum_of(&encoded) };
     let step = elanus_trace::inner!("datacoord.snapshot.metadata");
-    put(parts, object.key.clone(), metadata).instrument(step).await?;
+    put(parts, object.key.clone(), encoded).instrument(step).await?;
     let files = SnapshotFiles { base, manifests, metadata: (file_set, object) };
     let step = elanus_trace::inner!("datacoord.snapshot.commit");
     match parts.coordinator.commit_snapshot(snapshot.id, &parts.node, &files, totals).instrument(step).await {
         Err(MetaError::Released { .. }) => Ok(None),
         committed => Ok(Some(committed?)),
     }
+}
+
+/// A file set and its only key.
+type Key = (FileSetId, ObjectKey);
+
+/// Where so many manifests and the metadata are to be written.
+async fn keys(parts: &Parts, snapshot: &SnapshotRecord, manifests: usize) -> Result<(Vec<Key>, Key), Failure> {
+    let lease_until_ms = parts.now_ms() + parts.config.snapshot_lease_ms;
+    let plan = parts.coordinator.begin_snapshot_files(snapshot.id, &parts.node, lease_until_ms, manifests).await?;
+    Ok((plan.manifests, plan.metadata))
+}
+
+/// All file sets of a snapshot, as the entries of a manifest each. No more than a few pages are in memory.
+fn everything(parts: &Parts, snapshot: &SnapshotRecord) -> impl Stream<Item = Result<Vec<ManifestEntry>, Failure>> {
+    let (collection, at, limit) = (snapshot.collection, snapshot.create_ts, manifests::entries_max());
+    stream::try_unfold(None, move |last| async move {
+        let mut page = parts.meta().files_page(collection, at, last.as_ref(), limit).await?;
+        let entries = manifests::entries(&page)?;
+        Ok(page.pop().map(|last| (entries, Some(last))))
+    })
+}
+
+/// Writes manifests beside each other; what they became, in their order.
+async fn write_manifests(
+    parts: &Parts,
+    keys: Vec<Key>,
+    entries: impl Stream<Item = Result<Vec<ManifestEntry>, Failure>>,
+) -> Result<Vec<ManifestRecord>, Failure> {
+    let step = elanus_trace::inner!("datacoord.snapshot.manifests", elanus.manifests = keys.len());
+    stream::iter(keys)
+        .zip(entries)
+        .map(|((file_set, key), entries)| async move { write_manifest(parts, file_set, key, entries?).await })
+        .buffered(MANIFESTS_AT_ONCE)
+        .try_collect()
+        .instrument(step)
+        .await
 }
 
 /// Encodes a manifest beside the others, and writes it.

@@ -12,9 +12,9 @@ use elanus_meta::model::{
 use elanus_types::schema::CollectionDefinition;
 use elanus_types::{Failure, FileSetId, ObjectKey};
 
-/// The manifests of a snapshot that lists every file in manifests of its own.
-pub(super) fn anew(files: &[FileRecord]) -> Result<Chain, Failure> {
-    Ok(Chain::anew(&entries(files)?, Limits::default()))
+/// Entries of one manifest of a snapshot that lists every file in manifests of its own.
+pub(super) fn entries_max() -> usize {
+    Limits::default().entries_max
 }
 
 /// The manifests of a snapshot that says only what changed since its base; `None` when it must list everything.
@@ -35,20 +35,19 @@ pub(super) fn listed(base: &SnapshotBase) -> u64 {
 #[derive(Debug)]
 pub(super) struct Document {
     shared: Vec<ManifestRef>,
-    totals: Totals,
     snapshot: SnapshotInfo,
     definition: CollectionDefinition,
 }
 
 impl Document {
-    /// With the manifests to be written, each as its entries.
+    /// Of a snapshot that shares these manifests with an earlier one.
     pub(super) fn of(
         collection: &CollectionRecord,
         snapshot: &SnapshotRecord,
         definition: CollectionDefinition,
         names: Names,
-        chain: Chain,
-    ) -> (Self, Vec<Vec<ManifestEntry>>) {
+        shared: Vec<ManifestRef>,
+    ) -> Self {
         let snapshot = SnapshotInfo {
             id: snapshot.id,
             name: snapshot.name.clone(),
@@ -62,26 +61,32 @@ impl Document {
             created_at: created_at(snapshot.create_ts),
             state: SnapshotState::Committed,
         };
-        let Chain { shared, written, totals } = chain;
-        (Self { shared, totals, snapshot, definition }, written)
-    }
-
-    pub(super) fn totals(&self) -> model::Totals {
-        let Totals { rows, bytes, files, segments } = self.totals;
-        model::Totals { rows, files, bytes, segments }
+        Self { shared, snapshot, definition }
     }
 
     /// The bytes, once everything else is written.
-    pub(super) fn encode(self, written: &[ManifestRecord]) -> Result<Vec<u8>, Failure> {
+    pub(super) fn encode(self, written: &[ManifestRecord], totals: model::Totals) -> Result<Vec<u8>, Failure> {
+        let model::Totals { rows, files, bytes, segments } = totals;
         let metadata = SnapshotMetadata {
             format_version: FORMAT_VERSION,
             snapshot: self.snapshot,
             definition: self.definition,
             manifests: self.shared.into_iter().chain(written.iter().map(reference)).collect(),
-            totals: self.totals,
+            totals: Totals { rows, bytes, files, segments },
         };
         encode_metadata(&metadata).map_err(damaged)
     }
+}
+
+pub(super) fn totals_of(totals: Totals) -> model::Totals {
+    let Totals { rows, bytes, files, segments } = totals;
+    model::Totals { rows, files, bytes, segments }
+}
+
+/// What all manifests of a snapshot that shares none hold.
+pub(super) fn totals(written: &[ManifestRecord], segments: u64) -> model::Totals {
+    let sum = |of: fn(&ManifestRecord) -> u64| written.iter().map(of).fold(0, u64::saturating_add);
+    model::Totals { rows: sum(|one| one.rows), files: sum(|one| one.files), bytes: sum(|one| one.bytes), segments }
 }
 
 /// One manifest: its bytes, and what the metadata say of it.
@@ -107,7 +112,7 @@ fn record(file_set: FileSetId, manifest: ManifestRef) -> ManifestRecord {
     ManifestRecord { file_set, object, entries_added, entries_removed, files, rows, bytes }
 }
 
-fn entries(files: &[FileRecord]) -> Result<Vec<ManifestEntry>, Failure> {
+pub(super) fn entries(files: &[FileRecord]) -> Result<Vec<ManifestEntry>, Failure> {
     files.iter().map(entry).collect()
 }
 

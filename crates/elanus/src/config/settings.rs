@@ -57,6 +57,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
     setting("internaltls.caPemPath", "services-tls-ca"),
     setting("internaltls.sni", "services-tls-server-name"),
     setting("proxy.grpc.serverMaxRecvSize", "message-bytes-max"),
+    setting("snapshot.listedMax", "snapshot-listed-max"),
     setting("restore.mode", "restore-mode"),
     setting("restore.copySlots", "copy-slots"),
     setting("restore.copiesAtOnceMax", "copies-at-once-max"),

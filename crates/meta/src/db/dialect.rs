@@ -40,7 +40,7 @@ macro_rules! sqlite_session {
     };
 }
 const SQLITE_WRITER_SESSION: &str = sqlite_session!(65536);
-const SQLITE_READER_SESSION: &str = sqlite_session!(8192);
+const SQLITE_READER_SESSION: &str = sqlite_session!(2048);
 
 /// A process that hangs must not keep others from a row for ever, and what was acknowledged must be on disk even where
 /// the server's default is to risk it. Plans are for many small statements over what is mostly in memory: to compile them

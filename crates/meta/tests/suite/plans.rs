@@ -199,6 +199,8 @@ async fn frequent(store: &Store) -> Vec<(&'static str, Vec<String>)> {
     call!("create_snapshot", coordinator.create_snapshot(new_snapshot(books, "t", LATER_MS)));
     call!("heartbeat_snapshot", coordinator.heartbeat_snapshot(second.id, &node("writer"), LATER_MS + 1));
     call!("changed_since_base", meta.changed_since_base(&second, 1_000));
+    call!("members_at", meta.members_at(books, second.create_ts));
+    call!("files_page", meta.files_page(books, second.create_ts, None, 1_000));
     call!("accept_snapshot", coordinator.accept_snapshot(second.id, &node("writer")));
     call!("accepted_snapshots", meta.accepted_snapshots(10));
     call!("claim_snapshot", coordinator.claim_snapshot(second.id, &node("writer"), LATER_MS + 1));

@@ -1,7 +1,9 @@
 //! A collection at a time, and what changed since.
 
 use crate::store::{Store, deletes_of, node, refusal, rows_of};
+use elanus_meta::model::FileRecord;
 use elanus_types::{PartitionId, Timestamp};
+use std::collections::BTreeSet;
 
 async fn a_view_of_the_past_stays_what_it_was(store: Store) {
     let collection = store.collection("books").await;
@@ -56,6 +58,44 @@ async fn files_come_in_order_of_segment_and_file_set(store: Store) {
     assert!(files.iter().all(|file| file.objects.len() == 1));
 }
 
+async fn pages_of_a_listing_are_together_the_view_of_its_time(store: Store) {
+    let collection = store.collection("books").await;
+    let (id, default) = (collection.id, collection.partitions[0].id);
+    // Another collection's segments stand between.
+    let other = store.collection("films").await;
+    let mut times = vec![store.meta.view(id, None).await.unwrap().ts];
+    for name in ["p", "q"] {
+        let partition = store.coordinator.create_partition(id, name).await.unwrap().id;
+        for places in [vec![rows_of(default), deletes_of(PartitionId::ALL)], vec![rows_of(partition); 3]] {
+            let files = store.begin(id, &places).await;
+            times.push(store.commit(id, &files).await.unwrap());
+            store.insert(other.id, other.partitions[0].id).await;
+            store.coordinator.seal_segments(id).await.unwrap();
+        }
+    }
+    store.clock.advance_ms(5);
+    store.coordinator.drop_partition(id, "p").await.unwrap();
+    times.push(store.meta.view(id, None).await.unwrap().ts);
+
+    for (at, limit) in times.iter().flat_map(|at| [1, 2, 3, 100].map(|limit| (*at, limit))) {
+        let mut listed: Vec<FileRecord> = Vec::new();
+        loop {
+            let page = store.meta.files_page(id, at, listed.last(), limit).await.unwrap();
+            assert!(page.len() <= limit);
+            if page.is_empty() {
+                break;
+            }
+            listed.extend(page);
+        }
+        assert!(listed.is_sorted_by_key(|file| (file.partition, file.segment, file.file_set)));
+        let members = store.meta.members_at(id, at).await.unwrap();
+        let segments: BTreeSet<_> = listed.iter().map(|file| file.segment).collect();
+        assert_eq!((members.file_sets, members.segments), (listed.len() as u64, segments.len() as u64));
+        listed.sort_by_key(|file| (file.segment, file.file_set));
+        assert_eq!(listed, store.meta.view(id, Some(at)).await.unwrap().files, "{at} {limit}");
+    }
+}
+
 async fn a_file_that_came_and_went_is_no_change(store: Store) {
     let collection = store.collection("books").await;
     let id = collection.id;
@@ -93,6 +133,7 @@ on_every_store!(
     a_collection_is_seen_only_between_its_creation_and_its_drop,
     a_view_of_the_future_is_the_view_of_now_and_misses_no_later_change,
     files_come_in_order_of_segment_and_file_set,
+    pages_of_a_listing_are_together_the_view_of_its_time,
     a_file_that_came_and_went_is_no_change,
     what_was_committed_is_there_after_a_restart,
 );

@@ -50,6 +50,10 @@ pub(in crate::services) struct CoordinatorArgs {
     /// How a restore gets its files when it is not said: clone shares those of the snapshot, copy makes new ones
     #[arg(long, value_name = "MODE", env = "ELANUS_RESTORE_MODE", default_value = "clone", value_parser = crate::restore_mode())]
     restore_mode: RestoreMode,
+    /// A snapshot that has more files to list in the bucket than this is answered first, and they are listed after. It holds
+    /// all the same
+    #[arg(long, value_name = "N", env = "ELANUS_SNAPSHOT_LISTED_MAX", default_value_t = DataCoordConfig::default().snapshot_entries_max)]
+    snapshot_listed_max: u32,
 }
 
 impl CoordinatorArgs {
@@ -63,6 +67,7 @@ impl CoordinatorArgs {
                 ..CompactionConfig::default()
             },
             restore_mode: self.restore_mode,
+            snapshot_entries_max: self.snapshot_listed_max,
             trash_retention_ms: ms(self.trash_retention),
             scan_interval_ms: ms(self.gc_scan_interval),
             orphan_age_ms: ms(self.gc_missing_tolerance),
