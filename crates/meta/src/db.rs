@@ -10,6 +10,7 @@ use crate::error::{MetaError, Result};
 use dialect::Pools;
 pub(crate) use dialect::{Engine, name_was_taken, statement_failed};
 use elanus_types::{Clock, Code, Epoch, Failure, Timestamp, current_traceparent};
+use futures::TryStreamExt as _;
 use sqlx::any::{AnyArguments, AnyRow};
 use sqlx::{Any, AnyConnection, AnyPool, AssertSqlSafe, Connection as _, Row, Transaction};
 use std::any::Any as StdAny;
@@ -418,6 +419,27 @@ impl Tx {
         let query = sqlx::query_with(self.sql(sql), args);
         let result = self.engine.answer(query.fetch_all(&mut *self.inner)).await;
         self.checked(result)
+    }
+
+    /// Reads rows one by one: of a long answer, only what `read` makes of it is in memory.
+    pub(crate) async fn all_as<T>(
+        &mut self,
+        sql: &'static str,
+        args: AnyArguments,
+        read: impl Fn(&AnyRow) -> Result<T>,
+    ) -> Result<Vec<T>> {
+        let query = sqlx::query_with(self.sql(sql), args);
+        let mut found = Vec::new();
+        let reading = async {
+            let mut rows = query.fetch(&mut *self.inner);
+            while let Some(row) = rows.try_next().await? {
+                found.push(read(&row));
+            }
+            Ok(())
+        };
+        let result = self.engine.answer(reading).await;
+        self.checked(result)?;
+        found.into_iter().collect()
     }
 
     /// Inserts many rows with few statements. `head` is `INSERT INTO t (a, b)`; each row has `columns` values.

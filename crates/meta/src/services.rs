@@ -3,7 +3,8 @@
 //!
 //! WK-1  The registry says who gets new work, and nothing else: a node that is missing here keeps what it was given for
 //!       as long as the leases of that work say, and a node that comes back is fenced by generations, not by this table.
-//! WK-2  A process writes its own row and no other; a coordinator only removes rows whose lease is over.
+//! WK-2  A process writes its own row and no other; a coordinator only removes rows whose lease is over, or whose process is
+//!       dead for sure because a lock of the operating system says so.
 //! WK-3  A service of a kind that only a newer program knows is none of this one's: it is passed over, and the others are
 //!       found. Old and new programs run beside each other while a cluster is restarted.
 

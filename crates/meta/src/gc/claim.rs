@@ -74,12 +74,13 @@ impl Coordinator {
     }
 
     /// For a start at which every process but these is dead for sure: ends their pending snapshots, takes their copy
-    /// tasks back and abandons their intents; how many things.
+    /// tasks back and abandons their intents; how many things. What they had leased is free at once.
     ///
     /// # Errors
     /// When the store is away.
     pub async fn expire_other_owners(&self, alive: &[NodeId]) -> Result<u64> {
         let mut ended = self.take_back_from_others(alive).await? + self.end_snapshots_of_others(alive).await?;
+        self.end_leases_of_others(alive).await?;
         let mut read = self.meta().db.read().await?;
         let rows = read
             .all(
@@ -98,6 +99,27 @@ impl Coordinator {
             }
         }
         Ok(ended)
+    }
+
+    /// Nobody gives work to the dead, and what they were listing is for the next one.
+    async fn end_leases_of_others(&self, alive: &[NodeId]) -> Result<()> {
+        let mut tx = self.write().await?;
+        let now_ms = tx.now_ms;
+        let holders = "SELECT node_id FROM workers \
+                       UNION SELECT owner AS node_id FROM snapshots WHERE accepted = 1 AND owner IS NOT NULL";
+        for row in tx.all(holders, args![]).await? {
+            let node = NodeId(row.try_get("node_id")?);
+            if alive.contains(&node) {
+                continue;
+            }
+            tx.execute("DELETE FROM workers WHERE node_id = $1", args![node.0.clone()]).await?;
+            tx.execute(
+                "UPDATE snapshots SET lease_until_ms = $2 WHERE accepted = 1 AND owner = $1 AND lease_until_ms > $2",
+                args![node.0, now_ms],
+            )
+            .await?;
+        }
+        tx.commit().await
     }
 
     /// For a take-over while other processes live: ends the pending snapshots of earlier coordinators, which can never

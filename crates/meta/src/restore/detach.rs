@@ -94,8 +94,7 @@ async fn under_way(tx: &mut Tx, collection: CollectionId) -> Result<Option<JobRe
 
 /// What the collection holds now and another one has as well, also one that was dropped and still keeps it.
 pub(super) async fn shared(tx: &mut Tx, job: &JobRow) -> Result<Vec<Member>> {
-    let rows = tx
-        .all(
+    let shared = tx.all_as(
             concat!(
                 "SELECT m.segment_id, m.file_set_id, m.partition_id AS target_id, m.shard, m.kind, m.base_ts, m.rows_num, \
              m.bytes, m.deletes_before_ts, (SELECT s.level FROM segments s WHERE s.segment_id = m.segment_id) AS level, \
@@ -108,9 +107,9 @@ pub(super) async fn shared(tx: &mut Tx, job: &JobRow) -> Result<Vec<Member>> {
              ORDER BY m.segment_id, m.file_set_id"
             ),
             args![job.record.target.0],
-        )
-        .await?;
-    rows.iter().map(Member::read).collect()
+            Member::read,
+        );
+    shared.await
 }
 
 /// Puts the verified copies of a job that is being published in the places of their originals.

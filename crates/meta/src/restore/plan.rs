@@ -17,6 +17,9 @@ use sqlx::any::AnyRow;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+/// Items of a plan that are statements at the same time.
+const ITEMS_AT_ONCE: usize = 5_000;
+
 /// A membership of the source as of the snapshot.
 pub(super) struct Member {
     segment: SegmentId,
@@ -96,17 +99,16 @@ fn bundle(sizes: impl Iterator<Item = u64>, bounds: TaskBounds) -> Vec<Range<usi
 /// What the job copies, in the order of the segments.
 async fn members(tx: &mut Tx, job: &JobRow) -> Result<Vec<Member>> {
     require_homes(tx, job).await?;
-    let rows = tx
-        .all(
-            with_members!(
-                "",
-                "SELECT m.*, (SELECT COUNT(*) FROM objects o WHERE o.file_set_id = m.file_set_id) AS objects_num \
-                 FROM members m ORDER BY m.segment_id, m.file_set_id"
-            ),
-            of_members(job),
-        )
-        .await?;
-    rows.iter().map(Member::read).collect()
+    tx.all_as(
+        with_members!(
+            "",
+            "SELECT m.*, (SELECT COUNT(*) FROM objects o WHERE o.file_set_id = m.file_set_id) AS objects_num \
+             FROM members m ORDER BY m.segment_id, m.file_set_id"
+        ),
+        of_members(job),
+        Member::read,
+    )
+    .await
 }
 
 impl Member {
@@ -174,10 +176,31 @@ async fn store(tx: &mut Tx, job: &JobRow, plan: &Plan) -> Result<()> {
         .collect();
     tasks::insert(tx, job.record.id, &tasks).await?;
 
-    let items = tasks
+    let items: Vec<(TaskId, &Member)> = tasks
         .iter()
         .zip(&plan.tasks)
-        .flat_map(|(task, run)| plan.members[run.clone()].iter().map(move |member| (task.id, member)));
+        .flat_map(|(task, run)| plan.members[run.clone()].iter().map(move |member| (task.id, member)))
+        .collect();
+    // As statements they are many times as large.
+    for some in items.chunks(ITEMS_AT_ONCE) {
+        insert_items(tx, job, &targets, some).await?;
+    }
+
+    let (files, bytes) = (tasks.iter().map(|task| task.files).sum(), tasks.iter().map(|task| task.bytes).sum());
+    tx.execute(
+        "UPDATE restore_jobs SET files_total = $2, bytes_total = $3 WHERE job_id = $1",
+        args![job.record.id.0, bigint(files), bigint(bytes)],
+    )
+    .await
+    .map(|_| ())
+}
+
+async fn insert_items(
+    tx: &mut Tx,
+    job: &JobRow,
+    targets: &BTreeMap<SegmentId, i64>,
+    items: &[(TaskId, &Member)],
+) -> Result<()> {
     tx.insert_many(
         "INSERT INTO copy_items (task_id, job_id, source_file_set_id, source_segment_id, target_segment_id, \
          target_partition_id, shard, kind, base_ts, rows_num, bytes, deletes_before_ts)",
@@ -198,15 +221,7 @@ async fn store(tx: &mut Tx, job: &JobRow, plan: &Plan) -> Result<()> {
             add(arguments, member.deletes_before_ts);
         },
     )
-    .await?;
-
-    let (files, bytes) = (tasks.iter().map(|task| task.files).sum(), tasks.iter().map(|task| task.bytes).sum());
-    tx.execute(
-        "UPDATE restore_jobs SET files_total = $2, bytes_total = $3 WHERE job_id = $1",
-        args![job.record.id.0, bigint(files), bigint(bytes)],
-    )
     .await
-    .map(|_| ())
 }
 
 #[cfg(test)]

@@ -44,6 +44,15 @@ async fn wk_1_2_a_service_is_there_for_as_long_as_it_says_so(store: Store) {
     assert_eq!(number(&store.url, "SELECT COUNT(*) FROM workers").await, 1);
 }
 
+async fn wk_2_nobody_gives_work_to_a_process_that_a_lock_proves_dead(store: Store) {
+    let lease_until_ms = store.meta.clock().now_ms() + 100;
+    for name in ["dead", "me"] {
+        store.meta.heartbeat_service(&service(name, 1, lease_until_ms)).await.unwrap();
+    }
+    store.coordinator.expire_other_owners(&[node("me")]).await.unwrap();
+    assert_eq!(store.meta.services().await.unwrap(), [service("me", 1, lease_until_ms)]);
+}
+
 async fn wk_1_only_services_that_copy_are_given_copies(store: Store) {
     let lease_until_ms = store.meta.clock().now_ms() + 100;
     for kind in ServiceKind::ALL {
@@ -166,6 +175,7 @@ async fn a_take_over_lets_writes_go_on_that_waited_for_a_rollback_of_a_dead_coor
 
 on_every_store! {
     wk_1_2_a_service_is_there_for_as_long_as_it_says_so,
+    wk_2_nobody_gives_work_to_a_process_that_a_lock_proves_dead,
     wk_1_only_services_that_copy_are_given_copies,
     wk_3_a_service_of_a_kind_that_only_a_newer_program_knows_hides_no_other,
     co_2_of_two_that_wait_one_takes_over,

@@ -239,6 +239,12 @@ async fn s_1_s_2_an_accepted_snapshot_is_as_good_as_a_committed_one_and_is_never
         store.clock.advance_ms(10);
         assert_eq!(coordinator.expire_snapshots().await.unwrap(), []);
     }
+    // Where a lock proves that its holder is dead, a lease is over at once.
+    assert!(coordinator.claim_snapshot(created.id, &node("w3"), LATER_MS).await.unwrap().is_some());
+    coordinator.expire_other_owners(&[node("w3")]).await.unwrap();
+    assert!(coordinator.claim_snapshot(created.id, &node("w2"), START_MS + 50).await.unwrap().is_none());
+    coordinator.expire_other_owners(&[]).await.unwrap();
+    assert!(coordinator.claim_snapshot(created.id, &node("w2"), START_MS + 50).await.unwrap().is_some());
     let plan = coordinator.begin_snapshot_files(created.id, &node("w2"), START_MS + 50, 1).await.unwrap();
     assert_fenced(coordinator.begin_snapshot_files(created.id, &node("w1"), START_MS + 50, 1).await);
     assert_fenced(coordinator.commit_snapshot(created.id, &writer, &files_of(lost), Totals::default()).await);
