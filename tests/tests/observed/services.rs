@@ -5,12 +5,13 @@ use crate::requests::{Caller, completed, fill};
 use crate::tree::{CLONE, COPY, CREATE, Tree, attribute, speaks_the_standard};
 use crate::world::{Cluster, ctl};
 use elanus_scenarios::milvus::Milvus;
-use elanus_testkit::{OtlpReceiver, Server};
+use elanus_testkit::{Nats, OtlpReceiver, Server};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_is_one_trace_through_four_processes_and_metrics_keep_their_names() {
     let receiver = OtlpReceiver::start().await.unwrap();
-    let cluster = Cluster::on_a_directory();
+    let nats = Nats::start().await.unwrap();
+    let cluster = Cluster::on_s3().await.with("ELANUS_EVENTS_URL", &nats.url());
     cluster.migrate().await;
     let endpoint = receiver.endpoint();
     let traced = ["--otlp-endpoint", &endpoint];
@@ -25,8 +26,14 @@ async fn a_request_is_one_trace_through_four_processes_and_metrics_keep_their_na
 
     let caller = Caller::new();
     assert_eq!(caller.create_snapshot(&milvus, "docs", "before").await, 0);
-    let tree = Tree::of(&receiver, &caller, &["datacoord.snapshot.commit", "MilvusService/CreateSnapshot"]).await;
+    let wanted = ["datacoord.snapshot.commit", "MilvusService/CreateSnapshot", "outbox.publish"];
+    let tree = Tree::of(&receiver, &caller, &wanted).await;
+    eprintln!("{}", tree.picture());
     tree.has_ways(CREATE);
+    tree.has_ways(&[
+        "MilvusService/CreateSnapshot / DataCoord/CreateSnapshot / datacoord.snapshot.pin / outbox.publish",
+        "MilvusService/CreateSnapshot / DataCoord/CreateSnapshot / datacoord.snapshot.commit / outbox.publish",
+    ]);
     assert_eq!(tree.root(&caller).service, "elanus-proxy");
     assert_eq!(tree.one("DataCoord/CreateSnapshot").service, "elanus-datacoord");
     assert_eq!(attribute(tree.one("→ DataCoord/CreateSnapshot"), "server.address"), coordinator.listen().to_string());
