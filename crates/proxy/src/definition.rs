@@ -124,6 +124,8 @@ fn complete(mut schema: CollectionSchema) -> CollectionSchema {
             auto_id: false,
             is_dynamic: true,
             nullable: false,
+            element_type: None,
+            default_value: None,
             type_params: BTreeMap::new(),
         });
     }

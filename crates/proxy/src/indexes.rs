@@ -244,6 +244,8 @@ mod tests {
             auto_id: false,
             is_dynamic: false,
             nullable: false,
+            element_type: None,
+            default_value: None,
             type_params: BTreeMap::new(),
         }
     }

@@ -122,6 +122,8 @@ mod tests {
             auto_id: false,
             is_dynamic: false,
             nullable,
+            element_type: None,
+            default_value: None,
             type_params: [].into(),
         }
     }

@@ -252,6 +252,8 @@ mod tests {
             auto_id: false,
             is_dynamic: false,
             nullable: false,
+            element_type: None,
+            default_value: None,
             type_params: [("dim".to_owned(), "2".to_owned())].into(),
         }
     }
