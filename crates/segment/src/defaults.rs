@@ -114,6 +114,8 @@ mod tests {
         assert_eq!(absent_column(&column(DataType::Int64, true, None), 3).unwrap().null_count(), 3);
         // A default of another type is a broken schema; nothing is made up for it.
         let broken = column(DataType::Int8, true, Some(DefaultValue::Int(1_000)));
-        assert!(absent_column(&broken, 1).is_none() && fill_nulls(&broken, new_null_array(&ArrowType::Int8, 1)).is_err());
+        assert!(
+            absent_column(&broken, 1).is_none() && fill_nulls(&broken, new_null_array(&ArrowType::Int8, 1)).is_err()
+        );
     }
 }

@@ -1,7 +1,7 @@
 //! Columns to Parquet and back, for any list of columns that carry field ids.
 
-use crate::error::guarded;
 use crate::defaults::absent_column;
+use crate::error::guarded;
 use crate::schema::{fit, id_of};
 use crate::{Error, PkColumn, PkValue, checksum, footer};
 use arrow::array::{ArrayRef, RecordBatch};

@@ -127,17 +127,18 @@ pub fn complete(schema: &CollectionSchema, batch: &RecordBatch) -> Result<Vec<Ar
         return Err(Error::field(other.name(), "the collection has no such field"));
     }
     let wanted = arrow_schema(schema);
-    let column = |(field, id): (&FieldRef, &FieldId)| match found.fields().iter().position(|one| id_of(one) == Some(*id)) {
-        Some(at) => fit(field, batch.column(at)),
-        None => absent_column(field, batch.num_rows())
-            .ok_or_else(|| Error::field(field.name(), "the rows do not have it, and it is not nullable")),
-    };
+    let column =
+        |(field, id): (&FieldRef, &FieldId)| match found.fields().iter().position(|one| id_of(one) == Some(*id)) {
+            Some(at) => fit(field, batch.column(at)),
+            None => absent_column(field, batch.num_rows())
+                .ok_or_else(|| Error::field(field.name(), "the rows do not have it, and it is not nullable")),
+        };
     wanted.fields().iter().zip(&ids).map(column).collect()
 }
 
 /// The same values as a column of this field: checks the type and that only nullable columns have nulls.
 pub(crate) fn fit(field: &FieldRef, array: &ArrayRef) -> Result<ArrayRef, Error> {
-    let array = match (field.data_type(), array.data_type()) {
+    let array: ArrayRef = match (field.data_type(), array.data_type()) {
         // Names and nullability of the items differ between writers.
         (ArrowType::FixedSizeList(item, dim), ArrowType::FixedSizeList(found, found_dim))
             if dim == found_dim && found.data_type() == &ArrowType::Float32 =>

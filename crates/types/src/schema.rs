@@ -99,7 +99,9 @@ impl DataType {
     #[must_use]
     pub fn metrics(self) -> &'static [&'static str] {
         match self {
-            Self::FloatVector | Self::Float16Vector | Self::BFloat16Vector | Self::Int8Vector => &["COSINE", "L2", "IP"],
+            Self::FloatVector | Self::Float16Vector | Self::BFloat16Vector | Self::Int8Vector => {
+                &["COSINE", "L2", "IP"]
+            }
             Self::BinaryVector => &["HAMMING", "JACCARD"],
             Self::SparseFloatVector => &["IP"],
             Self::Bool
@@ -378,9 +380,10 @@ mod tests {
 
     #[test]
     fn what_an_earlier_version_wrote_is_a_field() {
-        let field: FieldSchema =
-            serde_json::from_str(r#"{"id": 101, "name": "v", "data_type": "float_vector", "type_params": {"dim": "4"}}"#)
-                .unwrap();
+        let field: FieldSchema = serde_json::from_str(
+            r#"{"id": 101, "name": "v", "data_type": "float_vector", "type_params": {"dim": "4"}}"#,
+        )
+        .unwrap();
         assert_eq!((field.element_type, &field.default_value, field.dim()), (None, &None, Some(4)));
         let written = serde_json::to_string(&field).unwrap();
         assert!(!written.contains("element_type") && !written.contains("default_value"), "{written}");

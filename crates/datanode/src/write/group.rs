@@ -183,7 +183,8 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_the_schema_is_refused() {
-        let column = |at: usize| arrow_schema(&schema()).field(at).clone().with_data_type(arrow::datatypes::DataType::Int64);
+        let column =
+            |at: usize| arrow_schema(&schema()).field(at).clone().with_data_type(arrow::datatypes::DataType::Int64);
         let columns = arrow::datatypes::Schema::new(vec![column(0), column(1)]);
         let ones = || Arc::new(Int64Array::from(vec![1])) as arrow::array::ArrayRef;
         let wrong_type = RecordBatch::try_new(Arc::new(columns), vec![ones(), ones()]);

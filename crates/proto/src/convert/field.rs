@@ -285,7 +285,10 @@ mod tests {
             (array(21, &[("max_capacity", "8")]), "type param max_length should be specified"),
             (message(2, &[], Some(Data::IntData(128))), "the default value 128 is out of range [-128, 127]"),
             (message(3, &[], Some(Data::IntData(-32_769))), "out of range [-32768, 32767]"),
-            (message(5, &[], Some(Data::IntData(1))), "type (Int64) of field (f) is not equal to the type(DataType_Int)"),
+            (
+                message(5, &[], Some(Data::IntData(1))),
+                "type (Int64) of field (f) is not equal to the type(DataType_Int)",
+            ),
             (message(11, &[], Some(Data::DoubleData(f64::NAN))), "the default value 'NaN' is not a number"),
             (
                 message(21, &[("max_length", "2")], Some(Data::StringData("abc".to_owned()))),

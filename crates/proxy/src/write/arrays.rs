@@ -22,7 +22,8 @@ impl Column<'_> {
         };
         let element = self.field.element_type.unwrap_or(DataType::Int64);
         if arrays.element_type != 0 && arrays.element_type != element.number() {
-            let why = format!("the elements are of type {}, those of the field of type {element:?}", arrays.element_type);
+            let why =
+                format!("the elements are of type {}, those of the field of type {element:?}", arrays.element_type);
             return Err(self.fault(why));
         }
         self.check_count(arrays.data.len())?;
@@ -162,7 +163,11 @@ mod tests {
     fn arrays_that_do_not_fit_are_refused_with_their_field_and_row() {
         let texts = Data::StringData(Texts { data: vec!["abc".to_owned()] });
         for (element, values, text) in [
-            (DataType::Int8, vec![ints(&[]), ints(&[1, 2, 3, 4])], "row 1: array length exceeds max capacity: the length (4)"),
+            (
+                DataType::Int8,
+                vec![ints(&[]), ints(&[1, 2, 3, 4])],
+                "row 1: array length exceeds max capacity: the length (4)",
+            ),
             (DataType::Int8, vec![ints(&[]), ints(&[128])], "row 1: 128 does not fit into i8"),
             (DataType::Int16, vec![ints(&[-32_769]), ints(&[])], "row 0: -32769 does not fit into i16"),
             (DataType::Int64, vec![ints(&[]), ints(&[])], "row 0: insert data does not match array element type Int64"),

@@ -65,10 +65,8 @@ impl Column<'_> {
     /// That there are whole vectors, and one a row.
     fn check_whole(&self, len: usize, of_one: usize, what: &str) -> Result<(), Failure> {
         if of_one == 0 || len % of_one != 0 {
-            return Err(self.fault(format!(
-                "{len} {what} are no whole vectors of dim {}",
-                self.field.dim().unwrap_or_default()
-            )));
+            return Err(self
+                .fault(format!("{len} {what} are no whole vectors of dim {}", self.field.dim().unwrap_or_default())));
         }
         self.check_count(len / of_one)
     }
@@ -156,9 +154,11 @@ mod tests {
             let array = array(data_type, 8, 2, data).unwrap();
             assert_eq!((array.len(), array.as_fixed_size_binary().value_length()), (2, bytes), "{data_type:?}");
         }
-        let rounded = array(DataType::Float16Vector, 8, 1, Data::FloatVector(FloatArray { data: vec![1.0; 8] })).unwrap();
+        let rounded =
+            array(DataType::Float16Vector, 8, 1, Data::FloatVector(FloatArray { data: vec![1.0; 8] })).unwrap();
         assert_eq!(rounded.as_fixed_size_binary().value(0), halves(&[0x3c00; 8]));
-        let sparse = array(DataType::SparseFloatVector, 0, 3, sparse(&[&[(1, 2.0), (9, 0.5)], &[], &[(3, 1.0)]])).unwrap();
+        let sparse =
+            array(DataType::SparseFloatVector, 0, 3, sparse(&[&[(1, 2.0), (9, 0.5)], &[], &[(3, 1.0)]])).unwrap();
         assert_eq!(sparse.as_binary::<i32>().iter().map(|row| row.unwrap().len()).collect::<Vec<_>>(), [16, 0, 8]);
     }
 
@@ -172,8 +172,18 @@ mod tests {
         };
         let large: Vec<f32> = (0..16).map(|at| if at == 12 { 1e6 } else { 0.0 }).collect();
         for (data_type, dim, data, text) in [
-            (DataType::BinaryVector, 16, Data::BinaryVector(vec![0; 2].into()), "the dim (16) of field data is not equal"),
-            (DataType::BinaryVector, 8, Data::BinaryVector(vec![0; 3].into()), "num_rows (3) of the field is not equal"),
+            (
+                DataType::BinaryVector,
+                16,
+                Data::BinaryVector(vec![0; 2].into()),
+                "the dim (16) of field data is not equal",
+            ),
+            (
+                DataType::BinaryVector,
+                8,
+                Data::BinaryVector(vec![0; 3].into()),
+                "num_rows (3) of the field is not equal",
+            ),
             (DataType::BinaryVector, 8, floats(&[0.0; 16]), "the data does not hold vectors of type BinaryVector"),
             (DataType::Int8Vector, 8, Data::Int8Vector(vec![0; 15].into()), "15 bytes are no whole vectors of dim 8"),
             (DataType::Int8Vector, 8, Data::Float16Vector(vec![0; 32].into()), "not hold vectors of type Int8Vector"),
