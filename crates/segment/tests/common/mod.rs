@@ -117,8 +117,9 @@ fn column(data_type: DataType, rows: &[Row], is_null: impl Fn(&Row) -> bool) -> 
             each!(StringArray, |row: &Row| { serde_json::json!({ "t": row.text, "n": row.bits }).to_string() })
         }
         DataType::FloatVector => {
-            let values =
-                rows.iter().flat_map(|row| (0..FLOATS_DIM as u32).map(|at| f32::from_bits(row.bits.rotate_left(at) as u32)));
+            let values = rows
+                .iter()
+                .flat_map(|row| (0..FLOATS_DIM as u32).map(|at| f32::from_bits(row.bits.rotate_left(at) as u32)));
             let nulls = rows.iter().any(&is_null).then(|| rows.iter().map(|row| !is_null(row)).collect::<NullBuffer>());
             let item = Arc::new(Field::new_list_field(ArrowType::Float32, false));
             Arc::new(FixedSizeListArray::new(item, FLOATS_DIM, Arc::new(values.collect::<Float32Array>()), nulls))

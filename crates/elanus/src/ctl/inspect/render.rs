@@ -77,7 +77,11 @@ fn fields(definition: &CollectionDefinition) -> String {
         let words = words.into_iter().filter(|(is, _)| *is).map(|(_, word)| word.to_owned());
         let element = field.element_type.map(|element| format!("element={}", word(&element)));
         let default = field.default_value.as_ref().map(|value| format!("default={}", default(value)));
-        words.chain(element).chain(default).chain(field.type_params.iter().map(|(name, value)| format!("{name}={value}"))).collect::<Vec<_>>()
+        words
+            .chain(element)
+            .chain(default)
+            .chain(field.type_params.iter().map(|(name, value)| format!("{name}={value}")))
+            .collect::<Vec<_>>()
     };
     let row = |field: &FieldSchema| {
         vec![field.id.to_string(), field.name.clone(), word(&field.data_type), traits(field).join(", ")]
