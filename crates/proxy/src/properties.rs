@@ -222,4 +222,31 @@ mod tests {
         assert!(one_kind_of_change(&pairs(&[("a", "b")]), &["c".to_owned()]).is_err());
         assert!(one_kind_of_change(&[], &[]).is_err());
     }
+
+    #[test]
+    fn what_may_change_of_a_field_goes_by_its_type() {
+        use elanus_types::{FieldId, schema::FieldSchema};
+        let field = |name: &str, data_type, element_type| FieldSchema {
+            element_type,
+            ..FieldSchema::new(FieldId(100), name, data_type)
+        };
+        let fields = vec![
+            field("number", DataType::Int64, None),
+            field("text", DataType::VarChar, None),
+            field("numbers", DataType::Array, Some(DataType::Int64)),
+            field("texts", DataType::Array, Some(DataType::VarChar)),
+        ];
+        let schema = CollectionSchema { fields, ..CollectionSchema::default() };
+        let change = |name: &str, key: &str, value: &str| of_field(&schema, name, &pairs(&[(key, value)]), &[]);
+        for (name, key) in
+            [("text", "max_length"), ("texts", "max_length"), ("texts", "max_capacity"), ("numbers", "max_capacity")]
+        {
+            assert_eq!(change(name, key, "12").unwrap().properties, [(key.to_owned(), "12".to_owned())].into());
+            assert!(change(name, key, "0").unwrap_err().message.contains(name), "{name} {key}");
+        }
+        for (name, key) in [("number", "max_length"), ("numbers", "max_length"), ("text", "max_capacity")] {
+            assert!(change(name, key, "12").unwrap_err().message.starts_with(&format!("field {name}: can not modify")));
+        }
+        assert!(change("texts", "max_capacity", "4097").is_err() && change("text", "max_length", "65536").is_err());
+    }
 }
