@@ -7,9 +7,19 @@ use arrow::{
 };
 use datafusion_common::DataFusionError;
 use elanus_types::schema::{DataType, FieldSchema};
+use std::sync::Arc;
 
 fn arrow_type(field: &FieldSchema) -> ArrowType {
-    match field.data_type {
+    match (field.data_type, field.element_type) {
+        (DataType::Array, Some(element)) => {
+            ArrowType::List(Arc::new(Field::new_list_field(scalar_type(element), false)))
+        }
+        (scalar, _) => scalar_type(scalar),
+    }
+}
+
+fn scalar_type(data_type: DataType) -> ArrowType {
+    match data_type {
         DataType::Bool => ArrowType::Boolean,
         DataType::Int8 => ArrowType::Int8,
         DataType::Int16 => ArrowType::Int16,

@@ -143,6 +143,7 @@ impl<'a> Compiler<'a> {
             DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::Int64 => Type::Int,
             DataType::Float | DataType::Double => Type::Float,
             DataType::VarChar => Type::Text,
+            DataType::Array => return Err(Fault::new(at, format!("field {name} is an array, it does not compare"))),
             _ => {
                 return Err(Fault::new(at, format!("field {name} is a vector, a filter cannot use it")));
             }

@@ -19,7 +19,6 @@ use std::collections::BTreeMap;
 const AUTOINDEX: &str = "AUTOINDEX";
 const VECTOR_TYPES: [&str; 2] = [AUTOINDEX, "FLAT"];
 const SCALAR_TYPES: [&str; 2] = [AUTOINDEX, "INVERTED"];
-const METRICS: [&str; 3] = ["L2", "IP", "COSINE"];
 
 /// Success also when the same index exists.
 pub(crate) async fn create_index(proxy: &Proxy, call: &Call, request: m::CreateIndexRequest) -> Result<(), Failure> {
@@ -70,18 +69,29 @@ fn index_params(field: &FieldSchema, pairs: &[KeyValuePair]) -> Result<BTreeMap<
         return refuse(format!("index type {index_type} is not served, take one of {}", served.join(", ")));
     }
     params.insert("index_type".to_owned(), index_type);
-    if field.data_type.is_vector() {
-        let metric =
-            params.remove("metric_type").filter(|given| !given.is_empty()).unwrap_or_else(|| "COSINE".to_owned());
-        let metric = metric.to_ascii_uppercase();
-        if !METRICS.contains(&metric.as_str()) {
-            return refuse(format!("float vector index does not support metric type: {metric}"));
+    if let [usual, ..] = field.data_type.metrics() {
+        let given = params.remove("metric_type").filter(|given| !given.is_empty());
+        let metric = given.unwrap_or_else(|| (*usual).to_owned()).to_ascii_uppercase();
+        if !field.data_type.metrics().contains(&metric.as_str()) {
+            return refuse(no_metric(field.data_type, &metric));
         }
         params.insert("metric_type".to_owned(), metric);
     } else if field.data_type == DataType::Json {
         return refuse("an index on JSON is not served, filters work without one".to_owned());
     }
     Ok(params)
+}
+
+fn no_metric(data_type: DataType, metric: &str) -> String {
+    let of = match data_type {
+        DataType::BinaryVector => "binary",
+        DataType::SparseFloatVector => {
+            return format!("only IP is the supported metric type for sparse index, not {metric}");
+        }
+        DataType::Int8Vector => "int",
+        _ => "float",
+    };
+    format!("{of} vector index does not support metric type: {metric}")
 }
 
 /// `params` is a JSON object whose members count as if they stood beside it.
@@ -244,6 +254,8 @@ mod tests {
             auto_id: false,
             is_dynamic: false,
             nullable: false,
+            element_type: None,
+            default_value: None,
             type_params: BTreeMap::new(),
         }
     }
@@ -265,6 +277,10 @@ mod tests {
             params(DataType::FloatVector, &[("params", r#"{"index_type":"FLAT","metric_type":"ip","n":8}"#)]).unwrap(),
             [pair("index_type", "FLAT"), pair("metric_type", "IP"), pair("n", "8")]
         );
+        for (data_type, metric) in [(DataType::BinaryVector, "HAMMING"), (DataType::SparseFloatVector, "IP")] {
+            let given = params(data_type, &[]).unwrap();
+            assert_eq!(given, [pair("index_type", "AUTOINDEX"), pair("metric_type", metric)]);
+        }
         assert_eq!(params(DataType::Int64, &[("index_type", "")]).unwrap(), [pair("index_type", "AUTOINDEX")]);
     }
 
@@ -273,6 +289,14 @@ mod tests {
         for (data_type, key, value, fragment) in [
             (DataType::FloatVector, "index_type", "HNSW", "index type HNSW is not served"),
             (DataType::FloatVector, "metric_type", "HAMMING", "does not support metric type: HAMMING"),
+            (DataType::BinaryVector, "metric_type", "L2", "binary vector index does not support metric type: L2"),
+            (
+                DataType::SparseFloatVector,
+                "metric_type",
+                "COSINE",
+                "only IP is the supported metric type for sparse index",
+            ),
+            (DataType::Int8Vector, "metric_type", "JACCARD", "int vector index does not support metric type: JACCARD"),
             (DataType::FloatVector, "params", "[]", "not a JSON object"),
             (DataType::Int64, "index_type", "FLAT", "index type FLAT is not served"),
             (DataType::Json, "index_type", "INVERTED", "an index on JSON is not served"),

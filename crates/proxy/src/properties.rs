@@ -103,7 +103,7 @@ pub(crate) fn of_field(
     let mut change = Change::default();
     for (key, value) in checked(pairs)? {
         match key.as_str() {
-            "max_length" if field.data_type != DataType::VarChar => {
+            "max_length" if ![Some(field.data_type), field.element_type].contains(&Some(DataType::VarChar)) => {
                 return Err(Failure::invalid(format!(
                     "field {name}: can not modify the maxlength for non-string types"
                 )));
@@ -113,7 +113,17 @@ pub(crate) fn of_field(
                     "the maximum length specified for the field({name}) should be in (0, 65535], but got {value} instead"
                 )));
             }
-            "max_length" | "mmap.enabled" => {
+            "max_capacity" if field.data_type != DataType::Array => {
+                return Err(Failure::invalid(format!(
+                    "field {name}: can not modify the maxcapacity for non-array types"
+                )));
+            }
+            "max_capacity" if !value.parse().is_ok_and(|max: u32| (1..=4_096).contains(&max)) => {
+                return Err(Failure::invalid(format!(
+                    "the maximum capacity specified for a Array should be in (0, 4096], but got {value} instead: field {name}"
+                )));
+            }
+            "max_length" | "max_capacity" | "mmap.enabled" => {
                 change.properties.insert(key, value);
             }
             "field.description" => change.description = Some(value),
@@ -211,5 +221,32 @@ mod tests {
         assert!(of_index(&pairs(&[("M", "3")]), &[]).is_err() && of_index(&[], &["metric_type".to_owned()]).is_err());
         assert!(one_kind_of_change(&pairs(&[("a", "b")]), &["c".to_owned()]).is_err());
         assert!(one_kind_of_change(&[], &[]).is_err());
+    }
+
+    #[test]
+    fn what_may_change_of_a_field_goes_by_its_type() {
+        use elanus_types::{FieldId, schema::FieldSchema};
+        let field = |name: &str, data_type, element_type| FieldSchema {
+            element_type,
+            ..FieldSchema::new(FieldId(100), name, data_type)
+        };
+        let fields = vec![
+            field("number", DataType::Int64, None),
+            field("text", DataType::VarChar, None),
+            field("numbers", DataType::Array, Some(DataType::Int64)),
+            field("texts", DataType::Array, Some(DataType::VarChar)),
+        ];
+        let schema = CollectionSchema { fields, ..CollectionSchema::default() };
+        let change = |name: &str, key: &str, value: &str| of_field(&schema, name, &pairs(&[(key, value)]), &[]);
+        for (name, key) in
+            [("text", "max_length"), ("texts", "max_length"), ("texts", "max_capacity"), ("numbers", "max_capacity")]
+        {
+            assert_eq!(change(name, key, "12").unwrap().properties, [(key.to_owned(), "12".to_owned())].into());
+            assert!(change(name, key, "0").unwrap_err().message.contains(name), "{name} {key}");
+        }
+        for (name, key) in [("number", "max_length"), ("numbers", "max_length"), ("text", "max_capacity")] {
+            assert!(change(name, key, "12").unwrap_err().message.starts_with(&format!("field {name}: can not modify")));
+        }
+        assert!(change("texts", "max_capacity", "4097").is_err() && change("text", "max_length", "65536").is_err());
     }
 }

@@ -6,6 +6,7 @@
 
 mod options;
 mod output;
+mod placeholders;
 mod query;
 mod results;
 mod search;
