@@ -43,7 +43,7 @@ macro_rules! with_status {
 }
 
 with_status! {
-    AllocTimestampResponse BoolResponse CheckHealthResponse ConnectResponse DescribeAliasResponse
+    AllocTimestampResponse BatchDescribeCollectionResponse BoolResponse CheckHealthResponse ConnectResponse DescribeAliasResponse
     DescribeCollectionResponse DescribeDatabaseResponse DescribeIndexResponse DescribeSnapshotResponse FlushResponse
     GetCollectionStatisticsResponse GetCompactionPlansResponse GetCompactionStateResponse GetFlushStateResponse GetIndexBuildProgressResponse GetIndexStateResponse
     GetIndexStatisticsResponse GetLoadStateResponse GetLoadingProgressResponse GetPartitionStatisticsResponse
@@ -121,6 +121,7 @@ serve! {
         drop_collection(DropCollectionRequest) -> MilvusStatus;
         has_collection(HasCollectionRequest) -> m::BoolResponse;
         describe_collection(DescribeCollectionRequest) -> m::DescribeCollectionResponse;
+        batch_describe_collection(BatchDescribeCollectionRequest) -> m::BatchDescribeCollectionResponse;
         get_collection_statistics(GetCollectionStatisticsRequest) -> m::GetCollectionStatisticsResponse;
         show_collections(ShowCollectionsRequest) -> m::ShowCollectionsResponse;
     }
@@ -165,6 +166,7 @@ serve! {
     read {
         query(QueryRequest) -> m::QueryResults;
         search(SearchRequest) -> m::SearchResults;
+        hybrid_search(HybridSearchRequest) -> m::SearchResults;
     }
     snapshots {
         create_snapshot(CreateSnapshotRequest) -> MilvusStatus;

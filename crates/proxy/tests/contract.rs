@@ -182,7 +182,8 @@ async fn a_wrong_request_is_refused_in_the_answer_with_code_and_reason() {
         search(search("things", &[("topk", "0")])) => 1100, "topk [0] is invalid, it should be in range [1, 16384]";
         search(search("things", &[("topk", "1"), ("metric_type", "IP")])) => 1100, "[expected=L2][actual=IP]";
         search(search("things", &[("topk", "1"), ("anns_field", "pk")])) => 1100, "field pk is not a vector field";
-        search(search("things", &[("topk", "1"), ("group_by_field", "note")])) => 10, "group_by_field is not served";
+        search(search("things", &[("topk", "1"), ("group_by_field", "v")])) => 1100, "unsupported data type FloatVector for group by";
+        search(search("things", &[("topk", "1"), ("order_by_fields", "note")])) => 10, "order_by_fields is not served";
         search(search("idle", &[("topk", "1")])) => 101, "collection not loaded";
         load_collection(names(|r: &mut m::LoadCollectionRequest| r.collection_name = "bare".into()))
             => 700, "there is no vector index on field: [v], please create index firstly";

@@ -5,12 +5,13 @@
 //! * `views`: the newest view of each collection that is read, and views of the past.
 //! * `cache`, `rows`: decoded files within a byte budget.
 //! * `scan`: work over the rows of many files, several at a time, off the async threads.
-//! * `query`, `search`, `topk`, `kernel`, `output`: what is done with the rows.
+//! * `query`, `search`, `grouping`, `topk`, `kernel`, `output`: what is done with the rows.
 //! * `scope`, `service`: requests and answers.
 
 mod cache;
 mod cpu;
 mod deletes;
+mod grouping;
 mod kernel;
 mod keys;
 mod leases;

@@ -1,5 +1,9 @@
 //! Index definitions. Searches are exact whether an index is built or not, so every index is finished as soon as it is
-//! defined, and only index types that promise no approximation are taken.
+//! defined. Every type of Milvus is taken, its parameters are checked and kept, and the description says what serves it
+//! ([`SERVED_BY`]).
+
+pub(crate) mod kinds;
+mod params;
 
 use crate::{
     Proxy,
@@ -10,26 +14,25 @@ use elanus_proto::{
     common::{IndexState, KeyValuePair},
     convert, datacoord as dc, milvus as m,
 };
-use elanus_types::{
-    Code, Failure, FieldId,
-    schema::{DataType, FieldSchema},
-};
+use elanus_types::{Code, Failure, FieldId, schema::FieldSchema};
+use kinds::Kind;
+use params::{JSON_PATH, index_params};
 use std::collections::BTreeMap;
 
-const AUTOINDEX: &str = "AUTOINDEX";
-const VECTOR_TYPES: [&str; 2] = [AUTOINDEX, "FLAT"];
-const SCALAR_TYPES: [&str; 2] = [AUTOINDEX, "INVERTED"];
-const METRICS: [&str; 3] = ["L2", "IP", "COSINE"];
+/// The parameter by which a description says what answers in place of the structure that the type promises. It is no part
+/// of the definition.
+const SERVED_BY: &str = "elanus.served_by";
 
 /// Success also when the same index exists.
 pub(crate) async fn create_index(proxy: &Proxy, call: &Call, request: m::CreateIndexRequest) -> Result<(), Failure> {
     let collection = proxy.collection(call, &request.db_name, &request.collection_name).await?;
-    let field = collection.schema.field(&request.field_name).filter(|field| !field.is_dynamic);
-    let field = field
-        .ok_or_else(|| Failure::invalid(format!("cannot create index on non-exist field: {}", request.field_name)))?;
-    let index_name = if request.index_name.is_empty() { field.name.clone() } else { request.index_name };
+    // A name that is no field is a key of the dynamic field.
+    let named = &request.field_name;
+    let field = collection.schema.field(named).or_else(|| collection.schema.dynamic_field());
+    let field = field.ok_or_else(|| Failure::invalid(format!("cannot create index on non-exist field: {named}")))?;
+    let index_name = if request.index_name.is_empty() { named.clone() } else { request.index_name };
     names::index(&index_name)?;
-    let params = index_params(field, &request.extra_params)?;
+    let params = index_params(&collection.schema, field, named, &request.extra_params)?;
     if is_there(&collection, field, &index_name, &params)? {
         return Ok(());
     }
@@ -48,7 +51,10 @@ fn is_there(
     if indexes.iter().any(|index| index.name == name && index.field_id == field.id.0 && index.params == *params) {
         return Ok(true);
     }
-    if indexes.iter().any(|index| index.field_id == field.id.0) {
+    // A JSON field may have an index a path.
+    let same_place =
+        |index: &dc::Index| index.field_id == field.id.0 && index.params.get(JSON_PATH) == params.get(JSON_PATH);
+    if indexes.iter().any(same_place) {
         let text = format!("field {}: at most one distinct index is allowed per field", field.name);
         return Err(Failure::invalid(text).context("CreateIndex failed"));
     }
@@ -57,49 +63,6 @@ fn is_there(
         return Err(Failure::invalid(text).context("CreateIndex failed"));
     }
     Ok(false)
-}
-
-/// The parameters as they are kept: flat, with index type and metric filled in.
-fn index_params(field: &FieldSchema, pairs: &[KeyValuePair]) -> Result<BTreeMap<String, String>, Failure> {
-    let mut params = flatten(pairs)?;
-    let refuse = |why: String| Err(Failure::invalid(format!("invalid index params of field {}: {why}", field.name)));
-    let index_type =
-        params.remove("index_type").filter(|given| !given.is_empty()).unwrap_or_else(|| AUTOINDEX.to_owned());
-    let served: &[&str] = if field.data_type.is_vector() { &VECTOR_TYPES } else { &SCALAR_TYPES };
-    if !served.contains(&index_type.as_str()) {
-        return refuse(format!("index type {index_type} is not served, take one of {}", served.join(", ")));
-    }
-    params.insert("index_type".to_owned(), index_type);
-    if field.data_type.is_vector() {
-        let metric =
-            params.remove("metric_type").filter(|given| !given.is_empty()).unwrap_or_else(|| "COSINE".to_owned());
-        let metric = metric.to_ascii_uppercase();
-        if !METRICS.contains(&metric.as_str()) {
-            return refuse(format!("float vector index does not support metric type: {metric}"));
-        }
-        params.insert("metric_type".to_owned(), metric);
-    } else if field.data_type == DataType::Json {
-        return refuse("an index on JSON is not served, filters work without one".to_owned());
-    }
-    Ok(params)
-}
-
-/// `params` is a JSON object whose members count as if they stood beside it.
-fn flatten(pairs: &[KeyValuePair]) -> Result<BTreeMap<String, String>, Failure> {
-    let mut flat = convert::pairs_to_map(pairs);
-    let Some(text) = flat.remove("params").filter(|text| !text.trim().is_empty()) else {
-        return Ok(flat);
-    };
-    let nested: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&text)
-        .map_err(|error| Failure::invalid(format!("index params are not a JSON object: {error}")))?;
-    for (key, value) in nested {
-        let text = match value {
-            serde_json::Value::String(text) => text,
-            other => other.to_string(),
-        };
-        flat.entry(key).or_insert(text);
-    }
-    Ok(flat)
 }
 
 /// Nothing is built, so what may change is kept and has no effect.
@@ -139,17 +102,23 @@ pub(crate) async fn drop_index(proxy: &Proxy, call: &Call, request: m::DropIndex
 
 /// The indexes with this name, or on this field, or all.
 fn select<'a>(collection: &'a Collection, name: &str, field: &str) -> Result<Vec<&'a dc::Index>, Failure> {
-    let field_id = match field {
-        "" => None,
-        field => {
-            let found = collection.schema.field(field);
-            Some(found.ok_or_else(|| Failure::invalid(format!("field {field} not exist")))?.id.0)
-        }
-    };
+    if !field.is_empty() && collection.schema.field(field).is_none() && collection.schema.dynamic_field().is_none() {
+        return Err(Failure::invalid(format!("field {field} not exist")));
+    }
     let wanted = |index: &&dc::Index| {
-        (name.is_empty() || index.name == name) && field_id.is_none_or(|field_id| index.field_id == field_id)
+        (name.is_empty() || index.name == name) && (field.is_empty() || field_name(collection, index) == field)
     };
     Ok(collection.info.indexes.iter().filter(wanted).collect())
+}
+
+/// What the index is on, as clients look for it: of the dynamic field, the key.
+fn field_name<'a>(collection: &'a Collection, index: &'a dc::Index) -> &'a str {
+    let field = collection.schema.fields.iter().find(|field| field.id == FieldId(index.field_id));
+    match (field, index.params.get(JSON_PATH)) {
+        (Some(field), Some(path)) if field.is_dynamic => path.split('[').next().unwrap_or_default().trim(),
+        (Some(field), _) => &field.name,
+        (None, _) => "",
+    }
 }
 
 fn not_found(collection: &Collection, name: &str) -> Failure {
@@ -172,21 +141,28 @@ async fn described(
         return Err(not_found(&collection, index));
     }
     let rows = proxy.statistics(collection.id(), Vec::new()).await?.row_count;
-    let field_name = |id: i64| {
-        let field = collection.schema.fields.iter().find(|field| field.id == FieldId(id));
-        field.map(|field| field.name.clone()).unwrap_or_default()
-    };
     let describe = |index: &dc::Index| m::IndexDescription {
         index_name: index.name.clone(),
         index_id: index.id,
-        params: convert::map_to_pairs(&index.params),
-        field_name: field_name(index.field_id),
+        params: described_params(&collection, index),
+        field_name: field_name(&collection, index).to_owned(),
         indexed_rows: rows,
         total_rows: rows,
         state: IndexState::Finished.into(),
         ..m::IndexDescription::default()
     };
     Ok(found.into_iter().map(describe).collect())
+}
+
+/// The definition, and what serves it.
+fn described_params(collection: &Collection, index: &dc::Index) -> Vec<KeyValuePair> {
+    let mut params = index.params.clone();
+    let kind = params.get("index_type").and_then(|name| Kind::named(name));
+    let field = collection.schema.fields.iter().find(|field| field.id == FieldId(index.field_id));
+    if let Some(served_by) = kind.zip(field).and_then(|(kind, field)| kind.served_by(field.data_type)) {
+        params.insert(SERVED_BY.to_owned(), served_by.to_owned());
+    }
+    convert::map_to_pairs(&params)
 }
 
 pub(crate) async fn describe_index(
@@ -228,58 +204,4 @@ pub(crate) async fn get_index_build_progress(
     let found = described(proxy, call, &db_name, &collection_name, &index_name, &field_name).await?;
     let rows = found.first().map_or(0, |index| index.total_rows);
     Ok(m::GetIndexBuildProgressResponse { indexed_rows: rows, total_rows: rows, ..Default::default() })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn field(data_type: DataType) -> FieldSchema {
-        FieldSchema {
-            id: FieldId(101),
-            name: "f".to_owned(),
-            description: String::new(),
-            data_type,
-            is_primary_key: false,
-            auto_id: false,
-            is_dynamic: false,
-            nullable: false,
-            type_params: BTreeMap::new(),
-        }
-    }
-
-    fn params(data_type: DataType, pairs: &[(&str, &str)]) -> Result<Vec<(String, String)>, Failure> {
-        let pairs: Vec<_> =
-            pairs.iter().map(|(key, value)| KeyValuePair { key: (*key).into(), value: (*value).into() }).collect();
-        index_params(&field(data_type), &pairs).map(|map| map.into_iter().collect())
-    }
-
-    #[test]
-    fn what_is_left_out_is_filled_in_and_nested_params_are_flat() {
-        let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
-        assert_eq!(
-            params(DataType::FloatVector, &[]).unwrap(),
-            [pair("index_type", "AUTOINDEX"), pair("metric_type", "COSINE")]
-        );
-        assert_eq!(
-            params(DataType::FloatVector, &[("params", r#"{"index_type":"FLAT","metric_type":"ip","n":8}"#)]).unwrap(),
-            [pair("index_type", "FLAT"), pair("metric_type", "IP"), pair("n", "8")]
-        );
-        assert_eq!(params(DataType::Int64, &[("index_type", "")]).unwrap(), [pair("index_type", "AUTOINDEX")]);
-    }
-
-    #[test]
-    fn what_is_not_served_is_refused() {
-        for (data_type, key, value, fragment) in [
-            (DataType::FloatVector, "index_type", "HNSW", "index type HNSW is not served"),
-            (DataType::FloatVector, "metric_type", "HAMMING", "does not support metric type: HAMMING"),
-            (DataType::FloatVector, "params", "[]", "not a JSON object"),
-            (DataType::Int64, "index_type", "FLAT", "index type FLAT is not served"),
-            (DataType::Json, "index_type", "INVERTED", "an index on JSON is not served"),
-        ] {
-            let failure = params(data_type, &[(key, value)]).unwrap_err();
-            assert!(failure.message.contains(fragment), "{}", failure.message);
-            assert_eq!(failure.code, Code::ParameterInvalid);
-        }
-    }
 }
