@@ -179,7 +179,7 @@ pub(crate) fn type_name(data_type: DataType) -> &'static str {
         102 => "Float16Vector",
         103 => "BFloat16Vector",
         104 => "SparseFloatVector",
-        106 => "Int8Vector",
+        105 => "Int8Vector",
         _ => "None",
     }
 }
@@ -195,7 +195,7 @@ impl On {
             23 => Self::Json,
             100 => Self::Bits,
             104 => Self::Sparse,
-            106 => Self::Int8s,
+            105 => Self::Int8s,
             101..=103 => Self::Floats,
             _ => Self::Text,
         }
