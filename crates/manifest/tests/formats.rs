@@ -105,6 +105,8 @@ fn metadata() -> SnapshotMetadata {
                     auto_id: true,
                     is_dynamic: true,
                     nullable: true,
+                    element_type: None,
+                    default_value: None,
                     type_params: words(&[("dim", "8"), ("max_length", "7")]),
                 }],
                 enable_dynamic_field: true,

@@ -4,18 +4,38 @@
 //! keep what they saw. A name is none: it belongs to the collection as long as that lives, and snapshots follow it.
 
 use crate::clock::lock_live;
-use crate::db::{args, name_was_taken};
+use crate::db::{Tx, args, name_was_taken};
 use crate::definitions::{INDEXES_NOW, NameHolder, database_id, index_info, name_conflict, name_holder, record};
 use crate::error::Result;
 use crate::model::CollectionRecord;
-use crate::rows::collection_not_found;
+use crate::rows::{collection_not_found, from_json};
 use crate::{Coordinator, aliases, catalog, databases};
-use elanus_types::schema::{CollectionDefinition, IndexInfo};
-use elanus_types::{Code, CollectionId, Failure, IndexId, Timestamp};
+use elanus_types::schema::{CollectionDefinition, CollectionSchema, IndexInfo};
+use elanus_types::{Code, CollectionId, Failure, FieldId, IndexId, Timestamp};
 use std::collections::BTreeMap;
 
+/// Also after a rollback, which brings back a schema of before: files of then and of later may be read side by side.
+async fn name_new_fields(tx: &mut Tx, id: CollectionId, definition: &mut CollectionDefinition) -> Result<()> {
+    let fields = &mut definition.schema.fields;
+    if fields.iter().all(|field| field.id != FieldId::NONE) {
+        return Ok(());
+    }
+    let versions = tx.all("SELECT schema_json FROM collection_versions WHERE collection_id = $1", args![id.0]).await?;
+    let mut last = fields.iter().map(|field| field.id).max().unwrap_or(FieldId::NONE);
+    for version in &versions {
+        let schema: CollectionSchema = from_json(version, "schema_json")?;
+        last = schema.fields.iter().map(|field| field.id).fold(last, FieldId::max);
+    }
+    for field in fields.iter_mut().filter(|field| field.id == FieldId::NONE) {
+        last = FieldId(last.0 + 1);
+        field.id = last;
+    }
+    Ok(())
+}
+
 impl Coordinator {
-    /// Changes the definition of a collection: schema, consistency level, properties. What `change` makes of partitions,
+    /// Changes the definition of a collection: schema, consistency level, properties. A field that `change` adds has
+    /// [`FieldId::NONE`] and gets an id that no field of the collection has had at any time. What `change` makes of partitions,
     /// indexes and shards is not looked at. Nothing is written where nothing changes.
     ///
     /// # Errors
@@ -30,6 +50,7 @@ impl Coordinator {
         let before = record(&mut tx, id).await?.ok_or_else(|| collection_not_found(id))?;
         let mut definition = before.definition.clone();
         change(&mut definition)?;
+        name_new_fields(&mut tx, id, &mut definition).await?;
         definition.shards_num = before.definition.shards_num;
         let reschemed = definition.schema != before.definition.schema;
         if !reschemed

@@ -3,10 +3,10 @@
 use crate::{
     Proxy,
     backend::{Call, answer},
-    names,
+    definition, names,
     properties::{self, Change},
 };
-use elanus_proto::{datacoord as dc, milvus as m};
+use elanus_proto::{convert, datacoord as dc, milvus as m};
 use elanus_types::Failure;
 
 pub(crate) async fn rename_collection(
@@ -69,6 +69,28 @@ pub(crate) async fn alter_collection_field(
         field_params: properties,
         removed_field_params: request.delete_keys,
         field_description: description,
+        ..dc::AlterCollectionRequest::default()
+    };
+    answer(proxy.datacoord().alter_collection(alter)).await.map(drop)
+}
+
+/// Rows that are there read the new field's default value, or null.
+pub(crate) async fn add_collection_field(
+    proxy: &Proxy,
+    call: &Call,
+    request: m::AddCollectionFieldRequest,
+) -> Result<(), Failure> {
+    let reference = dc::CollectionRef {
+        db_name: call.db(&request.db_name),
+        collection_name: request.collection_name,
+        collection_id: request.collection_id,
+    };
+    let collection = proxy.find(reference).await?;
+    let field = definition::added_field(&collection.schema, request.schema, &proxy.config)?;
+    let alter = dc::AlterCollectionRequest {
+        collection: Some(collection.reference()),
+        added_field: Some(convert::field_to_proto(&field)),
+        fields_max: i64::try_from(proxy.config.fields_max).unwrap_or(i64::MAX),
         ..dc::AlterCollectionRequest::default()
     };
     answer(proxy.datacoord().alter_collection(alter)).await.map(drop)

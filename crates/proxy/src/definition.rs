@@ -1,13 +1,14 @@
 //! What a user asks a new collection to be, checked and completed: field ids are given here, and the dynamic column is added.
 
 use crate::{ProxyConfig, names, partitions::keyed, properties};
+use bytes::Bytes;
 use elanus_proto::{convert, datacoord as dc, milvus as m, schema as proto};
 use elanus_types::{
     Failure, FieldId,
     schema::{CollectionSchema, ConsistencyLevel, DYNAMIC_FIELD, DataType, FieldSchema},
 };
 use prost::Message as _;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// Partitions of a collection with a partition key, where the user names no number.
 const KEYED_PARTITIONS: usize = 16;
@@ -50,6 +51,50 @@ pub(crate) fn define(
         properties,
         partition_names,
     })
+}
+
+/// A field that a user asks to add to a collection that is there. Its id is given by the coordinator, which also looks at the
+/// names and the number of fields once more, as they are then.
+pub(crate) fn added_field(
+    schema: &CollectionSchema,
+    message: Bytes,
+    limits: &ProxyConfig,
+) -> Result<FieldSchema, Failure> {
+    let mut message = proto::FieldSchema::decode(message)
+        .map_err(|error| Failure::invalid(format!("the field schema cannot be read: {error}")))?;
+    let name = message.name.clone();
+    let refuse = |what: &str| Err(Failure::invalid(format!("{what}, field name = {name}")));
+    if message.is_dynamic || matches!(name.as_str(), "RowID" | "Timestamp" | "$namespace_id" | DYNAMIC_FIELD) {
+        return refuse("not support to add system field");
+    }
+    names::field(&name)?;
+    if message.is_primary_key {
+        return refuse("not support to add pk field");
+    }
+    if message.auto_id {
+        return refuse("only primary field can speficy AutoID with true");
+    }
+    if message.is_partition_key {
+        return refuse("not support to add partition key field");
+    }
+    if message.is_clustering_key {
+        return refuse("not support to add clustering key field");
+    }
+    message.field_id = 0;
+    if DataType::from_number(message.data_type).is_some_and(DataType::is_vector) {
+        return refuse("not support to add vector field");
+    }
+    if !message.nullable {
+        return refuse("added field must be nullable, please check it");
+    }
+    if schema.field(&name).is_some() {
+        return Err(Failure::invalid(format!("duplicate field name: {name}")));
+    }
+    if schema.fields.iter().filter(|field| !field.is_dynamic).count() >= limits.fields_max {
+        let max = limits.fields_max;
+        return Err(Failure::invalid(format!("The number of fields has reached the maximum value {max}")));
+    }
+    convert::field_from_proto(&message)
 }
 
 fn shards(asked: i32, limits: &ProxyConfig) -> Result<i32, Failure> {
@@ -115,16 +160,12 @@ fn check_vectors(schema: &CollectionSchema, limits: &ProxyConfig) -> Result<(), 
 /// With the dynamic column, as the last one, where the user wants one.
 fn complete(mut schema: CollectionSchema) -> CollectionSchema {
     if schema.enable_dynamic_field {
+        let last = i64::try_from(schema.fields.len()).unwrap_or(i64::MAX >> 1);
+        let id = FieldId(FieldId::FIRST_USER.0 + last);
         schema.fields.push(FieldSchema {
-            id: FieldId(FieldId::FIRST_USER.0 + i64::try_from(schema.fields.len()).unwrap_or(i64::MAX >> 1)),
-            name: DYNAMIC_FIELD.to_owned(),
             description: "dynamic schema".to_owned(),
-            data_type: DataType::Json,
-            is_primary_key: false,
-            auto_id: false,
             is_dynamic: true,
-            nullable: false,
-            type_params: BTreeMap::new(),
+            ..FieldSchema::new(id, DYNAMIC_FIELD, DataType::Json)
         });
     }
     schema
@@ -198,6 +239,41 @@ mod tests {
             let failure = define(&request(change), "default".to_owned(), &ProxyConfig::default()).unwrap_err();
             assert_eq!(failure.code.number(), 1100, "{fragment}");
             assert!(failure.message.contains(fragment), "{} / {fragment}", failure.message);
+        }
+    }
+
+    #[test]
+    fn a_field_that_cannot_be_added_is_refused_with_its_name() {
+        type Change = fn(&mut proto::FieldSchema);
+        let there = proto::CollectionSchema {
+            fields: vec![field("pk", DataType::Int64, &[]), field("v", DataType::FloatVector, &[("dim", "4")])],
+            ..proto::CollectionSchema::default()
+        };
+        let there = complete(convert::schema_from_proto(&there).unwrap());
+        let add = |change: Change, fields_max: usize| {
+            let mut message = proto::FieldSchema { nullable: true, ..field("late", DataType::Int64, &[]) };
+            change(&mut message);
+            let limits = ProxyConfig { fields_max, ..ProxyConfig::default() };
+            added_field(&there, message.encode_to_vec().into(), &limits)
+        };
+        assert_eq!(add(|f| f.field_id = 77, 64).unwrap().id, FieldId(0));
+        let table: [(Change, usize, &str); 11] = [
+            (|f| f.nullable = false, 64, "added field must be nullable, please check it, field name = late"),
+            (|f| f.is_primary_key = true, 64, "not support to add pk field, field name = late"),
+            (|f| f.is_partition_key = true, 64, "not support to add partition key field, field name = late"),
+            (|f| f.is_clustering_key = true, 64, "not support to add clustering key field, field name = late"),
+            (|f| f.auto_id = true, 64, "AutoID with true, field name = late"),
+            (|f| f.data_type = 101, 64, "not support to add vector field, field name = late"),
+            (|f| f.name = "$meta".to_owned(), 64, "not support to add system field, field name = $meta"),
+            (|f| f.name = "v".to_owned(), 64, "duplicate field name: v"),
+            (|f| f.name = "1x".to_owned(), 64, "Invalid field name"),
+            (|f| f.data_type = 21, 64, "field late: type param max_length should be specified"),
+            (|_| {}, 2, "The number of fields has reached the maximum value 2"),
+        ];
+        for (change, fields_max, text) in table {
+            let failure = add(change, fields_max).unwrap_err();
+            assert_eq!(failure.code.number(), 1100);
+            assert!(failure.message.contains(text), "{} / {text}", failure.message);
         }
     }
 }

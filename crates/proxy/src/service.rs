@@ -111,6 +111,7 @@ serve! {
         rename_collection(RenameCollectionRequest) -> MilvusStatus;
         alter_collection(AlterCollectionRequest) -> MilvusStatus;
         alter_collection_field(AlterCollectionFieldRequest) -> MilvusStatus;
+        add_collection_field(AddCollectionFieldRequest) -> MilvusStatus;
     }
     segments {
         get_persistent_segment_info(GetPersistentSegmentInfoRequest) -> m::GetPersistentSegmentInfoResponse;

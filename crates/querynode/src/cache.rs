@@ -92,7 +92,12 @@ impl FileCache {
         self.slots().put_back(record.file_set, &cell);
         match content? {
             content if content.fits(schema) => Ok(content),
-            _ => self.fetch(schema, record).await,
+            // It was decoded before a field was added, or is read as of then.
+            _ => {
+                let content = self.fetch(schema, record).await?;
+                self.slots().replace(record.file_set, content.clone());
+                Ok(content)
+            }
         }
     }
 
@@ -155,6 +160,15 @@ impl Slots {
         }
         metrics::gauge!("elanus_querynode_cache_bytes").set(self.bytes as f64);
         metrics::gauge!("elanus_querynode_cache_bytes_max").set(self.bytes_max as f64);
+    }
+
+    /// From now on the file is this; who has it already keeps what it has.
+    fn replace(&mut self, file: FileSetId, content: Content) {
+        let Some(slot) = self.by_file.get_mut(&file) else { return };
+        self.bytes -= slot.bytes;
+        slot.bytes = content.bytes().max(1);
+        self.bytes += slot.bytes;
+        slot.cell = Arc::new(OnceCell::new_with(Some(content)));
     }
 
     fn make_room(&mut self) {

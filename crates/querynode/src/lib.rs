@@ -5,7 +5,8 @@
 //! * `views`: the newest view of each collection that is read, and views of the past.
 //! * `cache`, `rows`: decoded files within a byte budget.
 //! * `scan`: work over the rows of many files, several at a time, off the async threads.
-//! * `query`, `search`, `grouping`, `topk`, `kernel`, `output`: what is done with the rows.
+//! * `query`, `search`, `grouping`, `topk`, `output`: what is done with the rows.
+//! * `queries`, `kernel`: how near vectors are, for each of their types.
 //! * `scope`, `service`: requests and answers.
 
 mod cache;
@@ -16,6 +17,7 @@ mod kernel;
 mod keys;
 mod leases;
 mod output;
+mod queries;
 mod query;
 mod rows;
 mod scan;

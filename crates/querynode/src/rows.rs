@@ -2,12 +2,13 @@
 
 use crate::kernel;
 use crate::keys::Keys;
-use arrow::array::{AsArray, RecordBatch};
+use arrow::array::{AsArray, BinaryArray, RecordBatch};
 use arrow::datatypes::Float32Type;
 use elanus_meta::model::{FileKind, FileRecord};
+use elanus_segment::vector::widening;
 use elanus_segment::{Deletes, PkColumn, decode_deletes, decode_rows};
 use elanus_types::Failure;
-use elanus_types::schema::CollectionSchema;
+use elanus_types::schema::{CollectionSchema, DataType};
 use std::error::Error;
 use std::sync::{Arc, OnceLock};
 
@@ -32,11 +33,11 @@ pub(crate) struct RowFile {
     norms: Vec<OnceLock<Box<[f32]>>>,
 }
 
-/// The vectors of one column, one after the other.
+/// The vectors of one column, one after the other; of a row without vector, any numbers.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Vectors<'a> {
-    values: &'a [f32],
-    dim: usize,
+pub(crate) struct Vectors<'a, T> {
+    values: &'a [T],
+    width: usize,
 }
 
 impl Content {
@@ -114,29 +115,64 @@ impl RowFile {
         Ok(Self { schema: Arc::clone(schema), batch, keys, norms })
     }
 
-    /// The vectors of a column; of a row without vector, any numbers.
-    pub(crate) fn vectors(&self, column: usize) -> Option<Vectors<'_>> {
+    /// A column of vectors of 32-bit floats.
+    pub(crate) fn floats(&self, column: usize) -> Option<Vectors<'_, f32>> {
         let list = self.batch.column(column).as_fixed_size_list_opt()?;
-        let dim = usize::try_from(list.value_length()).ok()?;
+        let width = usize::try_from(list.value_length()).ok()?;
         let values = list.values().as_primitive_opt::<Float32Type>()?.values();
-        Some(Vectors { values: values.get(usize::try_from(list.value_offset(0)).ok()?..)?, dim })
+        Some(Vectors { values: values.get(usize::try_from(list.value_offset(0)).ok()?..)?, width })
     }
 
-    /// The length of each vector of a column.
+    /// A column of vectors of as many bytes each.
+    pub(crate) fn bytes_of(&self, column: usize) -> Option<Vectors<'_, u8>> {
+        let rows = self.batch.column(column).as_fixed_size_binary_opt()?;
+        let width = usize::try_from(rows.value_length()).ok()?;
+        Some(Vectors { values: rows.value_data(), width })
+    }
+
+    /// A column of sparse vectors.
+    pub(crate) fn sparse(&self, column: usize) -> Option<&BinaryArray> {
+        self.batch.column(column).as_binary_opt()
+    }
+
+    /// The length of each vector of a column of numbers.
     pub(crate) fn norms(&self, column: usize) -> Option<&[f32]> {
-        let vectors = self.vectors(column)?;
-        let norms = self.norms.get(column)?.get_or_init(|| {
-            let rows = self.batch.num_rows();
-            (0..rows).map(|row| kernel::norm(vectors.get(row))).collect()
-        });
-        Some(norms)
+        let data_type = self.schema.fields.get(column)?.data_type;
+        let cell = self.norms.get(column)?;
+        let rows = 0..self.batch.num_rows();
+        if data_type == DataType::FloatVector {
+            let vectors = self.floats(column)?;
+            return Some(cell.get_or_init(|| rows.map(|row| kernel::norm(vectors.get(row))).collect()));
+        }
+        let vectors = self.bytes_of(column)?;
+        let mut wide = Vec::new();
+        let norm = |row| norm_of_bytes(data_type, vectors.get(row), &mut wide);
+        Some(cell.get_or_init(|| rows.map(norm).collect()))
     }
 }
 
-impl<'a> Vectors<'a> {
+/// The length of a vector of 16-bit floats or 8-bit integers.
+pub(crate) fn norm_of_bytes(data_type: DataType, bytes: &[u8], wide: &mut Vec<f32>) -> f32 {
+    match widening(data_type) {
+        Some(widen) => {
+            wide.clear();
+            widen_into(wide, bytes, widen);
+            kernel::norm(wide)
+        }
+        None => kernel::inner_product_i8(bytes, bytes).sqrt(),
+    }
+}
+
+/// Adds the numbers of a vector of 16-bit floats.
+#[inline]
+pub(crate) fn widen_into(wide: &mut Vec<f32>, bytes: &[u8], widen: impl Fn(u16) -> f32) {
+    wide.extend(bytes.as_chunks::<2>().0.iter().map(|bits| widen(u16::from_le_bytes(*bits))));
+}
+
+impl<'a, T: Copy> Vectors<'a, T> {
     /// The vector of a row.
-    pub(crate) fn get(self, row: usize) -> &'a [f32] {
-        &self.values[row * self.dim..(row + 1) * self.dim]
+    pub(crate) fn get(self, row: usize) -> &'a [T] {
+        &self.values[row * self.width..(row + 1) * self.width]
     }
 }
 

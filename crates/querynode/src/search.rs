@@ -4,11 +4,10 @@
 //! score is no number, is never one.
 
 use crate::grouping::{self, Grouping};
-use crate::kernel;
 use crate::keys::KeyRef;
 use crate::output::{rows_at, to_ipc};
+use crate::queries::{Compare, Comparer, Metric, Queries};
 use crate::query::Page;
-use crate::rows::Vectors;
 use crate::scan::{LoadedPart, Reader};
 use crate::scope::{Condition, Scope, field};
 use crate::topk::{Ranking, TopK};
@@ -16,20 +15,12 @@ use crate::view::{RowAt, View};
 use arrow::array::Array;
 use elanus_proto::querynode::{SearchRequest, SearchResponse};
 use elanus_types::Failure;
-use elanus_types::schema::{CollectionSchema, DataType};
+use elanus_types::schema::CollectionSchema;
 use std::cmp::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Bytes of vectors that every query is compared with before the next ones: they stay in the fastest cache.
 const BLOCK_BYTES: usize = 32 << 10;
-
-/// How near two vectors are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Metric {
-    L2,
-    InnerProduct,
-    Cosine,
-}
 
 /// What is looked for.
 #[derive(Debug)]
@@ -37,10 +28,7 @@ pub(crate) struct Wanted {
     metric: Metric,
     /// Position of the vector field in the schema.
     column: usize,
-    dim: usize,
-    /// One query after the other.
-    queries: Vec<f32>,
-    norms: Vec<f32>,
+    queries: Queries,
     pub(crate) page: Page,
     radius: Option<f64>,
     range_filter: Option<f64>,
@@ -161,35 +149,13 @@ async fn with_candidates(
     reader.cpu.run(retain).await
 }
 
-impl Metric {
-    fn parse(name: &str) -> Result<Self, Failure> {
-        match name.to_ascii_uppercase().as_str() {
-            "L2" => Ok(Self::L2),
-            "IP" => Ok(Self::InnerProduct),
-            "COSINE" => Ok(Self::Cosine),
-            _ => Err(Failure::invalid(format!("metric type {name:?} is not served: use L2, IP or COSINE"))),
-        }
-    }
-
-    /// Score and distance turn into each other.
-    fn score(self, distance: f32) -> f32 {
-        match self {
-            Self::L2 => distance,
-            // Adding zero leaves no negative zero, which would sort before the positive one.
-            Self::InnerProduct | Self::Cosine => 0.0 - distance,
-        }
-    }
-}
-
 impl Wanted {
     fn new(schema: &CollectionSchema, request: &SearchRequest) -> Result<Self, Failure> {
-        let metric = Metric::parse(&request.metric_type)?;
         let (column, field) = field(schema, &request.vector_field)?;
-        let name = &field.name;
-        let dim = match (field.data_type, field.dim()) {
-            (DataType::FloatVector, Some(dim)) if dim > 0 => dim,
-            _ => return Err(Failure::invalid(format!("field {name} is not a float vector: it cannot be searched"))),
-        };
+        if !field.data_type.is_vector() {
+            return Err(Failure::invalid(format!("field {} is not a vector: it cannot be searched", field.name)));
+        }
+        let metric = Metric::parse(&request.metric_type, field)?;
         let page = Page::new(request.offset, request.limit)?;
         if request.limit < 1 {
             return Err(Failure::invalid(format!("limit is {}: a search needs at least 1", request.limit)));
@@ -198,26 +164,14 @@ impl Wanted {
         if nq == 0 {
             return Err(Failure::invalid(format!("nq is {}: a search needs at least 1 vector", request.nq)));
         }
-        let bytes = nq.checked_mul(dim).and_then(|n| n.checked_mul(size_of::<f32>()));
-        if bytes != Some(request.queries.len()) {
-            let found = request.queries.len() / nq;
-            let expected = dim * size_of::<f32>();
-            let why = format!("vector dimension mismatch: field {name} has dim {dim}, {expected} bytes a vector");
-            return Err(Failure::invalid(format!("{why}, the query has {found}")));
-        }
-        let (numbers, _) = request.queries.as_chunks::<4>();
-        let queries: Vec<f32> = numbers.iter().map(|number| f32::from_le_bytes(*number)).collect();
-        if !queries.iter().all(|number| number.is_finite()) {
-            return Err(Failure::invalid("a query vector has an element that is not a finite number"));
-        }
-        let norms = queries.chunks_exact(dim).map(kernel::norm).collect();
+        let queries = Queries::read(field, nq, &request.queries)?;
         let SearchRequest { radius, range_filter, .. } = *request;
-        Ok(Self { metric, column, dim, queries, norms, page, radius, range_filter })
+        Ok(Self { metric, column, queries, page, radius, range_filter })
     }
 
     /// The best `k` of nothing yet, for each query.
     pub(crate) fn empty<T: Copy>(&self, k: usize) -> Vec<TopK<T>> {
-        self.norms.iter().map(|_| TopK::new(k)).collect()
+        (0..self.queries.count()).map(|_| TopK::new(k)).collect()
     }
 
     /// Gives every hit among these rows to `hit`, with the position of its query. What is beyond its query's bound may be
@@ -229,8 +183,6 @@ impl Wanted {
         bounds: &[f32],
         hit: impl FnMut(usize, Hit),
     ) -> Result<(), Failure> {
-        let no_vectors = || Failure::internal("a file has no vectors in its vector column");
-        let vectors = part.content.vectors(self.column).ok_or_else(no_vectors)?;
         let nulls = part.content.batch.column(self.column).nulls();
         let present: Vec<u32>;
         let rows = match nulls {
@@ -240,55 +192,45 @@ impl Wanted {
             }
             _ => rows,
         };
-        match self.metric {
-            Metric::L2 => {
-                self.blocks(part, vectors, rows, bounds, hit, |_, query, _, row| kernel::squared_distance(query, row))
-            }
-            Metric::InnerProduct => self
-                .blocks(part, vectors, rows, bounds, hit, |_, query, _, row| 0.0 - kernel::inner_product(query, row)),
-            Metric::Cosine => {
-                let norms = part.content.norms(self.column).ok_or_else(no_vectors)?;
-                self.blocks(part, vectors, rows, bounds, hit, |at, query, row_at, row| {
-                    0.0 - kernel::cosine(query, row, self.norms[at], norms[row_at])
-                });
-            }
-        }
-        Ok(())
+        let blocks = Blocks { wanted: self, file: part.file, rows, bounds, hit };
+        self.queries
+            .comparer(self.metric, &part.content, self.column, blocks)
+            .ok_or_else(|| Failure::internal("a file has no vectors in its vector column"))
     }
 
-    #[inline(always)]
-    fn blocks(
-        &self,
-        part: &LoadedPart,
-        vectors: Vectors<'_>,
-        rows: &[u32],
-        bounds: &[f32],
-        mut hit: impl FnMut(usize, Hit),
-        distance: impl Fn(usize, &[f32], usize, &[f32]) -> f32,
-    ) {
-        let block = (BLOCK_BYTES / (self.dim * size_of::<f32>())).max(4);
-        for rows in rows.chunks(block) {
-            for (query_at, (query, bound)) in self.queries.chunks_exact(self.dim).zip(bounds).enumerate() {
-                for row in rows {
-                    let distance = distance(query_at, query, *row as usize, vectors.get(*row as usize));
-                    // False for what is no number, too.
-                    if distance <= *bound && self.in_range(self.metric.score(distance)) {
-                        hit(query_at, Hit { distance, at: RowAt { file: part.file, row: *row } });
-                    }
-                }
-            }
-        }
-    }
-
-    /// L2: `range_filter <= score < radius`; the others: `radius < score <= range_filter`.
+    /// Distances: `range_filter <= score < radius`; similarities: `radius < score <= range_filter`.
     fn in_range(&self, score: f32) -> bool {
         let score = f64::from(score);
-        match self.metric {
-            Metric::L2 => {
-                self.radius.is_none_or(|end| score < end) && self.range_filter.is_none_or(|start| score >= start)
-            }
-            Metric::InnerProduct | Metric::Cosine => {
-                self.radius.is_none_or(|end| score > end) && self.range_filter.is_none_or(|start| score <= start)
+        if self.metric.is_distance() {
+            return self.radius.is_none_or(|end| score < end) && self.range_filter.is_none_or(|start| score >= start);
+        }
+        self.radius.is_none_or(|end| score > end) && self.range_filter.is_none_or(|start| score <= start)
+    }
+}
+
+/// Rows of one file that are compared with all queries.
+struct Blocks<'a, H> {
+    wanted: &'a Wanted,
+    file: u32,
+    rows: &'a [u32],
+    bounds: &'a [f32],
+    hit: H,
+}
+
+impl<H: FnMut(usize, Hit)> Compare for Blocks<'_, H> {
+    fn with(self, mut comparer: impl Comparer) {
+        let Self { wanted, file, rows, bounds, mut hit } = self;
+        let block = (BLOCK_BYTES / wanted.queries.row_bytes()).max(4);
+        for rows in rows.chunks(block) {
+            comparer.load(rows);
+            for (query, bound) in bounds.iter().enumerate() {
+                for (at, row) in rows.iter().enumerate() {
+                    let distance = comparer.distance(query, at, *row);
+                    // False for what is no number, too.
+                    if distance <= *bound && wanted.in_range(wanted.metric.score(distance)) {
+                        hit(query, Hit { distance, at: RowAt { file, row: *row } });
+                    }
+                }
             }
         }
     }

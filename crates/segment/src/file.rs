@@ -1,9 +1,10 @@
 //! Columns to Parquet and back, for any list of columns that carry field ids.
 
+use crate::defaults::absent_column;
 use crate::error::guarded;
 use crate::schema::{fit, id_of};
 use crate::{Error, PkColumn, PkValue, checksum, footer};
-use arrow::array::{ArrayRef, RecordBatch, new_null_array};
+use arrow::array::{ArrayRef, RecordBatch};
 use arrow::compute::concat_batches;
 use arrow::datatypes::{DataType as ArrowType, Field, Schema, SchemaRef};
 use bytes::Bytes;
@@ -91,8 +92,9 @@ fn open_parquet(schema: &SchemaRef, pk: &str) -> Result<ArrowWriter<Vec<u8>>, Pa
         .set_statistics_enabled(EnabledStatistics::Chunk);
     for leaf in ArrowSchemaConverter::new().convert(schema)?.columns() {
         let path = leaf.path().clone();
-        if path.parts().len() > 1 {
-            // Elements of vectors: hardly one is there twice, and their order says nothing.
+        let bytes = schema.field_with_name(&path.parts()[0]).is_ok_and(|column| is_bytes(column.data_type()));
+        if path.parts().len() > 1 || bytes {
+            // Vectors and their elements: hardly one is there twice, and their order says nothing.
             properties = properties
                 .set_column_dictionary_enabled(path.clone(), false)
                 .set_column_statistics_enabled(path, EnabledStatistics::None);
@@ -101,6 +103,10 @@ fn open_parquet(schema: &SchemaRef, pk: &str) -> Result<ArrowWriter<Vec<u8>>, Pa
         }
     }
     ArrowWriter::try_new(Vec::new(), Arc::clone(schema), Some(properties.build()))
+}
+
+fn is_bytes(data_type: &ArrowType) -> bool {
+    matches!(data_type, ArrowType::FixedSizeBinary(_) | ArrowType::Binary)
 }
 
 /// Reads the wanted columns, found by field id, as one batch with exactly this schema.
@@ -164,7 +170,8 @@ impl Reader {
         guarded(what, || {
             let columns = wanted.fields().iter().map(|field| match position(found.schema_ref(), field) {
                 Some(at) => fit(field, found.column(at)),
-                None => Ok(new_null_array(field.data_type(), rows)),
+                // The file is older than the field.
+                None => absent_column(field, rows).ok_or_else(|| missing(field)),
             });
             let columns = columns.collect::<Result<Vec<ArrayRef>, Error>>()?;
             RecordBatch::try_new(Arc::clone(wanted), columns).map(Some).map_err(|e| Error::damaged(what, e))
@@ -225,14 +232,16 @@ fn resolve(wanted: &Schema, found: &Schema) -> Result<(SchemaRef, Vec<usize>), E
                 columns[at] = typed(field, &columns[at])?;
                 roots.push(at);
             }
-            (None, _) if field.is_nullable() => {}
-            (None, _) => {
-                return Err(Error::field(field.name(), "the file does not have it, and it is not nullable"));
-            }
+            (None, _) if absent_column(field, 0).is_some() => {}
+            (None, _) => return Err(missing(field)),
             (Some(_), Some(_)) => return Err(Error::field(field.name(), "the file has two columns with its id")),
         }
     }
     Ok((Arc::new(Schema::new(columns)), roots))
+}
+
+fn missing(field: &Field) -> Error {
+    Error::field(field.name(), "the file does not have it, and it is not nullable")
 }
 
 /// Parquet knows lists, but not that all of a column have one length: that is told to the reader, which checks it.
@@ -241,6 +250,8 @@ fn typed(wanted: &Field, found: &Field) -> Result<Field, Error> {
         (ArrowType::FixedSizeList(_, dim), ArrowType::List(item)) if item.data_type() == &ArrowType::Float32 => {
             Ok(found.clone().with_data_type(ArrowType::FixedSizeList(Arc::clone(item), *dim)))
         }
+        // Names and nullability of the items differ between writers.
+        (ArrowType::List(item), ArrowType::List(same)) if item.data_type() == same.data_type() => Ok(found.clone()),
         (wanted, same) if wanted == same => Ok(found.clone()),
         (as_wanted, other) => Err(Error::field(wanted.name(), format!("the file has {other} instead of {as_wanted}"))),
     }

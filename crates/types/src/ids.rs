@@ -51,6 +51,8 @@ impl PartitionId {
 }
 
 impl FieldId {
+    /// Of a field that has no id yet; no user's field has this one.
+    pub const NONE: FieldId = FieldId(0);
     /// The hidden timestamp column of every row, as in Milvus.
     pub const TIMESTAMP: FieldId = FieldId(1);
     /// The first id that a user's field gets, as in Milvus.

@@ -32,14 +32,27 @@ pub enum DataType {
     Double,
     /// UTF-8 text of at most `max_length` bytes
     VarChar,
+    /// A list of at most `max_capacity` values of the field's `element_type`
+    Array,
     /// A JSON document
     Json,
+    /// `dim` bits, eight a byte
+    BinaryVector,
     /// `dim` 32-bit IEEE 754 numbers
     FloatVector,
+    /// `dim` 16-bit IEEE 754 numbers
+    Float16Vector,
+    /// `dim` numbers that are the upper half of a 32-bit IEEE 754 number
+    #[serde(rename = "bfloat16_vector")]
+    BFloat16Vector,
+    /// Numbers of 32 bits at some of 2^32 - 1 places, zero at the others
+    SparseFloatVector,
+    /// `dim` 8-bit integers
+    Int8Vector,
 }
 
 impl DataType {
-    const ALL: [(Self, i32); 10] = [
+    const ALL: [(Self, i32); 16] = [
         (Self::Bool, 1),
         (Self::Int8, 2),
         (Self::Int16, 3),
@@ -48,8 +61,14 @@ impl DataType {
         (Self::Float, 10),
         (Self::Double, 11),
         (Self::VarChar, 21),
+        (Self::Array, 22),
         (Self::Json, 23),
+        (Self::BinaryVector, 100),
         (Self::FloatVector, 101),
+        (Self::Float16Vector, 102),
+        (Self::BFloat16Vector, 103),
+        (Self::SparseFloatVector, 104),
+        (Self::Int8Vector, 105),
     ];
 
     /// The number in `schema.DataType`.
@@ -67,7 +86,62 @@ impl DataType {
     /// True for vectors.
     #[must_use]
     pub fn is_vector(self) -> bool {
-        matches!(self, Self::FloatVector)
+        !self.metrics().is_empty()
+    }
+
+    /// True for what may be an element of an array.
+    #[must_use]
+    pub fn is_element(self) -> bool {
+        !self.is_vector() && !matches!(self, Self::Array | Self::Json)
+    }
+
+    /// How vectors of this type are compared; what an index without a metric has comes first. None for scalars.
+    #[must_use]
+    pub fn metrics(self) -> &'static [&'static str] {
+        match self {
+            Self::FloatVector | Self::Float16Vector | Self::BFloat16Vector | Self::Int8Vector => {
+                &["COSINE", "L2", "IP"]
+            }
+            Self::BinaryVector => &["HAMMING", "JACCARD"],
+            Self::SparseFloatVector => &["IP"],
+            Self::Bool
+            | Self::Int8
+            | Self::Int16
+            | Self::Int32
+            | Self::Int64
+            | Self::Float
+            | Self::Double
+            | Self::VarChar
+            | Self::Array
+            | Self::Json => &[],
+        }
+    }
+}
+
+/// What a field has where a row brings no value.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DefaultValue {
+    /// Of a bool field.
+    Bool(bool),
+    /// Of a field of whole numbers.
+    Int(i64),
+    /// Of a float or double field; as text where it is kept, because not every reader of JSON is exact.
+    Float(#[serde(with = "exact")] f64),
+    /// Of a varchar field, or a JSON document.
+    Text(String),
+}
+
+mod exact {
+    use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
+
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+    pub(super) fn serialize<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&value.to_string())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
     }
 }
 
@@ -95,22 +169,58 @@ pub struct FieldSchema {
     /// May be absent in a row.
     #[serde(default)]
     pub nullable: bool,
+    /// What the elements of an array are; `None` for every other field.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub element_type: Option<DataType>,
+    /// The value of a row that brings none, and of rows that were there before the field.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default_value: Option<DefaultValue>,
     /// `dim`, `max_length`, … as given.
     #[serde(default)]
     pub type_params: BTreeMap<String, String>,
 }
 
 impl FieldSchema {
+    /// A field with nothing but these.
+    #[must_use]
+    pub fn new(id: FieldId, name: impl Into<String>, data_type: DataType) -> Self {
+        Self {
+            id,
+            name: name.into(),
+            description: String::new(),
+            data_type,
+            is_primary_key: false,
+            auto_id: false,
+            is_dynamic: false,
+            nullable: false,
+            element_type: None,
+            default_value: None,
+            type_params: BTreeMap::new(),
+        }
+    }
+
     /// Number of elements of a vector field.
     #[must_use]
     pub fn dim(&self) -> Option<usize> {
         self.type_params.get("dim")?.parse().ok()
     }
 
-    /// Longest value of a varchar field, in bytes.
+    /// Longest value of a varchar field, or of an element of an array of them, in bytes.
     #[must_use]
     pub fn max_length(&self) -> Option<usize> {
         self.type_params.get("max_length")?.parse().ok()
+    }
+
+    /// Most elements of a value of an array field.
+    #[must_use]
+    pub fn max_capacity(&self) -> Option<usize> {
+        self.type_params.get("max_capacity")?.parse().ok()
+    }
+
+    /// True when a row may come without a value.
+    #[must_use]
+    pub fn may_be_absent(&self) -> bool {
+        self.nullable || self.default_value.is_some()
     }
 }
 
@@ -262,4 +372,35 @@ pub struct CollectionDefinition {
     pub partitions: Vec<PartitionInfo>,
     /// In order of creation.
     pub indexes: Vec<IndexInfo>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_earlier_version_wrote_is_a_field() {
+        let field: FieldSchema = serde_json::from_str(
+            r#"{"id": 101, "name": "v", "data_type": "float_vector", "type_params": {"dim": "4"}}"#,
+        )
+        .unwrap();
+        assert_eq!((field.element_type, &field.default_value, field.dim()), (None, &None, Some(4)));
+        let written = serde_json::to_string(&field).unwrap();
+        assert!(!written.contains("element_type") && !written.contains("default_value"), "{written}");
+    }
+
+    #[test]
+    fn default_values_come_back_to_the_last_bit() {
+        for value in [
+            DefaultValue::Bool(true),
+            DefaultValue::Int(i64::MIN),
+            DefaultValue::Float(0.1_f32.into()),
+            DefaultValue::Float(f64::MIN_POSITIVE / 3.0),
+            DefaultValue::Float(1.0e300_f64.sqrt() / 7.0),
+            DefaultValue::Text("\"\u{0}".to_owned()),
+        ] {
+            let text = serde_json::to_string(&value).unwrap();
+            assert_eq!(serde_json::from_str::<DefaultValue>(&text).unwrap(), value, "{text}");
+        }
+    }
 }

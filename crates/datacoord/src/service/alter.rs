@@ -5,9 +5,11 @@ use super::catalog::{database, resolve};
 use super::convert;
 use crate::Parts;
 use elanus_meta::model::CollectionRecord;
+use elanus_proto::convert::field_from_proto;
 use elanus_proto::datacoord as pb;
-use elanus_types::schema::{CollectionDefinition, ConsistencyLevel};
-use elanus_types::{Code, CollectionId, Failure};
+use elanus_proto::schema::FieldSchema as FieldMessage;
+use elanus_types::schema::{CollectionDefinition, ConsistencyLevel, FieldSchema};
+use elanus_types::{Code, CollectionId, Failure, FieldId};
 
 pub(super) async fn alter_collection(
     parts: &Parts,
@@ -28,6 +30,9 @@ fn apply(definition: &mut CollectionDefinition, request: pb::AlterCollectionRequ
     if let Some(text) = request.description {
         definition.schema.description = text;
     }
+    if let Some(added) = &request.added_field {
+        add_field(definition, added, request.fields_max)?;
+    }
     if request.field_name.is_empty() {
         return Ok(());
     }
@@ -40,6 +45,22 @@ fn apply(definition: &mut CollectionDefinition, request: pb::AlterCollectionRequ
     if let Some(text) = request.field_description {
         field.description = text;
     }
+    Ok(())
+}
+
+/// The metadata store gives the id.
+fn add_field(definition: &mut CollectionDefinition, added: &FieldMessage, fields_max: i64) -> Result<(), Failure> {
+    let field = FieldSchema { id: FieldId::NONE, ..field_from_proto(added)? };
+    let fields = &mut definition.schema.fields;
+    if fields.iter().any(|known| known.name == field.name) {
+        return Err(Failure::invalid(format!("duplicate field name: {}", field.name)));
+    }
+    let named = fields.iter().filter(|field| !field.is_dynamic).count();
+    if i64::try_from(named).is_ok_and(|named| named >= fields_max) {
+        return Err(Failure::invalid(format!("The number of fields has reached the maximum value {fields_max}")));
+    }
+    // The dynamic field stays the last one.
+    fields.insert(named, field);
     Ok(())
 }
 

@@ -376,6 +376,8 @@ fn schema() -> CollectionSchema {
             auto_id: false,
             is_dynamic: false,
             nullable: false,
+            element_type: None,
+            default_value: None,
             type_params: Default::default(),
         }],
         enable_dynamic_field: false,

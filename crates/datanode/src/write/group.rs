@@ -3,10 +3,10 @@
 //! Write *i* of a group has the timestamp `base + i`: the order in which the group was taken. A delete hides strictly
 //! older rows only, so the rows of an upsert survive the deletes of the same upsert, and not those of a later one.
 
-use arrow::array::{ArrayRef, Int64Array, RecordBatch};
+use arrow::array::{Int64Array, RecordBatch};
 use arrow::compute::concat_batches;
 use elanus_meta::model::{FileKind, FilePlace};
-use elanus_segment::{Deletes, PkColumn, arrow_schema, split_by_shard};
+use elanus_segment::{Deletes, PkColumn, arrow_schema, complete, split_by_shard};
 use elanus_types::schema::{CollectionSchema, DataType};
 use elanus_types::{Failure, PartitionId};
 use std::collections::BTreeMap;
@@ -64,9 +64,9 @@ pub(crate) fn assemble<'w>(
     Ok(files)
 }
 
-/// Adds the hidden timestamp column and checks the types of the others.
+/// Adds the hidden timestamp column, and fields that were added since the rows were made, and checks the types of the others.
 fn stamp(schema: &CollectionSchema, batch: &RecordBatch, offset: i64) -> Result<RecordBatch, Failure> {
-    let mut columns: Vec<ArrayRef> = batch.columns().to_vec();
+    let mut columns = complete(schema, batch).map_err(refused)?;
     columns.push(Arc::new(Int64Array::from(vec![offset; batch.num_rows()])));
     let stamped = RecordBatch::try_new(arrow_schema(schema), columns)
         .map_err(|e| Failure::invalid(format!("the rows do not fit the collection's schema: {e}")))?;
@@ -168,13 +168,30 @@ mod tests {
     }
 
     #[test]
+    fn rows_that_were_made_before_a_field_was_added_are_written_with_it() {
+        let mut later = schema();
+        let mut field = elanus_types::schema::FieldSchema::new(elanus_types::FieldId(102), "later", DataType::Int64);
+        field.default_value = Some(elanus_types::schema::DefaultValue::Int(7));
+        later.fields.insert(1, field);
+        let write = Write { rows: vec![(PartitionId(1), rows(&[1, 2]))], ..Write::default() };
+        let files = assemble(&later, 1, [&write]).unwrap();
+        let Some(Content::Rows(batch)) = files.values().next() else { panic!("one file of rows") };
+        assert_eq!(batch.schema(), arrow_schema(&later));
+        assert_eq!(batch.column(1).as_ref(), &Int64Array::from(vec![7, 7]));
+        assert_eq!(PkColumn::from_batch(batch, "pk").unwrap(), PkColumn::Int(vec![1, 2]));
+    }
+
+    #[test]
     fn what_does_not_fit_the_schema_is_refused() {
-        let wrong_type = RecordBatch::try_from_iter([
-            ("pk", Arc::new(Int64Array::from(vec![1])) as ArrayRef),
-            ("n", Arc::new(Int64Array::from(vec![1])) as ArrayRef),
-        ]);
+        let column =
+            |at: usize| arrow_schema(&schema()).field(at).clone().with_data_type(arrow::datatypes::DataType::Int64);
+        let columns = arrow::datatypes::Schema::new(vec![column(0), column(1)]);
+        let ones = || Arc::new(Int64Array::from(vec![1])) as arrow::array::ArrayRef;
+        let wrong_type = RecordBatch::try_new(Arc::new(columns), vec![ones(), ones()]);
+        let unknown = RecordBatch::try_from_iter([("pk", ones()), ("n", ones())]);
         let bad = [
             Write { rows: vec![(PartitionId(1), wrong_type.unwrap())], ..Write::default() },
+            Write { rows: vec![(PartitionId(1), unknown.unwrap())], ..Write::default() },
             Write { rows: vec![(PartitionId(1), rows(&[]))], ..Write::default() },
             Write { deletes: vec![(PartitionId::ALL, PkColumn::Str(vec!["a".into()]))], ..Write::default() },
         ];

@@ -44,6 +44,8 @@ fn schema() -> CollectionSchema {
         auto_id: false,
         is_dynamic: name == "$meta",
         nullable: name != "id",
+        element_type: None,
+        default_value: None,
         type_params: [("dim".to_owned(), "2".to_owned())].into(),
     };
     let fields = FIELDS.into_iter().enumerate().map(field).collect();

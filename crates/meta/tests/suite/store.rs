@@ -148,6 +148,8 @@ pub(crate) fn definition() -> CollectionDefinition {
         auto_id: false,
         is_dynamic: false,
         nullable: false,
+        element_type: None,
+        default_value: None,
         type_params: params.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
     };
     CollectionDefinition {

@@ -1,10 +1,12 @@
 //! Messages to and from the words of `elanus-types`. Pure; what a type of Elanus cannot hold is a failure that names it.
 
+mod field;
 mod restore;
 mod schema;
 mod status;
 mod template;
 
+pub use field::{field_from_proto, field_to_proto};
 pub use restore::restore_state;
 pub use schema::{schema_from_proto, schema_to_proto};
 pub use status::{failure_from_grpc, failure_to_grpc, success};

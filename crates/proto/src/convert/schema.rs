@@ -3,19 +3,12 @@
 //! Whatever the types cannot hold is refused by name, so that no option of a user is lost in silence.
 //! Names, ids and limits of a new collection are the proxy's to check; here they pass as they are.
 
-use crate::{
-    convert::{map_to_pairs, pairs_to_map},
-    schema as proto,
-};
+use super::field::{field_from_proto, field_to_proto};
+use crate::schema as proto;
 use elanus_types::{
     Failure, FieldId,
     schema::{CollectionSchema, DataType, FieldSchema},
 };
-
-/// Numbers of elements that a vector may have, as in Milvus.
-const DIM: std::ops::RangeInclusive<usize> = 2..=32_768;
-/// Bytes that a varchar may be declared to have, as in Milvus.
-const MAX_LENGTH: std::ops::RangeInclusive<usize> = 1..=65_535;
 
 /// The message for a schema. The dynamic column is among the fields; a collection's name is not part of its schema.
 #[must_use]
@@ -24,9 +17,17 @@ pub fn schema_to_proto(name: &str, schema: &CollectionSchema) -> proto::Collecti
         name: name.to_owned(),
         description: schema.description.clone(),
         auto_id: schema.primary_key().auto_id,
-        fields: schema.fields.iter().map(|field| field_to_proto(schema, field)).collect(),
+        fields: schema.fields.iter().map(|field| marked(schema, field)).collect(),
         enable_dynamic_field: schema.enable_dynamic_field,
         ..proto::CollectionSchema::default()
+    }
+}
+
+fn marked(schema: &CollectionSchema, field: &FieldSchema) -> proto::FieldSchema {
+    proto::FieldSchema {
+        is_partition_key: schema.partition_key == Some(field.id),
+        is_clustering_key: schema.clustering_key == Some(field.id),
+        ..field_to_proto(field)
     }
 }
 
@@ -88,10 +89,17 @@ fn partition_key(message: &proto::CollectionSchema, fields: &[FieldSchema]) -> R
 fn clustering_key(message: &proto::CollectionSchema, fields: &[FieldSchema]) -> Result<Option<FieldId>, Failure> {
     let field = only_one("clustering key", message, fields, |field| field.is_clustering_key)?;
     match field {
-        Some(field) if matches!(field.data_type, DataType::Bool | DataType::Json) => {
+        Some(field) if !can_cluster(field.data_type) => {
             Err(Failure::invalid(format!("field {}: its data type cannot be a clustering key", field.name)))
         }
         field => Ok(field.map(|field| field.id)),
+    }
+}
+
+fn can_cluster(data_type: DataType) -> bool {
+    match data_type {
+        DataType::Bool | DataType::Json | DataType::Array => false,
+        data_type => !data_type.is_vector() || data_type == DataType::FloatVector,
     }
 }
 
@@ -112,94 +120,11 @@ fn only_one<'f>(
     }
 }
 
-fn field_to_proto(schema: &CollectionSchema, field: &FieldSchema) -> proto::FieldSchema {
-    proto::FieldSchema {
-        field_id: field.id.0,
-        name: field.name.clone(),
-        is_primary_key: field.is_primary_key,
-        description: field.description.clone(),
-        data_type: field.data_type.number(),
-        type_params: map_to_pairs(&field.type_params),
-        auto_id: field.auto_id,
-        is_dynamic: field.is_dynamic,
-        nullable: field.nullable,
-        is_partition_key: schema.partition_key == Some(field.id),
-        is_clustering_key: schema.clustering_key == Some(field.id),
-        ..proto::FieldSchema::default()
-    }
-}
-
-fn field_from_proto(message: &proto::FieldSchema) -> Result<FieldSchema, Failure> {
-    let refuse = |why: String| Failure::invalid(format!("field {}: {why}", message.name));
-    let type_name = proto::DataType::try_from(message.data_type)
-        .map_or_else(|_| message.data_type.to_string(), |known| known.as_str_name().to_owned());
-    let Some(data_type) = DataType::from_number(message.data_type) else {
-        return Err(refuse(format!("data type {type_name} is not served")));
-    };
-    let params = pairs_to_map(&message.type_params);
-    let on = |key: &str| params.get(key).is_some_and(|value| value.eq_ignore_ascii_case("true"));
-    for (used, what) in [
-        (message.default_value.is_some(), "a default value"),
-        (message.is_function_output, "output of a function"),
-        (!message.external_field.is_empty(), "an external field"),
-        (message.type_schema.is_some(), "a type schema"),
-        (message.element_nullable, "nullable elements"),
-        (on("enable_match") || on("enable_analyzer"), "text match"),
-        (data_type.is_vector() && message.nullable, "a nullable vector"),
-    ] {
-        if used {
-            return Err(refuse(format!("{what} is not served")));
-        }
-    }
-    let field = FieldSchema {
-        id: FieldId(message.field_id),
-        name: message.name.clone(),
-        description: message.description.clone(),
-        data_type,
-        is_primary_key: message.is_primary_key,
-        auto_id: message.auto_id,
-        is_dynamic: message.is_dynamic,
-        nullable: message.nullable,
-        type_params: params,
-    };
-    check_key(&field, &type_name).map_err(refuse)?;
-    match data_type {
-        DataType::FloatVector => check_number(&field, "dim", DIM).map_err(refuse)?,
-        DataType::VarChar => check_number(&field, "max_length", MAX_LENGTH).map_err(refuse)?,
-        _ => {}
-    }
-    Ok(field)
-}
-
-fn check_key(field: &FieldSchema, type_name: &str) -> Result<(), String> {
-    if !field.is_primary_key {
-        return if field.auto_id { Err("only the primary key can have auto id".to_owned()) } else { Ok(()) };
-    }
-    if !matches!(field.data_type, DataType::Int64 | DataType::VarChar) {
-        return Err(format!("the data type of primary key should be Int64 or VarChar, not {type_name}"));
-    }
-    if field.nullable {
-        return Err("primary key field does not support null data".to_owned());
-    }
-    Ok(())
-}
-
-fn check_number(field: &FieldSchema, key: &str, range: std::ops::RangeInclusive<usize>) -> Result<(), String> {
-    let (from, to) = (range.start(), range.end());
-    let Some(text) = field.type_params.get(key) else {
-        return Err(format!("type param {key} should be specified, a number from {from} to {to}"));
-    };
-    match text.parse::<usize>() {
-        Ok(number) if range.contains(&number) => Ok(()),
-        _ => Err(format!("type param {key} should be in range {from} ~ {to}, got {text}")),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::common::KeyValuePair;
-    use elanus_types::Code;
+    use elanus_types::{Code, schema::DefaultValue};
     use std::collections::BTreeMap;
 
     fn field(id: i64, name: &str, data_type: DataType, params: &[(&str, &str)]) -> FieldSchema {
@@ -212,6 +137,8 @@ mod tests {
             auto_id: false,
             is_dynamic: name == "$meta",
             nullable: name == "note",
+            element_type: None,
+            default_value: None,
             type_params: params.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect::<BTreeMap<_, _>>(),
         }
     }
@@ -235,6 +162,7 @@ mod tests {
         assert_eq!(schema_from_proto(&schema_to_proto("things", &schema())).unwrap(), schema());
         let mut keyed = schema();
         keyed.fields[2].nullable = false;
+        keyed.fields[2].default_value = Some(DefaultValue::Text("none".to_owned()));
         (keyed.partition_key, keyed.clustering_key) = (Some(FieldId(102)), Some(FieldId(101)));
         assert_eq!(schema_from_proto(&schema_to_proto("things", &keyed)).unwrap(), keyed);
     }
@@ -243,7 +171,7 @@ mod tests {
     fn what_is_not_served_is_refused_by_the_name_of_the_field() {
         type Break = fn(&mut proto::CollectionSchema);
         let table: [(Break, &str); 18] = [
-            (|s| s.fields[2].data_type = 104, "field note: data type SparseFloatVector is not served"),
+            (|s| s.fields[2].data_type = 26, "field note: data type Timestamptz is not served"),
             (|s| s.fields[2].data_type = 9999, "field note: data type 9999 is not served"),
             (|s| s.fields[2].is_partition_key = true, "field note: partition key field does not support null data"),
             (|s| s.fields[0].is_partition_key = true, "field pk: the partition key field must not be primary field"),
@@ -253,7 +181,13 @@ mod tests {
                 |s| (0..2).for_each(|n| s.fields[n].is_clustering_key = true),
                 "more than one clustering key, field name = pk, vector",
             ),
-            (|s| s.fields[2].default_value = Some(proto::ValueField::default()), "field note: a default value"),
+            (
+                |s| {
+                    let data = Some(proto::value_field::Data::BoolData(true));
+                    s.fields[2].default_value = Some(proto::ValueField { data });
+                },
+                "field note: type (VarChar) of field (note) is not equal to the type(DataType_Bool) of default_value",
+            ),
             (|s| s.fields[1].nullable = true, "field vector: a nullable vector"),
             (|s| s.fields[1].type_params.clear(), "field vector: type param dim"),
             (|s| s.fields[1].type_params[0].value = "1".to_owned(), "range 2 ~ 32768"),

@@ -142,23 +142,15 @@ const KINDS: [Kind; 22] = [
     ),
 ];
 
-/// The metrics of a vector type, the first one when none is named.
-pub(crate) fn metrics(data_type: DataType) -> &'static [&'static str] {
-    match On::of(data_type) {
-        On::Bits => &["HAMMING", "JACCARD"],
-        On::Sparse => &["IP"],
-        _ => &["COSINE", "L2", "IP"],
-    }
-}
-
-/// How Milvus names the vectors of this type where it refuses a metric.
-pub(super) fn vectors_name(data_type: DataType) -> &'static str {
-    match On::of(data_type) {
-        On::Bits => "binary vector",
-        On::Sparse => "sparse vector",
-        On::Int8s => "int8 vector",
-        _ => "float vector",
-    }
+/// Why a metric is refused.
+pub(super) fn no_metric(data_type: DataType, metric: &str) -> String {
+    let of = match On::of(data_type) {
+        On::Bits => "binary",
+        On::Sparse => return format!("only IP is the supported metric type for sparse index, not {metric}"),
+        On::Int8s => "int",
+        _ => "float",
+    };
+    format!("{of} vector index does not support metric type: {metric}")
 }
 
 /// How Milvus names a type.

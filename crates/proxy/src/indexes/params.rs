@@ -1,11 +1,11 @@
 //! Parameters of an index definition: from what a request carries to what is kept, with the checks of Milvus.
 
-use super::kinds::{AUTOINDEX, Kind, invalid_index_params, metrics, type_name, vectors_name};
+use super::kinds::{AUTOINDEX, Kind, invalid_index_params, no_metric, type_name};
 use elanus_filter::{Filter, Params};
 use elanus_proto::{common::KeyValuePair, convert};
 use elanus_types::{
     Code, Failure,
-    schema::{CollectionSchema, FieldSchema},
+    schema::{CollectionSchema, DataType, FieldSchema},
 };
 use std::collections::BTreeMap;
 
@@ -38,16 +38,14 @@ pub(super) fn index_params(
         return Err(invalid_index_params("create bitmap index on primary key not supported"));
     }
     kind.check_build(&params)?;
-    if field.data_type.is_vector() {
-        let metric = params.remove(METRIC).map(|given| given.to_ascii_uppercase());
-        let metric = metric.unwrap_or_else(|| metrics(field.data_type)[0].to_owned());
-        if !metrics(field.data_type).contains(&metric.as_str()) {
-            let vectors = vectors_name(field.data_type);
-            return Err(invalid_index_params(format!("{vectors} index does not support metric type: {metric}")));
+    if let [usual, ..] = field.data_type.metrics() {
+        let metric = params.remove(METRIC).unwrap_or_else(|| (*usual).to_owned()).to_ascii_uppercase();
+        if !field.data_type.metrics().contains(&metric.as_str()) {
+            return Err(invalid_index_params(no_metric(field.data_type, &metric)));
         }
         params.insert(METRIC.to_owned(), metric);
         check_division(field, &params)?;
-    } else if field.data_type.number() == 23 {
+    } else if field.data_type == DataType::Json {
         json_path(schema, named, &mut params)?;
     }
     if kind.name() == "NGRAM" {
@@ -133,20 +131,12 @@ fn flatten(pairs: &[KeyValuePair]) -> Result<BTreeMap<String, String>, Failure> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use elanus_types::{FieldId, schema::DataType};
+    use elanus_types::FieldId;
 
     fn field(data_type: DataType) -> FieldSchema {
-        FieldSchema {
-            id: FieldId(101),
-            name: "f".to_owned(),
-            description: String::new(),
-            data_type,
-            is_primary_key: false,
-            auto_id: false,
-            is_dynamic: false,
-            nullable: false,
-            type_params: [("dim".to_owned(), "12".to_owned())].into(),
-        }
+        let mut field = FieldSchema::new(FieldId(101), "f", data_type);
+        field.type_params.insert("dim".to_owned(), "12".to_owned());
+        field
     }
 
     fn params(data_type: DataType, pairs: &[(&str, &str)]) -> Result<Vec<(String, String)>, Failure> {
@@ -177,24 +167,48 @@ mod tests {
 
     #[test]
     fn every_type_is_taken_on_its_fields_and_refused_on_others() {
-        use DataType::{Bool, Double, FloatVector, Int32, Json, VarChar};
-        let grams = [("min_gram", "2"), ("max_gram", "3"), ("json_cast_type", "varchar")];
+        use DataType::{
+            Array, BFloat16Vector, BinaryVector, Bool, Double, Float16Vector, FloatVector, Int8Vector, Int32, Json,
+            SparseFloatVector, VarChar,
+        };
+        let all = [
+            Bool,
+            Int32,
+            Double,
+            VarChar,
+            Array,
+            Json,
+            BinaryVector,
+            FloatVector,
+            Float16Vector,
+            BFloat16Vector,
+            SparseFloatVector,
+            Int8Vector,
+        ];
+        let others = [("min_gram", "2"), ("max_gram", "3"), ("json_cast_type", "varchar")];
         for name in Kind::names() {
             let taken: &[DataType] = match name {
-                AUTOINDEX => &[FloatVector, Bool, Int32, Double, VarChar, Json],
-                "INVERTED" => &[Bool, Int32, Double, VarChar, Json],
-                "BITMAP" => &[Bool, Int32, VarChar],
+                AUTOINDEX => &all,
+                "INVERTED" => &[Bool, Int32, Double, VarChar, Array, Json],
+                "BITMAP" => &[Bool, Int32, VarChar, Array],
                 "STL_SORT" => &[Int32, Double, VarChar],
                 "Trie" | "TRIE" => &[VarChar],
                 "NGRAM" => &[VarChar, Json],
-                "BIN_FLAT" | "BIN_IVF_FLAT" | "SPARSE_INVERTED_INDEX" | "SPARSE_WAND" => &[],
-                _ => &[FloatVector],
+                "BIN_FLAT" | "BIN_IVF_FLAT" => &[BinaryVector],
+                "SPARSE_INVERTED_INDEX" | "SPARSE_WAND" => &[SparseFloatVector],
+                "HNSW" | "HNSW_SQ" | "HNSW_PQ" | "HNSW_PRQ" => {
+                    &[FloatVector, Float16Vector, BFloat16Vector, Int8Vector]
+                }
+                _ => &[FloatVector, Float16Vector, BFloat16Vector],
             };
-            for data_type in [FloatVector, Bool, Int32, Double, VarChar, Json] {
-                let pairs = [&grams[..], &[("index_type", name)]].concat();
+            for data_type in all {
+                let pairs = [&others[..], &[("index_type", name)]].concat();
                 let found = params(data_type, &pairs);
                 assert_eq!(found.is_ok(), taken.contains(&data_type), "{name} on {data_type:?}: {found:?}");
             }
+        }
+        for (data_type, metric) in [(BinaryVector, "HAMMING"), (SparseFloatVector, "IP"), (Int8Vector, "COSINE")] {
+            assert!(params(data_type, &[]).unwrap().contains(&("metric_type".to_owned(), metric.to_owned())));
         }
     }
 
@@ -222,6 +236,12 @@ mod tests {
             ),
             (FloatVector, &[("index_type", "HNSW_SQ"), ("sq_type", "SQ9")], "param 'sq_type' (SQ9) is not supported"),
             (FloatVector, &[("index_type", "BIN_FLAT")], "data type FloatVector can't build with this index BIN_FLAT"),
+            (
+                DataType::SparseFloatVector,
+                &[("metric_type", "COSINE")],
+                "only IP is the supported metric type for sparse index",
+            ),
+            (DataType::BinaryVector, &[("metric_type", "L2")], "binary vector index does not support metric type: L2"),
             (Int64, &[("index_type", "FLAT")], "data type Int64 can't build with this index FLAT"),
             (Int64, &[("index_type", "Trie")], "TRIE are only supported on varchar field"),
             (VarChar, &[("index_type", "BITMAP"), ("bitmap_cardinality_limit", "1001")], "[1, 1000]"),

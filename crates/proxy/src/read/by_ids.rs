@@ -6,7 +6,7 @@ use arrow::{
     array::{Array, AsArray},
     datatypes::Float32Type,
 };
-use bytes::{Bytes, BytesMut};
+use bytes::{BufMut as _, Bytes, BytesMut};
 use elanus_proto::{
     querynode as qn,
     schema::{IDs, i_ds::IdField},
@@ -14,7 +14,7 @@ use elanus_proto::{
 };
 use elanus_segment::PkColumn;
 use elanus_types::{
-    Code, Failure,
+    Failure,
     schema::{DataType, FieldSchema},
 };
 use std::collections::HashMap;
@@ -52,10 +52,6 @@ pub(super) async fn vectors(
             "nq [{count}] is invalid, it should be in range [1, {max}], but got {count}"
         )));
     }
-    if field.data_type != DataType::FloatVector {
-        let text = format!("field {}: search by ids is served for float vectors", field.name);
-        return Err(Failure::new(Code::Unimplemented, text));
-    }
     let scope = qn::ReadScope {
         filter: format!("{} in [{}]", key.name, listed.join(", ")),
         filter_params: Default::default(),
@@ -67,18 +63,31 @@ pub(super) async fn vectors(
     let batch = rows(found.arrow_ipc)?;
     let found = PkColumn::from_batch(&batch, &key.name).map_err(|error| Failure::internal(error.to_string()))?;
     let places: HashMap<String, usize> = texts(&found).into_iter().zip(0..).collect();
-    let column = batch.column_by_name(&field.name).and_then(|column| column.as_fixed_size_list_opt());
-    let column = column.ok_or_else(|| Failure::internal(format!("a query node sent no vectors of {}", field.name)))?;
-    let mut bytes = BytesMut::with_capacity(wanted.len() * field.dim().unwrap_or_default() * size_of::<f32>());
+    let no_vectors = || Failure::internal(format!("a query node sent no vectors of {}", field.name));
+    let column = batch.column_by_name(&field.name).ok_or_else(no_vectors)?;
+    let mut bytes = BytesMut::new();
     for id in texts(&wanted) {
         let row = places.get(&id).copied().filter(|row| column.is_valid(*row));
         let row =
             row.ok_or_else(|| Failure::invalid(format!("no row has {} {id} and a vector {}", key.name, field.name)))?;
-        for element in column.value(row).as_primitive::<Float32Type>().values() {
-            bytes.extend_from_slice(&element.to_le_bytes());
-        }
+        put_vector(&mut bytes, column.as_ref(), row).ok_or_else(no_vectors)?;
     }
     Ok((count, bytes.freeze()))
+}
+
+/// Adds a row's vector in the form in which query nodes take query vectors; `None` for a column of no vectors.
+fn put_vector(bytes: &mut BytesMut, column: &dyn Array, row: usize) -> Option<()> {
+    if let Some(list) = column.as_fixed_size_list_opt() {
+        let elements = list.value(row);
+        elements.as_primitive_opt::<Float32Type>()?.values().iter().for_each(|element| bytes.put_f32_le(*element));
+    } else if let Some(rows) = column.as_fixed_size_binary_opt() {
+        bytes.extend_from_slice(rows.value(row));
+    } else {
+        let vector = column.as_binary_opt::<i32>()?.value(row);
+        bytes.put_u32_le(u32::try_from(vector.len()).ok()?);
+        bytes.extend_from_slice(vector);
+    }
+    Some(())
 }
 
 fn texts(keys: &PkColumn) -> Vec<String> {

@@ -11,6 +11,7 @@ mod hybrid;
 mod iteration;
 mod options;
 mod output;
+mod placeholders;
 mod query;
 mod rerank;
 mod results;

@@ -92,6 +92,8 @@ mod tests {
             auto_id: false,
             is_dynamic: name == "$meta",
             nullable: false,
+            element_type: None,
+            default_value: None,
             type_params: [].into(),
         });
         CollectionSchema {

@@ -7,19 +7,18 @@ use super::{
     loaded_partitions,
     options::Options,
     output::Output,
+    placeholders::query_vectors,
     results::{fields_data, rows},
     source::Source,
 };
 use crate::{
     Proxy,
     backend::{Call, Collection, answer},
-    indexes::kinds::{Kind, metrics},
+    indexes::kinds::Kind,
     write::ids,
 };
 use arrow::array::RecordBatch;
-use bytes::{Bytes, BytesMut};
 use elanus_proto::{
-    common::{PlaceholderGroup, PlaceholderType},
     milvus::{self as m, search_request::SearchInput},
     querynode as qn,
     schema::SearchResultData,
@@ -27,7 +26,6 @@ use elanus_proto::{
 };
 use elanus_segment::PkColumn;
 use elanus_types::{Code, Failure, schema::FieldSchema};
-use prost::Message as _;
 
 pub(crate) async fn search(proxy: &Proxy, call: &Call, request: m::SearchRequest) -> Result<m::SearchResults, Failure> {
     refuse_unserved(&request)?;
@@ -183,16 +181,17 @@ fn metric(source: &Source, field: &FieldSchema, options: &Options) -> Result<Str
     let index = collection.index_of(field);
     let of_index = index.and_then(|index| index.params.get("metric_type")).cloned();
     let asked = options.text("metric_type").map(str::to_ascii_uppercase);
+    let metrics = field.data_type.metrics();
     match (of_index, asked) {
         (Some(of_index), Some(asked)) if of_index != asked => Err(Failure::invalid(format!(
             "metric type not match: invalid parameter[expected={of_index}][actual={asked}]"
         ))),
         (Some(of_index), _) => Ok(of_index),
-        (None, Some(asked)) if source.is_snapshot() && metrics(field.data_type).contains(&asked.as_str()) => Ok(asked),
+        (None, Some(asked)) if source.is_snapshot() && metrics.contains(&asked.as_str()) => Ok(asked),
         (None, _) if source.is_snapshot() => Err(Failure::invalid(format!(
             "field {} had no index at the snapshot: give a metric_type, one of {}",
             field.name,
-            metrics(field.data_type).join(", ")
+            metrics.join(", ")
         ))),
         // A collection can be loaded only with an index, so there is none only when it is not loaded.
         (None, _) => Err(collection.not_loaded()),
@@ -207,14 +206,15 @@ struct Range {
 
 fn range(metric: &str, options: &Options) -> Result<Range, Failure> {
     let (radius, range_filter) = (options.number::<f64>("radius")?, options.number::<f64>("range_filter")?);
+    let smaller = matches!(metric, "L2" | "HAMMING" | "JACCARD");
     let fits = match (radius, range_filter) {
-        (Some(radius), Some(inner)) if metric == "L2" => inner < radius,
+        (Some(radius), Some(inner)) if smaller => inner < radius,
         (Some(radius), Some(inner)) => inner > radius,
         (None, Some(_)) => return Err(Failure::invalid("range_filter needs a radius")),
         (_, None) => true,
     };
     if !fits {
-        let wanted = if metric == "L2" { "less" } else { "greater" };
+        let wanted = if smaller { "less" } else { "greater" };
         return Err(Failure::invalid(format!("range_filter must be {wanted} than radius for {metric}")));
     }
     Ok(Range { radius, range_filter })
@@ -229,43 +229,6 @@ pub(super) fn decimals(options: &Options) -> Result<Option<i32>, Failure> {
             "round_decimal [{other}] is invalid, it should be -1 or an integer in range [0, 6]"
         ))),
     }
-}
-
-/// Number and elements of the query vectors.
-fn query_vectors(field: &FieldSchema, group: Bytes, nq: i64, nq_max: i64) -> Result<(i64, Bytes), Failure> {
-    let group = PlaceholderGroup::decode(group)
-        .map_err(|error| Failure::invalid(format!("the query vectors cannot be read: {error}")))?;
-    let [placeholder] = <[_; 1]>::try_from(group.placeholders)
-        .map_err(|all| Failure::invalid(format!("the search has {} groups of query vectors, not one", all.len())))?;
-    if placeholder.r#type() != PlaceholderType::FloatVector || placeholder.element_level {
-        let given = placeholder.r#type().as_str_name();
-        let text = format!("vector type must be the same, field {} is FloatVector, the search has {given}", field.name);
-        return Err(Failure::invalid(text));
-    }
-    let count = i64::try_from(placeholder.values.len()).unwrap_or(i64::MAX);
-    if !(1..=nq_max).contains(&count) {
-        let text = format!("nq [{count}] is invalid, it should be in range [1, {nq_max}], but got {count}");
-        return Err(Failure::invalid(text));
-    }
-    if nq != 0 && nq != count {
-        return Err(Failure::invalid(format!("nq [{nq}] is invalid, the search has {count} query vectors")));
-    }
-    let bytes = field.dim().unwrap_or_default() * size_of::<f32>();
-    let mut queries = BytesMut::with_capacity(placeholder.values.len() * bytes);
-    for (row, value) in placeholder.values.iter().enumerate() {
-        if value.len() != bytes {
-            let text = format!("vector dimension mismatch, expected vector size(byte) {bytes}, actual {}", value.len());
-            return Err(Failure::invalid(text));
-        }
-        let (elements, _) = value.as_chunks::<4>();
-        if elements.iter().any(|element| !f32::from_le_bytes(*element).is_finite()) {
-            return Err(Failure::invalid(format!(
-                "query vector {row} has an element that is not a number or infinity"
-            )));
-        }
-        queries.extend_from_slice(value);
-    }
-    Ok((count, queries.freeze()))
 }
 
 /// What query nodes found, ready to be shown: a row a hit, the hits of the first query first.
@@ -319,64 +282,7 @@ pub(super) fn result_data(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use elanus_proto::common::{KeyValuePair, PlaceholderValue};
-    use elanus_types::{FieldId, schema::DataType};
-
-    fn field() -> FieldSchema {
-        FieldSchema {
-            id: FieldId(101),
-            name: "v".to_owned(),
-            description: String::new(),
-            data_type: DataType::FloatVector,
-            is_primary_key: false,
-            auto_id: false,
-            is_dynamic: false,
-            nullable: false,
-            type_params: [("dim".to_owned(), "2".to_owned())].into(),
-        }
-    }
-
-    fn group(r#type: PlaceholderType, vectors: &[&[f32]]) -> Bytes {
-        let values =
-            vectors.iter().map(|vector| vector.iter().flat_map(|e| e.to_le_bytes()).collect::<Vec<_>>().into());
-        let value = PlaceholderValue {
-            tag: "$0".into(),
-            r#type: r#type.into(),
-            values: values.collect(),
-            element_level: false,
-        };
-        PlaceholderGroup { placeholders: vec![value] }.encode_to_vec().into()
-    }
-
-    #[test]
-    fn query_vectors_are_taken_as_they_are_or_refused() {
-        use PlaceholderType::{BinaryVector, FloatVector};
-        let good: &[f32] = &[1.0, 2.0];
-        let (nq, bytes) = query_vectors(&field(), group(FloatVector, &[good, good]), 2, 10).unwrap();
-        assert_eq!((nq, bytes.len(), &bytes[..4]), (2, 16, &1.0_f32.to_le_bytes()[..]));
-        for (kind, vectors, nq, fragment) in [
-            (
-                FloatVector,
-                &[&[1.0_f32][..]][..],
-                1,
-                "vector dimension mismatch, expected vector size(byte) 8, actual 4",
-            ),
-            (FloatVector, &[], 0, "nq [0] is invalid"),
-            (FloatVector, &[good; 3], 0, "nq [3] is invalid, it should be in range [1, 2]"),
-            (FloatVector, &[good], 2, "the search has 1 query vectors"),
-            (FloatVector, &[good, &[1.0, f32::NAN]], 2, "query vector 1 has an element"),
-            (
-                BinaryVector,
-                &[good],
-                1,
-                "vector type must be the same, field v is FloatVector, the search has BinaryVector",
-            ),
-        ] {
-            let failure = query_vectors(&field(), group(kind, vectors), nq, 2).unwrap_err();
-            assert!(failure.message.contains(fragment), "{}", failure.message);
-        }
-        assert!(query_vectors(&field(), Bytes::from_static(b"\xff"), 1, 2).is_err());
-    }
+    use elanus_proto::common::KeyValuePair;
 
     #[test]
     fn bounds_of_a_range_stand_on_the_right_side() {

@@ -2,13 +2,14 @@
 
 use arrow::{
     array::{
-        ArrayRef, BooleanArray, FixedSizeListArray, Float32Array, Float64Array, Int8Array, Int16Array, Int32Array,
-        Int64Array, StringArray, new_null_array,
+        ArrayRef, BooleanArray, Float32Array, Float64Array, Int8Array, Int16Array, Int32Array, Int64Array, StringArray,
+        new_null_array,
     },
-    datatypes::{DataType as ArrowType, Field},
+    datatypes::Field,
 };
 use bytes::Bytes;
-use elanus_proto::schema::{FieldData, VectorField, field_data, scalar_field, vector_field};
+use elanus_proto::schema::{FieldData, VectorField, field_data, scalar_field};
+use elanus_segment::fill_nulls;
 use elanus_types::{
     Failure,
     schema::{CollectionSchema, DYNAMIC_FIELD, DataType, FieldSchema},
@@ -26,9 +27,9 @@ pub(super) struct Table<'a> {
 }
 
 /// A column that is being made: what its messages say and which of its rows have a value.
-struct Column<'a> {
-    table: Table<'a>,
-    field: &'a FieldSchema,
+pub(super) struct Column<'a> {
+    pub(super) table: Table<'a>,
+    pub(super) field: &'a FieldSchema,
     /// Absent when every row has one. Values stand close together: a row without value takes no place.
     valid: Option<Vec<bool>>,
 }
@@ -68,8 +69,9 @@ pub(super) fn to_array(
             })
         };
     }
-    match (field.data_type, values) {
-        (DataType::FloatVector, Payload::Vectors(vectors)) => column_of.vectors(vectors, column),
+    let array = match (field.data_type, values) {
+        (_, Payload::Vectors(vectors)) if field.data_type.is_vector() => column_of.vectors(vectors, column),
+        (DataType::Array, Payload::Scalars(Some(Data::ArrayData(v)))) => column_of.arrays(v, column),
         (DataType::Bool, Payload::Scalars(Some(Data::BoolData(v)))) => {
             column_of.build::<_, _, BooleanArray>(&v.data, |v| Ok(*v))
         }
@@ -92,7 +94,8 @@ pub(super) fn to_array(
             Ok(new_null_array(column.data_type(), table.rows))
         }
         _ => Err(column_of.fault(format!("the data does not hold values of type {:?}", field.data_type))),
-    }
+    };
+    fill_nulls(column, array?).map_err(|error| column_of.fault(error))
 }
 
 enum Payload {
@@ -100,16 +103,16 @@ enum Payload {
     Vectors(VectorField),
 }
 
-fn finite<T: Copy + std::fmt::Display>(value: T, is_finite: fn(T) -> bool) -> Result<T, String> {
+pub(super) fn finite<T: Copy + std::fmt::Display>(value: T, is_finite: fn(T) -> bool) -> Result<T, String> {
     if is_finite(value) { Ok(value) } else { Err(format!("value '{value}' is not a number or infinity")) }
 }
 
 impl Column<'_> {
-    fn fault(&self, why: impl std::fmt::Display) -> Failure {
+    pub(super) fn fault(&self, why: impl std::fmt::Display) -> Failure {
         Failure::invalid(format!("field {}: {why}", self.field.name))
     }
 
-    fn fault_at(&self, row: usize, why: impl std::fmt::Display) -> Failure {
+    pub(super) fn fault_at(&self, row: usize, why: impl std::fmt::Display) -> Failure {
         self.fault(format!("row {row}: {why}"))
     }
 
@@ -126,7 +129,7 @@ impl Column<'_> {
         }
         match valid.iter().position(|valid| !valid) {
             None => Ok(()),
-            Some(row) if !self.field.nullable => {
+            Some(row) if !self.field.may_be_absent() => {
                 Err(self.fault_at(row, "it has no value, and the field is not nullable"))
             }
             Some(_) => {
@@ -137,14 +140,14 @@ impl Column<'_> {
     }
 
     /// The row of each value, in order.
-    fn rows(&self) -> Box<dyn Iterator<Item = usize> + '_> {
+    pub(super) fn rows(&self) -> Box<dyn Iterator<Item = usize> + '_> {
         match &self.valid {
             None => Box::new(0..self.table.rows),
             Some(valid) => Box::new(valid.iter().enumerate().filter_map(|(row, valid)| valid.then_some(row))),
         }
     }
 
-    fn check_count(&self, values: usize) -> Result<(), Failure> {
+    pub(super) fn check_count(&self, values: usize) -> Result<(), Failure> {
         let wanted = self.rows().count();
         if values == wanted {
             return Ok(());
@@ -160,7 +163,7 @@ impl Column<'_> {
         self.check_count(values.len())?;
         let mut rest = values.iter();
         let cell = |row: usize| {
-            if self.valid.as_ref().is_some_and(|valid| !valid[row]) {
+            if self.is_absent(row) {
                 return Ok(None);
             }
             let value = rest.next().ok_or_else(|| self.fault_at(row, "it has no value"))?;
@@ -171,22 +174,14 @@ impl Column<'_> {
     }
 
     fn texts(&self, values: &[String]) -> Result<ArrayRef, Failure> {
-        let max = self.field.max_length().unwrap_or_default();
         let total: usize = values.iter().map(String::len).sum();
         self.check_total(total)?;
         self.check_count(values.len())?;
         for (row, value) in self.rows().zip(values) {
-            if value.len() > max {
-                let why =
-                    format!("length of varchar field exceeds max length, length: {}, max length: {max}", value.len());
-                return Err(self.fault_at(row, why));
-            }
+            self.check_length(row, value)?;
         }
         let mut rest = values.iter();
-        let place = |row: usize| match &self.valid {
-            Some(valid) if !valid[row] => None,
-            _ => rest.next().map(String::as_str),
-        };
+        let place = |row: usize| if self.is_absent(row) { None } else { rest.next().map(String::as_str) };
         Ok(Arc::new((0..self.table.rows).map(place).collect::<StringArray>()))
     }
 
@@ -218,35 +213,24 @@ impl Column<'_> {
         }
     }
 
-    /// Text columns count their bytes in 31 bits.
-    fn check_total(&self, bytes: usize) -> Result<(), Failure> {
-        if i32::try_from(bytes).is_ok() { Ok(()) } else { Err(self.fault("more than 2 GiB in one request")) }
+    /// True for a row without value.
+    pub(super) fn is_absent(&self, row: usize) -> bool {
+        self.valid.as_ref().is_some_and(|valid| !valid[row])
     }
 
-    fn vectors(&self, vectors: VectorField, column: &Field) -> Result<ArrayRef, Failure> {
-        let ArrowType::FixedSizeList(item, dim) = column.data_type() else {
-            return Err(Failure::internal(format!("field {} has no column of vectors", self.field.name)));
-        };
-        let dim_elements = self.field.dim().unwrap_or_default();
-        if i64::try_from(dim_elements) != Ok(vectors.dim) {
-            let why = format!("the dim ({}) of field data is not equal to schema dim ({dim_elements})", vectors.dim);
-            return Err(self.fault(why));
+    /// That a text may be as long as it is.
+    pub(super) fn check_length(&self, row: usize, value: &str) -> Result<(), Failure> {
+        let (name, len, max) = (&self.field.name, value.len(), self.field.max_length().unwrap_or_default());
+        if len <= max {
+            return Ok(());
         }
-        let Some(vector_field::Data::FloatVector(values)) = vectors.data else {
-            return Err(self.fault("the data does not hold float vectors"));
-        };
-        let elements = values.data;
-        if elements.len() % dim_elements != 0 {
-            let why = format!("{} elements are no whole vectors of dim {dim_elements}", elements.len());
-            return Err(self.fault(why));
-        }
-        self.check_count(elements.len() / dim_elements)?;
-        if let Some(at) = elements.iter().position(|element| !element.is_finite()) {
-            let why = format!("value '{}' is not a number or infinity", elements[at]);
-            return Err(self.fault_at(at / dim_elements, why));
-        }
-        let array = FixedSizeListArray::try_new(Arc::clone(item), *dim, Arc::new(Float32Array::from(elements)), None);
-        array.map(|array| Arc::new(array) as ArrayRef).map_err(|error| self.fault(error))
+        let why = format!("length of varchar field {name} exceeds max length, row number: {row}, length: {len}");
+        Err(self.fault_at(row, format!("{why}, max length: {max}")))
+    }
+
+    /// Text columns count their bytes in 31 bits.
+    pub(super) fn check_total(&self, bytes: usize) -> Result<(), Failure> {
+        if i32::try_from(bytes).is_ok() { Ok(()) } else { Err(self.fault("more than 2 GiB in one request")) }
     }
 }
 
@@ -318,7 +302,7 @@ mod tests {
             (
                 "text",
                 data("text", texts(&["abc", "abcdef"])),
-                "row 1: length of varchar field exceeds max length, length: 6",
+                "field text: row 1: length of varchar field text exceeds max length, row number: 1, length: 6, max length: 5",
             ),
             ("doc", data("doc", json(&["{}", "{"])), "field doc: row 1: it is not valid JSON"),
             ("doc", data("doc", json(&["1", &format!("\"{}\"", "x".repeat(99))])), "exceeds max length (100)"),

@@ -1,11 +1,13 @@
 //! Insert, upsert, delete. A request is checked whole before anything of it is written, and written in one commit.
 
+mod arrays;
 mod columns;
 mod delete;
 mod insert;
 mod placing;
 mod rows;
 mod upsert;
+mod vectors;
 
 pub(crate) use delete::delete;
 pub(crate) use insert::insert;

@@ -2,11 +2,11 @@
 
 use super::columns::{Table, to_array};
 use arrow::{
-    array::{ArrayRef, Int64Array, RecordBatch, StringArray, new_null_array},
+    array::{ArrayRef, Int64Array, RecordBatch, StringArray},
     datatypes::{Field, Schema},
 };
 use elanus_proto::schema::FieldData;
-use elanus_segment::{PkColumn, arrow_schema};
+use elanus_segment::{PkColumn, absent_column, arrow_schema};
 use elanus_types::{
     Failure,
     schema::{CollectionSchema, DYNAMIC_FIELD, DataType, FieldSchema},
@@ -133,8 +133,8 @@ fn absent(field: &FieldSchema, column: &Field, rows: usize) -> Result<ArrayRef, 
     if field.is_dynamic {
         return Ok(Arc::new(StringArray::from_iter_values(std::iter::repeat_n("{}", rows))));
     }
-    if field.nullable {
-        return Ok(new_null_array(column.data_type(), rows));
+    if let Some(array) = absent_column(column, rows) {
+        return Ok(array);
     }
     Err(Failure::invalid(format!("fieldSchema({}) has no corresponding fieldData pass in", field.name)))
 }
@@ -158,6 +158,8 @@ pub(super) mod tests {
             auto_id: false,
             is_dynamic: name == "$meta",
             nullable: matches!(name, "small" | "text"),
+            element_type: None,
+            default_value: None,
             type_params: param.map(|(key, value)| (key.to_owned(), value.to_owned())).into_iter().collect(),
         };
         let fields = [

@@ -78,6 +78,8 @@ pub(crate) fn schema(auto_id: bool) -> CollectionSchema {
         auto_id: auto_id && name == "pk",
         is_dynamic: name == "$meta",
         nullable: name == "note",
+        element_type: None,
+        default_value: None,
         type_params: param.map(|(key, value)| (key.to_owned(), value.to_owned())).into_iter().collect(),
     };
     let fields = [

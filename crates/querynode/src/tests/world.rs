@@ -78,6 +78,8 @@ fn field(id: i64, name: &str, data_type: DataType) -> FieldSchema {
         auto_id: false,
         is_dynamic: false,
         nullable: matches!(name, "name" | "v"),
+        element_type: None,
+        default_value: None,
         type_params: match data_type {
             DataType::FloatVector => [("dim".to_owned(), DIM.to_string())].into(),
             _ => BTreeMap::new(),

@@ -36,6 +36,8 @@ pub(crate) fn field(id: i64, name: &str, data_type: DataType, nullable: bool) ->
         auto_id: false,
         is_dynamic: false,
         nullable,
+        element_type: None,
+        default_value: None,
         type_params: [("dim".to_owned(), DIM.to_string())].into(),
     }
 }

@@ -68,6 +68,8 @@ fn metadata(chain: &Chain) -> SnapshotMetadata {
         auto_id: false,
         is_dynamic: false,
         nullable: false,
+        element_type: None,
+        default_value: None,
         type_params: BTreeMap::new(),
     };
     let manifests = chain
