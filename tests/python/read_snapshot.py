@@ -6,6 +6,7 @@ Prints every row as a line of JSON, in no order. See docs/reading-a-snapshot.md.
 """
 
 import json
+import struct
 import sys
 from pathlib import Path
 
@@ -62,7 +63,27 @@ def newest_deletes(root, entries):
 
 
 def value(field, stored):
-    return json.loads(stored) if field["data_type"] == "json" and stored is not None else stored
+    kind = field["data_type"]
+    if stored is None:
+        return None
+    if kind == "json":
+        return json.loads(stored)
+    if kind == "float16_vector":
+        return list(struct.unpack(f"<{len(stored) // 2}e", stored))
+    if kind == "bfloat16_vector":
+        return [struct.unpack("<f", bytes(2) + stored[at : at + 2])[0] for at in range(0, len(stored), 2)]
+    if kind == "int8_vector":
+        return list(struct.unpack(f"{len(stored)}b", stored))
+    if kind == "sparse_float_vector":
+        return dict(struct.iter_unpack("<If", stored))
+    return list(stored) if kind == "binary_vector" else stored
+
+
+def default(field):
+    """What a row has that is older than the field; kept as `{"int": 7}`, numbers with a fraction as text."""
+    for kind, kept in field.get("default_value", {}).items():
+        return json.loads(kept) if field["data_type"] == "json" else float(kept) if kind == "float" else kept
+    return None
 
 
 def rows(root, metadata):
@@ -79,7 +100,10 @@ def rows(root, metadata):
             deleted_ts = max(deletes.get(place, 0) for place in places)
             # A delete hides what is strictly older: an upsert is a delete and a row of one timestamp.
             if entry["base_ts"] + row[TIMESTAMP] >= deleted_ts:
-                yield {field["name"]: value(field, row.get(field["name"])) for field in fields.values()}
+                yield {
+                    field["name"]: value(field, row[field["name"]]) if field["name"] in row else default(field)
+                    for field in fields.values()
+                }
 
 
 def main(path, expected=None):

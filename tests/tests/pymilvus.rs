@@ -68,3 +68,13 @@ async fn pymilvus_errors() {
 async fn pymilvus_catalog_r_4() {
     run("catalog.py").await;
 }
+
+#[tokio::test]
+async fn pymilvus_types_r_4() {
+    let mut server = Server::start().await.unwrap();
+    let (data, program) = (server.data().display().to_string(), program().unwrap().display().to_string());
+    let args = [server.url(), data, program];
+    let written = python(&file("python").join("every_type.py"), &args.each_ref().map(String::as_str)).await;
+    eprintln!("{}", written.unwrap());
+    server.terminate().await.unwrap();
+}

@@ -103,7 +103,7 @@ pub(crate) fn of_field(
     let mut change = Change::default();
     for (key, value) in checked(pairs)? {
         match key.as_str() {
-            "max_length" if field.data_type != DataType::VarChar => {
+            "max_length" if ![Some(field.data_type), field.element_type].contains(&Some(DataType::VarChar)) => {
                 return Err(Failure::invalid(format!(
                     "field {name}: can not modify the maxlength for non-string types"
                 )));
@@ -113,7 +113,17 @@ pub(crate) fn of_field(
                     "the maximum length specified for the field({name}) should be in (0, 65535], but got {value} instead"
                 )));
             }
-            "max_length" | "mmap.enabled" => {
+            "max_capacity" if field.data_type != DataType::Array => {
+                return Err(Failure::invalid(format!(
+                    "field {name}: can not modify the maxcapacity for non-array types"
+                )));
+            }
+            "max_capacity" if !value.parse().is_ok_and(|max: u32| (1..=4_096).contains(&max)) => {
+                return Err(Failure::invalid(format!(
+                    "the maximum capacity specified for a Array should be in (0, 4096], but got {value} instead: field {name}"
+                )));
+            }
+            "max_length" | "max_capacity" | "mmap.enabled" => {
                 change.properties.insert(key, value);
             }
             "field.description" => change.description = Some(value),

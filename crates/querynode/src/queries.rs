@@ -293,3 +293,163 @@ impl Comparer for SparseRows<'_> {
         product.filter(|product| *product != 0.0).map_or(f32::NAN, |product| 0.0 - product)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::array::{ArrayRef, FixedSizeBinaryArray, FixedSizeListArray, Int64Array, RecordBatch};
+    use arrow::datatypes::Float32Type;
+    use elanus_segment::vector::narrowed;
+    use elanus_segment::{arrow_schema, encode_rows};
+    use elanus_types::FieldId;
+    use elanus_types::schema::CollectionSchema;
+    use proptest::prelude::*;
+    use std::sync::Arc;
+
+    const DIM: usize = 16;
+
+    fn schema(data_type: DataType) -> CollectionSchema {
+        let mut vector = FieldSchema::new(FieldId(101), "v", data_type);
+        if data_type != DataType::SparseFloatVector {
+            vector.type_params.insert("dim".to_owned(), DIM.to_string());
+        }
+        let key = FieldSchema { is_primary_key: true, ..FieldSchema::new(FieldId(100), "id", DataType::Int64) };
+        CollectionSchema { fields: vec![key, vector], ..CollectionSchema::default() }
+    }
+
+    /// A vector in the form in which it is kept, of numbers that every type holds.
+    fn stored(data_type: DataType, numbers: &[i8]) -> Vec<u8> {
+        let floats = || numbers.iter().map(|number| f32::from(*number));
+        match data_type {
+            DataType::FloatVector => floats().flat_map(f32::to_le_bytes).collect(),
+            DataType::Int8Vector => numbers.iter().map(|number| number.cast_unsigned()).collect(),
+            DataType::BinaryVector => numbers[..DIM / 8].iter().map(|number| number.cast_unsigned()).collect(),
+            DataType::SparseFloatVector => {
+                let places = (0_u32..).zip(floats()).filter(|(_, number)| *number > 0.0);
+                places.flat_map(|(place, number)| [place.to_le_bytes(), number.to_le_bytes()].concat()).collect()
+            }
+            halves => narrowed(halves, &floats().collect::<Vec<_>>()).unwrap().unwrap(),
+        }
+    }
+
+    fn file(data_type: DataType, rows: &[Vec<i8>]) -> RowFile {
+        let cells = rows.iter().map(|row| stored(data_type, row));
+        let vectors: ArrayRef = match data_type {
+            DataType::FloatVector => {
+                let rows = rows.iter().map(|row| Some(row.iter().map(|number| Some(f32::from(*number)))));
+                Arc::new(FixedSizeListArray::from_iter_primitive::<Float32Type, _, _>(rows, DIM as i32))
+            }
+            DataType::SparseFloatVector => Arc::new(BinaryArray::from_iter_values(cells)),
+            _ => Arc::new(FixedSizeBinaryArray::try_from_iter(cells).unwrap()),
+        };
+        let schema = schema(data_type);
+        let numbers = |from: i64| Arc::new(Int64Array::from_iter_values((from..).take(rows.len()))) as ArrayRef;
+        let item = arrow_schema(&schema).field(1).data_type().clone();
+        let vectors = arrow::compute::cast(&vectors, &item).unwrap_or(vectors);
+        let batch = RecordBatch::try_new(arrow_schema(&schema), vec![numbers(1), vectors, numbers(0)]).unwrap();
+        RowFile::decode(&Arc::new(schema.clone()), encode_rows(&schema, &batch).unwrap().bytes).unwrap()
+    }
+
+    struct Collect<'a> {
+        rows: u32,
+        queries: usize,
+        found: &'a mut Vec<Vec<f32>>,
+    }
+
+    impl Compare for Collect<'_> {
+        fn with(self, mut comparer: impl Comparer) {
+            // The rows from the last to the first, so that positions and rows differ.
+            let rows: Vec<u32> = (0..self.rows).rev().collect();
+            comparer.load(&rows);
+            for query in 0..self.queries {
+                let of = rows.iter().enumerate().map(|(at, row)| comparer.distance(query, at, *row));
+                self.found.push(of.rev().collect());
+            }
+        }
+    }
+
+    /// By the definition, in 64 bits; no score where there is none.
+    fn expected(data_type: DataType, metric: &str, query: &[i8], row: &[i8]) -> Option<f64> {
+        let pairs = || query.iter().zip(row).map(|(a, b)| (f64::from(*a), f64::from(*b)));
+        let product = |a: &[i8], b: &[i8]| a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
+        let bits = |count: fn(u8, u8) -> u8| {
+            let pairs = query[..DIM / 8].iter().zip(&row[..DIM / 8]);
+            pairs.map(|(a, b)| f64::from(count(a.cast_unsigned(), b.cast_unsigned()).count_ones())).sum::<f64>()
+        };
+        Some(match metric {
+            "HAMMING" => bits(|a, b| a ^ b),
+            "JACCARD" if bits(|a, b| a | b) == 0.0 => 1.0,
+            "JACCARD" => 1.0 - bits(|a, b| a & b) / bits(|a, b| a | b),
+            "L2" => pairs().map(|(a, b)| (a - b) * (a - b)).sum(),
+            "IP" if data_type == DataType::SparseFloatVector => {
+                let product = pairs().map(|(a, b)| a.max(0.0) * b.max(0.0)).sum::<f64>();
+                return (product != 0.0).then_some(product);
+            }
+            "IP" => product(query, row),
+            _ => {
+                let lengths = (product(query, query) * product(row, row)).sqrt();
+                if lengths == 0.0 { 0.0 } else { product(query, row) / lengths }
+            }
+        })
+    }
+
+    fn vectors(max: usize) -> impl Strategy<Value = Vec<Vec<i8>>> {
+        prop::collection::vec(prop::collection::vec(-4_i8..5, DIM), 1..max)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+        #[test]
+        fn every_type_of_vector_is_compared_as_its_metric_is_defined(rows in vectors(30), queries in vectors(4)) {
+            for data_type in (0..1_000).filter_map(DataType::from_number).filter(|one| one.is_vector()) {
+                let file = file(data_type, &rows);
+                let field = &schema(data_type).fields[1];
+                let bytes: Vec<u8> = queries.iter().flat_map(|query| {
+                    let bytes = stored(data_type, query);
+                    let len = u32::try_from(bytes.len()).unwrap().to_le_bytes();
+                    if data_type == DataType::SparseFloatVector { [&len[..], &bytes].concat() } else { bytes }
+                }).collect();
+                let read = Queries::read(field, queries.len(), &bytes).unwrap();
+                for name in data_type.metrics() {
+                    let metric = Metric::parse(name, field).unwrap();
+                    let mut found = Vec::new();
+                    let collect = Collect { rows: rows.len() as u32, queries: queries.len(), found: &mut found };
+                    read.comparer(metric, &file, 1, collect).unwrap();
+                    for (query, found) in queries.iter().zip(&found) {
+                        for (row, distance) in rows.iter().zip(found) {
+                            let score = (!distance.is_nan()).then(|| f64::from(metric.score(*distance)));
+                            let expected = expected(data_type, name, query, row);
+                            prop_assert_eq!(score.is_some(), expected.is_some(), "{:?} {}", data_type, name);
+                            let (score, expected) = (score.unwrap_or_default(), expected.unwrap_or_default());
+                            // Sums of small whole numbers are exact in every type; a quotient is not.
+                            let most = if matches!(*name, "COSINE" | "JACCARD") { 1e-6 } else { 0.0 };
+                            prop_assert!((score - expected).abs() <= most, "{data_type:?} {name}: {score} {expected}");
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn queries_that_are_no_vectors_of_the_field_are_refused() {
+        for (data_type, count, bytes, text) in [
+            (DataType::FloatVector, 1, vec![0; 63], "vector dimension mismatch: field v has dim 16, 64 bytes a vector"),
+            (DataType::FloatVector, 1, f32::NAN.to_le_bytes().repeat(16), "not a finite number"),
+            (DataType::Float16Vector, 1, 0x7c00_u16.to_le_bytes().repeat(16), "not a finite number"),
+            (DataType::BinaryVector, usize::MAX, vec![0; 2], "vector dimension mismatch"),
+            (DataType::Int64, 1, vec![0; 8], "field v is not a vector"),
+            (DataType::SparseFloatVector, 1, vec![0; 3], "cut off"),
+            (DataType::SparseFloatVector, 1, vec![8, 0, 0, 0, 1], "cut off"),
+            (DataType::SparseFloatVector, usize::MAX, vec![0; 8], "cut off"),
+            (DataType::SparseFloatVector, 1, vec![0; 8], "more query vectors than nq says"),
+            (DataType::SparseFloatVector, 1, [&[8, 0, 0, 0][..], &[255; 8]].concat(), "must be less than 2^32-1"),
+        ] {
+            let failure = Queries::read(&schema(data_type).fields[1], count, &bytes).unwrap_err();
+            assert!(failure.message.contains(text), "{} / {text}", failure.message);
+        }
+        let wrong = Metric::parse("L2", &schema(DataType::BinaryVector).fields[1]).unwrap_err();
+        assert!(wrong.message.contains("use one of HAMMING, JACCARD"), "{}", wrong.message);
+    }
+}

@@ -108,7 +108,7 @@ impl Content {
 }
 
 impl RowFile {
-    fn decode(schema: &Arc<CollectionSchema>, bytes: bytes::Bytes) -> Result<Self, elanus_segment::Error> {
+    pub(crate) fn decode(schema: &Arc<CollectionSchema>, bytes: bytes::Bytes) -> Result<Self, elanus_segment::Error> {
         let batch = decode_rows(schema, bytes)?;
         let keys = Arc::new(Keys::of(&batch, &schema.primary_key().name)?);
         let norms = (0..batch.num_columns()).map(|_| OnceLock::new()).collect();

@@ -4,7 +4,9 @@ use crate::restoring::{by_name, clone_of, code, content, filled, new_restore, ru
 use crate::store::{LATER_MS, START_MS, Store, definition, new_collection, refusal, rows_of};
 use elanus_meta::Meta;
 use elanus_meta::model::{CollectionKey, CollectionRecord, Created, JobState, NewCollection, NewRestore};
-use elanus_types::schema::{CollectionSchema, ConsistencyLevel, PartitionInfo};
+use elanus_types::schema::{
+    CollectionDefinition, CollectionSchema, ConsistencyLevel, DataType, FieldSchema, PartitionInfo,
+};
 use elanus_types::{CollectionId, FieldId, PartitionId};
 use std::collections::BTreeMap;
 
@@ -268,6 +270,9 @@ async fn an_altered_definition_leaves_snapshots_what_they_were(store: Store) {
     assert!(described.updated_ts > altered.updated_ts);
     let same = coordinator.alter_collection(books, |_| Ok(())).await.unwrap();
     assert_eq!(same, described, "no change, no commit");
+    let first_new = before.definition.schema.fields.iter().map(|field| field.id.0).max().unwrap() + 1;
+    let described = with_field(&store, books, "late").await;
+    assert_eq!(field_id(&described, "late"), FieldId(first_new));
     let refused = elanus_types::Failure::invalid("no");
     assert_eq!(code(coordinator.alter_collection(books, |_| Err(refused)).await), 1100);
     assert_eq!(store.record(books).await.unwrap(), described);
@@ -281,7 +286,24 @@ async fn an_altered_definition_leaves_snapshots_what_they_were(store: Store) {
     }
     let done = crate::rollback::roll_back(&store, books, "s").await;
     assert_eq!(meta.definition_at(books, done.ts).await.unwrap().properties, before.definition.properties);
-    assert_eq!(store.record(books).await.unwrap().definition.consistency_level, ConsistencyLevel::Bounded);
+    let back = store.record(books).await.unwrap();
+    assert_eq!(back.definition.consistency_level, ConsistencyLevel::Bounded);
+    assert_eq!(back.definition.schema, before.definition.schema);
+    // Not the id of the field that is gone: the safety snapshot has files with a column of that.
+    assert_eq!(field_id(&with_field(&store, books, "other").await, "other"), FieldId(first_new + 1));
+}
+
+async fn with_field(store: &Store, collection: CollectionId, name: &str) -> CollectionRecord {
+    let field = FieldSchema { nullable: true, ..FieldSchema::new(FieldId::NONE, name, DataType::Array) };
+    let add = |definition: &mut CollectionDefinition| {
+        definition.schema.fields.push(field);
+        Ok(())
+    };
+    store.coordinator.alter_collection(collection, add).await.unwrap()
+}
+
+fn field_id(record: &CollectionRecord, name: &str) -> FieldId {
+    record.definition.schema.field(name).unwrap().id
 }
 
 async fn an_altered_index_is_a_new_definition_under_the_old_name(store: Store) {

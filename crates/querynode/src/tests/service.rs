@@ -8,7 +8,8 @@ use elanus_meta::model::NewCollection;
 use elanus_proto::querynode::{QueryRequest, ReadScope, SearchRequest, SearchResponse};
 use elanus_proto::schema::template_value::Val;
 use elanus_proto::schema::{LongArray, TemplateArrayValue, TemplateValue, template_array_value::Data};
-use elanus_types::{Code, PartitionId, Timestamp};
+use elanus_types::schema::{CollectionDefinition, DataType, DefaultValue, FieldSchema};
+use elanus_types::{Code, FieldId, PartitionId, Timestamp};
 use futures::future::join_all;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -276,6 +277,28 @@ async fn equal_scores_are_ordered_by_key() {
 }
 
 #[tokio::test]
+async fn rows_that_are_older_than_a_field_have_its_default_value_and_are_decoded_for_it_once() {
+    let world = World::new().await;
+    world.insert([row(1, v(1)), row(2, v(2))]).await;
+    assert_eq!(world.count(world.scope("age >= 0", &[])).await, 2);
+    let before = world.last_ts().await;
+    let mut field = FieldSchema::new(FieldId::NONE, "late", DataType::Int32);
+    field.default_value = Some(DefaultValue::Int(5));
+    let add = |definition: &mut CollectionDefinition| {
+        definition.schema.fields.push(field);
+        Ok(())
+    };
+    world.coordinator.alter_collection(world.collection.id, add).await.unwrap();
+    assert_eq!(world.ids(world.scope("late == 5", &["late"]), -1, 0).await, [1, 2]);
+    let gets = world.gets();
+    assert_eq!(world.count(world.scope("late == 5", &[])).await, 2);
+    assert_eq!(world.gets(), gets, "the files are in memory with the new field");
+    let request = QueryRequest { scope: Some(at(world.scope("late == 5", &[]), before)), ..QueryRequest::default() };
+    let refused = world.query(request).await.unwrap_err();
+    assert_eq!(refused.code, Code::ParameterInvalid, "there was no such field then");
+}
+
+#[tokio::test]
 async fn a_range_search_has_one_open_and_one_closed_end() {
     let world = World::new().await;
     world.insert((0_i16..6).map(|id| row(id.into(), v(id)))).await;
@@ -313,7 +336,7 @@ async fn what_is_wrong_with_a_request_is_refused() {
     let good = || search(scope(), "L2", &[v(1)], 1);
     let no_number = [f32::NAN, 0.0, 0.0];
     for (bad, why) in [
-        (SearchRequest { vector_field: "age".into(), ..good() }, "age is not a float vector"),
+        (SearchRequest { vector_field: "age".into(), ..good() }, "age is not a vector"),
         (SearchRequest { vector_field: "w".into(), ..good() }, "field w does not exist"),
         (SearchRequest { metric_type: "HAMMING".into(), ..good() }, "HAMMING"),
         (SearchRequest { nq: 2, ..good() }, "dimension mismatch"),

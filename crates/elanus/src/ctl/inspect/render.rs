@@ -4,7 +4,7 @@ use super::super::output::{Rendered, clean, facts, size, table};
 use super::{Finding, Inspection, Level};
 use elanus_manifest::{FileEntry, ManifestEntry, ManifestRef, SnapshotMetadata};
 use elanus_types::PartitionId;
-use elanus_types::schema::{CollectionDefinition, FieldSchema};
+use elanus_types::schema::{CollectionDefinition, DefaultValue, FieldSchema};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 
@@ -75,12 +75,27 @@ fn fields(definition: &CollectionDefinition) -> String {
             (field.nullable, "nullable"),
         ];
         let words = words.into_iter().filter(|(is, _)| *is).map(|(_, word)| word.to_owned());
-        words.chain(field.type_params.iter().map(|(name, value)| format!("{name}={value}"))).collect::<Vec<_>>()
+        let element = field.element_type.map(|element| format!("element={}", word(&element)));
+        let default = field.default_value.as_ref().map(|value| format!("default={}", default(value)));
+        words
+            .chain(element)
+            .chain(default)
+            .chain(field.type_params.iter().map(|(name, value)| format!("{name}={value}")))
+            .collect::<Vec<_>>()
     };
     let row = |field: &FieldSchema| {
         vec![field.id.to_string(), field.name.clone(), word(&field.data_type), traits(field).join(", ")]
     };
     table(&["ID>", "NAME", "TYPE", "TRAITS"], definition.schema.fields.iter().map(row))
+}
+
+fn default(value: &DefaultValue) -> String {
+    match value {
+        DefaultValue::Bool(value) => value.to_string(),
+        DefaultValue::Int(value) => value.to_string(),
+        DefaultValue::Float(value) => value.to_string(),
+        DefaultValue::Text(value) => format!("{value:?}"),
+    }
 }
 
 fn partitions(definition: &CollectionDefinition) -> String {
