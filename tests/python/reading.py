@@ -353,18 +353,22 @@ def definition(client, name):
     return found
 
 
+def restore_as(client, snapshot, source, target, mode):
+    request = milvus_pb2.RestoreSnapshotRequest(name=snapshot, collection_name=source, target_collection_name=target)
+    stub = client._get_connection()._stub
+    answer = stub.RestoreSnapshot(request, timeout=30, metadata=(("elanus-restore-mode", mode),))
+    same(answer.status.code, 0, answer.status.reason)
+    restored(client, answer.job_id)
+    client.load_collection(target)
+
+
 def indexes_and_answers_survive_a_snapshot_in_both_modes(client):
     client.create_snapshot("indexed", NAME)
     before = definition(client, NAME)
     assert len(before) == 9, list(before)
     for mode in MODES:
         target = f"{NAME}_{mode}"
-        request = milvus_pb2.RestoreSnapshotRequest(name="indexed", collection_name=NAME, target_collection_name=target)
-        stub = client._get_connection()._stub
-        answer = stub.RestoreSnapshot(request, timeout=30, metadata=(("elanus-restore-mode", mode),))
-        same(answer.status.code, 0, answer.status.reason)
-        restored(client, answer.job_id)
-        client.load_collection(target)
+        restore_as(client, "indexed", NAME, target, mode)
         same(definition(client, target), before, mode)
         for options in (
             {"anns_field": "title", "group_by_field": "name", "group_size": 2},
@@ -376,6 +380,118 @@ def indexes_and_answers_survive_a_snapshot_in_both_modes(client):
         same(ids(found[0]), ids(expected[0]), mode)
         client.drop_collection(target)
     client.drop_snapshot("indexed", NAME)
+
+
+LISTS = [
+    {
+        "id": key,
+        "ints": None if key % 10 == 0 else [key % 5, key % 7, 100][: key % 4],
+        "words": [f"w{key % 3}", "x"],
+        "meta": {"l": [key % 4, "a", [1]]} if key % 3 else {},
+        "bits": bytes([key % 256, 255]),
+        "sparse": {key % 50: 1.0, 60: 0.5},
+        "half": np.asarray([key, 1.0, 2.0, 3.0], dtype=np.float16),
+    }
+    for key in range(120)
+]
+LIST_FILTERS = {
+    "array_contains(ints, 3)": lambda r: r["ints"] is not None and 3 in r["ints"],
+    "array_contains_all(ints, [1, 100])": lambda r: r["ints"] is not None and {1, 100} <= set(r["ints"]),
+    "array_contains_any(ints, [4, 6])": lambda r: r["ints"] is not None and {4, 6} & set(r["ints"]),
+    "array_length(ints) == 2": lambda r: r["ints"] is not None and len(r["ints"]) == 2,
+    "ints[0] == 1 or ints[1] > 5": lambda r: r["ints"] is not None and (r["ints"][:1] == [1] or r["ints"][1:2] == [6] or len(r["ints"]) > 1 and r["ints"][1] > 5),
+    "ints == [1]": lambda r: r["ints"] == [1],
+    "ints is null": lambda r: r["ints"] is None,
+    "words[0] == 'w1' and array_contains(words, 'x')": lambda r: r["words"][0] == "w1",
+    "words[0] like 'w%' and not (words[0] in ['w0', 'w1'])": lambda r: r["words"][0] == "w2",
+    "json_contains(meta['l'], 2)": lambda r: r["meta"].get("l", [None])[0] == 2,
+    "json_contains(meta['l'], [1])": lambda r: "l" in r["meta"],
+    "json_contains_any(meta['l'], [0, 3])": lambda r: r["meta"].get("l", [None])[0] in (0, 3),
+    "json_contains_all(meta['l'], [0, 'a'])": lambda r: r["meta"].get("l", [None])[0] == 0,
+    "array_length(meta['l']) == 3": lambda r: "l" in r["meta"],
+}
+OTHER_INDEXES = {
+    "bits": (["BIN_FLAT", "BIN_IVF_FLAT"], {"nlist": 16}, "HAMMING"),
+    "sparse": (["SPARSE_INVERTED_INDEX", "SPARSE_WAND"], {"drop_ratio_build": 0.2}, "IP"),
+    "half": (["HNSW", "IVF_SQ8", "DISKANN", "FLAT"], {"M": 8}, "L2"),
+}
+
+
+def lists_are_filtered(client):
+    schema = MilvusClient.create_schema()
+    schema.add_field("id", DataType.INT64, is_primary=True)
+    schema.add_field("ints", DataType.ARRAY, element_type=DataType.INT64, max_capacity=10, nullable=True)
+    schema.add_field("words", DataType.ARRAY, element_type=DataType.VARCHAR, max_capacity=10, max_length=20)
+    schema.add_field("meta", DataType.JSON)
+    schema.add_field("bits", DataType.BINARY_VECTOR, dim=16)
+    schema.add_field("sparse", DataType.SPARSE_FLOAT_VECTOR)
+    schema.add_field("half", DataType.FLOAT16_VECTOR, dim=4)
+    params = MilvusClient.prepare_index_params()
+    for field, (index_types, options, metric) in OTHER_INDEXES.items():
+        params.add_index(field, index_type=index_types[0], metric_type=metric, params=options)
+    params.add_index("ints", index_type="INVERTED")
+    params.add_index("words", index_type="BITMAP")
+    client.create_collection("lists", schema=schema, index_params=params)
+    client.insert("lists", LISTS)
+    for text, matches in LIST_FILTERS.items():
+        same(found_by(client, "lists", text), [r["id"] for r in LISTS if matches(r)], text)
+    given = {"some": [4, 6], "one": [1]}
+    same([r["id"] for r in client.query("lists", filter="array_contains_any(ints, {some}) or ints == {one}", filter_params=given)],
+         [r["id"] for r in LISTS if r["ints"] is not None and ({4, 6} & set(r["ints"]) or r["ints"] == [1])])
+    with refused(1100, "a string cannot be in an array of integers at line 1 column 1"):
+        client.query("lists", filter="array_contains(ints, 'a')")
+
+
+def found_by(client, name, text):
+    return [found["id"] for found in client.query(name, filter=text)]
+
+
+def other_vectors_take_their_indexes(client):
+    queries = {"bits": bytes([5, 255]), "sparse": {7: 1.0}, "half": np.asarray([30, 1, 2, 3], dtype=np.float16)}
+    options = {"params": {"drop_ratio_search": 0.1, "nprobe": 4, "ef": 50, "search_list": 50}}
+    nearest_of = {}
+    for field, (index_types, build, metric) in OTHER_INDEXES.items():
+        for index_type in index_types:
+            client.release_collection("lists")
+            client.drop_index("lists", field)
+            client.create_index("lists", index(field, index_type, metric_type=metric, params=build))
+            client.load_collection("lists")
+            same(client.describe_index("lists", field)["index_type"], index_type)
+            hits = client.search("lists", [queries[field]], anns_field=field, limit=5, search_params=options)[0]
+            same(nearest_of.setdefault(field, ids(hits)), ids(hits), index_type)
+    same((nearest_of["bits"][0], nearest_of["sparse"][0], nearest_of["half"][0]), (5, 7, 30))
+    same(ids(client.search("lists", ids=[30], anns_field="half", limit=5)[0]), nearest_of["half"])
+    same(client.search("lists", ids=[8], anns_field="sparse", limit=1)[0][0]["distance"], 1.25)
+    same(len(client.search("lists", ids=[5], anns_field="bits", limit=4, group_by_field="id")[0]), 4)
+    for field, index_type, fragment in (
+        ("bits", "HNSW", "data type BinaryVector can't build with this index HNSW"),
+        ("sparse", "BIN_FLAT", "data type SparseFloatVector can't build with this index BIN_FLAT"),
+    ):
+        client.release_collection("lists")
+        client.drop_index("lists", field)
+        with refused(1100, fragment):
+            client.create_index("lists", index(field, index_type, metric_type=OTHER_INDEXES[field][2]))
+        client.create_index("lists", index(field, "AUTOINDEX"))
+        same(client.describe_index("lists", field)["metric_type"], OTHER_INDEXES[field][2])
+    client.load_collection("lists")
+    client.create_snapshot("lists", "lists")
+    before = definition(client, "lists")
+    for mode in MODES:
+        target = f"lists_{mode}"
+        restore_as(client, "lists", "lists", target, mode)
+        same(definition(client, target), before, mode)
+        for text, matches in LIST_FILTERS.items():
+            same(found_by(client, target, text), [r["id"] for r in LISTS if matches(r)], f"{mode} {text}")
+
+
+def everything_is_flushed_at_once(client):
+    client._get_connection().flush_all()
+    stub = client._get_connection()._stub
+    target = milvus_pb2.FlushAllTarget(collection_names=[NAME])
+    answer = stub.FlushAll(milvus_pb2.FlushAllRequest(flush_targets=[target]))
+    same([one.collection_name for one in answer.flush_results[0].collection_results], [NAME])
+    target = milvus_pb2.FlushAllTarget(collection_names=["nothing"])
+    same(stub.FlushAll(milvus_pb2.FlushAllRequest(flush_targets=[target])).status.code, 100)
 
 
 def several_collections_are_described_at_once(client):
@@ -400,4 +516,7 @@ run(
     what_is_over_the_limits_is_refused,
     indexes_and_answers_survive_a_snapshot_in_both_modes,
     several_collections_are_described_at_once,
+    everything_is_flushed_at_once,
+    lists_are_filtered,
+    other_vectors_take_their_indexes,
 )

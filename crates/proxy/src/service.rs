@@ -44,7 +44,8 @@ macro_rules! with_status {
 
 with_status! {
     AllocTimestampResponse BatchDescribeCollectionResponse BoolResponse CheckHealthResponse ConnectResponse DescribeAliasResponse
-    DescribeCollectionResponse DescribeDatabaseResponse DescribeIndexResponse DescribeSnapshotResponse FlushResponse
+    DescribeCollectionResponse DescribeDatabaseResponse DescribeIndexResponse DescribeSnapshotResponse FlushAllResponse FlushResponse
+    GetFlushAllStateResponse
     GetCollectionStatisticsResponse GetCompactionPlansResponse GetCompactionStateResponse GetFlushStateResponse GetIndexBuildProgressResponse GetIndexStateResponse
     GetIndexStatisticsResponse GetLoadStateResponse GetLoadingProgressResponse GetPartitionStatisticsResponse
     GetPersistentSegmentInfoResponse GetQuerySegmentInfoResponse GetRestoreSnapshotStateResponse GetVersionResponse ListAliasesResponse ListDatabasesResponse
@@ -157,6 +158,8 @@ serve! {
     }
     flush {
         flush(FlushRequest) -> m::FlushResponse;
+        flush_all(FlushAllRequest) -> m::FlushAllResponse;
+        get_flush_all_state(GetFlushAllStateRequest) -> m::GetFlushAllStateResponse;
         get_flush_state(GetFlushStateRequest) -> m::GetFlushStateResponse;
     }
     compaction {

@@ -52,94 +52,138 @@ enum Key<'a> {
     Str(&'a str),
 }
 
-async fn read(proxy: &Proxy, source: &Source, request: m::HybridSearchRequest) -> Result<m::SearchResults, Failure> {
-    let collection = &source.collection;
-    if request.namespace.is_some() {
-        return Err(Failure::new(Code::Unimplemented, "searching a namespace is not served"));
-    }
-    if request.requests.is_empty() {
-        return Err(Failure::invalid("minimum of ann search requests is 1"));
-    }
-    if request.requests.len() > REQUESTS_MAX {
-        return Err(Failure::invalid(format!("maximum of ann search requests is {REQUESTS_MAX}")));
-    }
-    let options = Options::read(&[request.rank_params.clone(), ranker_params(&request)?].concat())?;
-    let (limit, offset) = options.window("limit", proxy.config.result_window_max)?;
-    let limit = limit.ok_or_else(|| Failure::invalid("limit not found in rank_params"))?;
-    let decimals = decimals(&options)?;
-    let ranker = Ranker::of(&options, request.requests.len())?;
-    let grouping = Grouping::of(&options, &collection.schema)?;
-    let group_score = GroupScore::of(&options)?;
-    let output = Output::plan(&collection.schema, &request.output_fields)?;
-    let mut scope = scope_of(source, &request.partition_names, source.read_ts(), &output, grouping.as_ref())?;
+/// How the lists of hits become one.
+struct Ranking {
+    ranker: Ranker,
+    grouping: Option<Grouping>,
+    group_score: GroupScore,
+    offset: i64,
+    limit: i64,
+}
 
-    let mut searches = Vec::with_capacity(request.requests.len());
-    for mut one in request.requests {
-        scope.filter = std::mem::take(&mut one.dsl);
-        scope.filter_params = std::mem::take(&mut one.expr_template_values);
-        let options = Options::read(&one.search_params)?;
-        // One that does not say how many hits it wants finds as many as the whole shows.
-        let (hits, _) = options.window("topk", proxy.config.result_window_max)?;
-        let limit = hits.unwrap_or(limit + offset);
-        let asked = Asked { options: &options, input: one.search_input, nq: one.nq, limit, offset: 0 };
-        searches.push(plan(proxy, source, asked, scope.clone(), grouping.as_ref()).await?);
-    }
-    let nq = searches[0].nq;
-    if let Some(other) = searches.iter().find(|search| search.nq != nq) {
-        return Err(Failure::invalid(format!("nq [{}] of a search is not the nq [{nq}] of the first one", other.nq)));
-    }
+/// The hits of the answer: scores, and where their rows are (search and row), those of the first query first.
+#[derive(Default)]
+struct Merged {
+    topks: Vec<i64>,
+    scores: Vec<f32>,
+    places: Vec<(usize, usize)>,
+}
+
+async fn read(
+    proxy: &Proxy,
+    source: &Source,
+    mut request: m::HybridSearchRequest,
+) -> Result<m::SearchResults, Failure> {
+    let collection = &source.collection;
+    check(&request)?;
+    let options = Options::read(&[request.rank_params.clone(), ranker_params(&request)?].concat())?;
+    let decimals = decimals(&options)?;
+    let ranking = Ranking::of(&options, proxy, source, request.requests.len())?;
+    let output = Output::plan(&collection.schema, &request.output_fields)?;
+    let scope = scope_of(source, &request.partition_names, source.read_ts(), &output, ranking.grouping.as_ref())?;
+    let searches = searches(proxy, source, std::mem::take(&mut request.requests), &ranking, scope).await?;
+    let nq = searches.first().map_or(0, |search| search.nq);
     let metrics: Vec<String> = searches.iter().map(|search| search.metric_type.clone()).collect();
+
     let many = qn::SearchManyRequest { searches };
     let answers = answer(proxy.querynode().search_many(about(collection.id(), many))).await?.answers;
     if answers.len() != metrics.len() {
-        return Err(Failure::internal(format!(
-            "a query node answered {} of {} searches",
-            answers.len(),
-            metrics.len()
-        )));
+        let text = format!("a query node answered {} of {} searches", answers.len(), metrics.len());
+        return Err(Failure::internal(text));
     }
     let session_ts = answers.first().map_or(0, |answer| answer.read_ts);
     let key = &collection.schema.primary_key().name;
     let found = answers.into_iter().zip(metrics).map(|(answer, metric)| Found::new(answer, metric, key));
     let found = found.collect::<Result<Vec<_>, Failure>>()?;
 
-    let window = (index(offset), index(limit), grouping.as_ref().map_or(1, |grouping| index(grouping.size)));
-    let mut topks = Vec::new();
-    let mut ranked = Vec::new();
-    let metrics: Vec<&str> = found.iter().map(|one| one.metric.as_str()).collect();
-    for query in 0..index(nq) {
-        let rows: Vec<Vec<usize>> = found.iter().map(|one| one.rows(query)).collect();
-        let hits =
-            |list: usize| rows[list].iter().map(|row| (found[list].key(*row), found[list].scores[*row])).collect();
-        let lists: Vec<_> = metrics.iter().zip(0..).map(|(metric, list)| (*metric, hits(list))).collect();
-        let row = |hit: &Ranked<Key<'_>>| rows[hit.list][hit.place];
-        let hits = ranker.merge(&lists);
-        let hits = match &grouping {
-            None => hits.into_iter().skip(window.0).take(window.1).collect(),
-            Some(grouping) => {
-                let group = |hit: &Ranked<Key<'_>>| found[hit.list].group(row(hit), &grouping.field);
-                group_score.pick(&hits, group, window, ranker.rises(&metrics))
-            }
-        };
-        topks.push(i64::try_from(hits.len()).unwrap_or(i64::MAX));
-        ranked.extend(hits.iter().map(|hit| (hit.score, (hit.list, row(hit)))));
-    }
+    let Merged { topks, scores, places } = ranking.merge(&found, index(nq));
     let batches: Vec<&RecordBatch> = found.iter().map(|one| &one.batch).collect();
-    let places: Vec<(usize, usize)> = ranked.iter().map(|(_, place)| *place).collect();
-    let batch = if places.is_empty() {
-        RecordBatch::new_empty(batches[0].schema())
-    } else {
-        interleave_record_batch(&batches, &places).map_err(|error| Failure::internal(error.to_string()))?
+    let batch = match places.as_slice() {
+        [] => RecordBatch::new_empty(batches[0].schema()),
+        places => interleave_record_batch(&batches, places).map_err(|error| Failure::internal(error.to_string()))?,
     };
-    let scores = ranked.into_iter().map(|(score, _)| score).collect();
-    let answered = Answered { batch, scores, topks, limit, decimals };
-    let results = result_data(collection, answered, output, grouping.as_ref())?;
-    Ok(m::SearchResults {
-        results: Some(results),
-        collection_name: collection.info.name.clone(),
-        session_ts,
-        status: None,
-    })
+    let answered = Answered { batch, scores, topks, limit: ranking.limit, decimals };
+    let results = result_data(collection, answered, output, ranking.grouping.as_ref())?;
+    let collection_name = collection.info.name.clone();
+    Ok(m::SearchResults { results: Some(results), collection_name, session_ts, status: None })
+}
+
+fn check(request: &m::HybridSearchRequest) -> Result<(), Failure> {
+    if request.namespace.is_some() {
+        return Err(Failure::new(Code::Unimplemented, "searching a namespace is not served"));
+    }
+    match request.requests.len() {
+        0 => Err(Failure::invalid("minimum of ann search requests is 1")),
+        1..=REQUESTS_MAX => Ok(()),
+        _ => Err(Failure::invalid(format!("maximum of ann search requests is {REQUESTS_MAX}"))),
+    }
+}
+
+/// The searches, checked, all with as many query vectors as the first one.
+async fn searches(
+    proxy: &Proxy,
+    source: &Source,
+    requests: Vec<m::SearchRequest>,
+    ranking: &Ranking,
+    mut scope: qn::ReadScope,
+) -> Result<Vec<qn::SearchRequest>, Failure> {
+    let mut searches: Vec<qn::SearchRequest> = Vec::with_capacity(requests.len());
+    for one in requests {
+        scope.filter = one.dsl;
+        scope.filter_params = one.expr_template_values;
+        let options = Options::read(&one.search_params)?;
+        // One that does not say how many hits it wants finds as many as the whole shows.
+        let (limit, _) = options.window("topk", proxy.config.result_window_max)?;
+        let limit = limit.unwrap_or(ranking.limit + ranking.offset);
+        let asked = Asked { options: &options, input: one.search_input, nq: one.nq, limit, offset: 0 };
+        let search = plan(proxy, source, asked, scope.clone(), ranking.grouping.as_ref()).await?;
+        if let Some(first) = searches.first()
+            && first.nq != search.nq
+        {
+            let text = format!("nq [{}] of a search is not the nq [{}] of the first one", search.nq, first.nq);
+            return Err(Failure::invalid(text));
+        }
+        searches.push(search);
+    }
+    Ok(searches)
+}
+
+impl Ranking {
+    fn of(options: &Options, proxy: &Proxy, source: &Source, lists: usize) -> Result<Self, Failure> {
+        let (limit, offset) = options.window("limit", proxy.config.result_window_max)?;
+        Ok(Self {
+            ranker: Ranker::of(options, lists)?,
+            grouping: Grouping::of(options, &source.collection.schema)?,
+            group_score: GroupScore::of(options)?,
+            offset,
+            limit: limit.ok_or_else(|| Failure::invalid("limit not found in rank_params"))?,
+        })
+    }
+
+    fn merge(&self, found: &[Found], nq: usize) -> Merged {
+        let (offset, limit) = (index(self.offset), index(self.limit));
+        let metrics: Vec<&str> = found.iter().map(|one| one.metric.as_str()).collect();
+        let mut merged = Merged::default();
+        for query in 0..nq {
+            let rows: Vec<Vec<usize>> = found.iter().map(|one| one.rows(query)).collect();
+            let list = |one: &Found, rows: &[usize]| rows.iter().map(|row| (one.key(*row), one.scores[*row])).collect();
+            let lists = found.iter().zip(&rows).map(|(one, rows)| (one.metric.as_str(), list(one, rows)));
+            let row = |hit: &Ranked<Key<'_>>| rows[hit.list][hit.place];
+            let hits = self.ranker.merge(&lists.collect::<Vec<_>>());
+            let hits: Vec<_> = match &self.grouping {
+                None => hits.into_iter().skip(offset).take(limit).collect(),
+                Some(grouping) => {
+                    let group = |hit: &Ranked<Key<'_>>| found[hit.list].group(row(hit), &grouping.field);
+                    let window = (offset, limit, index(grouping.size));
+                    self.group_score.pick(&hits, group, window, self.ranker.rises(&metrics))
+                }
+            };
+            merged.topks.push(i64::try_from(hits.len()).unwrap_or(i64::MAX));
+            merged.scores.extend(hits.iter().map(|hit| hit.score));
+            merged.places.extend(hits.iter().map(|hit| (hit.list, row(hit))));
+        }
+        merged
+    }
 }
 
 fn index(number: i64) -> usize {
