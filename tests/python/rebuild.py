@@ -3,7 +3,7 @@
 import sys
 
 from harness import CALL_MAX_S, count, restore, rows, same, small_collection, small_row
-from pymilvus import MilvusClient
+from pymilvus import DataType, MilvusClient
 
 
 def fill(client):
@@ -25,6 +25,10 @@ def fill(client):
     # The last snapshot is what the collection comes back as, and what it is called.
     client.create_alias("docs", "papers")
     client.alter_database_properties("default", {"database.max.collections": "60"})
+    client.add_collection_field("docs", "late", DataType.INT64, nullable=True, default_value=3)
+    client.add_collection_field(
+        "docs", "list", DataType.ARRAY, element_type=DataType.VARCHAR, max_capacity=4, max_length=8, nullable=True
+    )
     client.drop_snapshot("before", "docs")
     client.create_snapshot("before", "docs", description="again")
 
@@ -52,6 +56,8 @@ def check(client):
     same(sorted(client.list_partitions("docs")), ["_default", "late"])
     same([field["name"] for field in described["fields"]][:2], ["id", "text"])
     assert client.list_indexes("docs"), "index definitions come back"
+    same((described["fields"][-1]["name"], described["fields"][-1]["element_type"]), ("list", DataType.VARCHAR))
+    same(count(client, "docs", filter="late == 3"), len(expected), "files that are older than the field")
 
     names = sorted(client.list_snapshots("docs"), key=lambda name: client.describe_snapshot(name, "docs").create_ts)
     same(len(names), 3, "a dropped snapshot whose objects are still there")

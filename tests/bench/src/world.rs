@@ -238,6 +238,8 @@ fn schema() -> CollectionSchema {
         auto_id: false,
         is_dynamic: false,
         nullable: false,
+        element_type: None,
+        default_value: None,
         type_params: Default::default(),
     };
     CollectionSchema {

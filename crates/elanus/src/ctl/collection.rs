@@ -93,8 +93,31 @@ fn fields(collection: &Collection) -> &[schema::FieldSchema] {
 }
 
 fn data_type(field: &schema::FieldSchema) -> String {
-    let known = schema::DataType::try_from(field.data_type).map(|ty| ty.as_str_name().to_owned());
-    known.unwrap_or_else(|_| field.data_type.to_string())
+    type_name(field.data_type)
+}
+
+/// Of an array.
+fn element_type(field: &schema::FieldSchema) -> Option<String> {
+    (field.element_type != 0).then(|| type_name(field.element_type))
+}
+
+fn type_name(number: i32) -> String {
+    let known = schema::DataType::try_from(number).map(|ty| ty.as_str_name().to_owned());
+    known.unwrap_or_else(|_| number.to_string())
+}
+
+fn default_value(field: &schema::FieldSchema) -> Option<Value> {
+    use schema::value_field::Data;
+    Some(match field.default_value.as_ref()?.data.as_ref()? {
+        Data::BoolData(value) => json!(value),
+        Data::IntData(value) => json!(value),
+        Data::LongData(value) => json!(value),
+        Data::FloatData(value) => json!(value),
+        Data::DoubleData(value) => json!(value),
+        Data::StringData(value) => json!(value),
+        Data::BytesData(value) => json!(String::from_utf8_lossy(value)),
+        Data::TimestamptzData(_) | Data::DateData(_) | Data::TimeData(_) => return None,
+    })
 }
 
 fn consistency(collection: &Collection) -> String {
@@ -146,8 +169,10 @@ fn one(c: &Collection, statistics: &Statistics) -> Rendered {
         ),
     ]);
     let row = |field: &schema::FieldSchema| {
-        let params: Vec<_> =
+        let mut params: Vec<_> =
             pairs_to_map(&field.type_params).iter().map(|(key, value)| format!("{key}={value}")).collect();
+        params.extend(element_type(field).map(|element| format!("element={element}")));
+        params.extend(default_value(field).map(|value| format!("default={value}")));
         let traits = [
             (field.is_primary_key, "primary key"),
             (field.auto_id, "auto id"),
@@ -178,6 +203,8 @@ fn to_json(c: &Collection) -> Value {
             "name": field.name,
             "description": field.description,
             "data_type": data_type(field),
+            "element_type": element_type(field),
+            "default_value": default_value(field),
             "params": pairs_to_map(&field.type_params),
             "primary_key": field.is_primary_key,
             "auto_id": field.auto_id,

@@ -7,7 +7,8 @@ use super::{
 };
 use clap::Args;
 use elanus_client::{ClientError, ErrorKind, QueryResults};
-use elanus_proto::schema::{FieldData, field_data::Field, scalar_field::Data, vector_field};
+use elanus_proto::schema::{FieldData, ScalarField, VectorField, field_data::Field, scalar_field::Data, vector_field};
+use elanus_segment::vector::{bf16_to_f32, f16_to_f32, sparse_entries};
 use serde_json::{Map, Value};
 
 /// Elements of a vector that a table shows.
@@ -80,32 +81,65 @@ fn rows(found: &QueryResults) -> Option<Vec<Map<String, Value>>> {
 }
 
 fn values(field: &FieldData) -> Option<Vec<Value>> {
+    match field.field.as_ref()? {
+        Field::Scalars(scalars) => scalar_values(scalars.data.as_ref()?),
+        Field::Vectors(vectors) => vector_values(vectors),
+        Field::StructArrays(_) => None,
+    }
+}
+
+fn scalar_values(data: &Data) -> Option<Vec<Value>> {
     fn all<T: Clone + Into<Value>>(data: &[T]) -> Vec<Value> {
         data.iter().cloned().map(Into::into).collect()
     }
-    Some(match field.field.as_ref()? {
-        Field::Scalars(scalars) => match scalars.data.as_ref()? {
-            Data::BoolData(values) => all(&values.data),
-            Data::IntData(values) => all(&values.data),
-            Data::LongData(values) => all(&values.data),
-            Data::FloatData(values) => values.data.iter().map(|value| float(*value)).collect(),
-            Data::DoubleData(values) => all(&values.data),
-            Data::StringData(values) => all(&values.data),
-            // Empty where there is none.
-            Data::JsonData(values) => {
-                values.data.iter().map(|text| serde_json::from_slice(text).unwrap_or(Value::Null)).collect()
-            }
-            _ => return None,
-        },
-        Field::Vectors(vectors) => match vectors.data.as_ref()? {
-            vector_field::Data::FloatVector(values) => {
-                let dim = usize::try_from(vectors.dim).ok().filter(|dim| *dim > 0)?;
-                values.data.chunks(dim).map(|vector| vector.iter().map(|value| float(*value)).collect()).collect()
-            }
-            _ => return None,
-        },
+    Some(match data {
+        Data::BoolData(values) => all(&values.data),
+        Data::IntData(values) => all(&values.data),
+        Data::LongData(values) => all(&values.data),
+        Data::FloatData(values) => values.data.iter().map(|value| float(*value)).collect(),
+        Data::DoubleData(values) => all(&values.data),
+        Data::StringData(values) => all(&values.data),
+        // Empty where there is none.
+        Data::JsonData(values) => {
+            values.data.iter().map(|text| serde_json::from_slice(text).unwrap_or(Value::Null)).collect()
+        }
+        Data::ArrayData(rows) => {
+            let row = |row: &ScalarField| scalar_values(row.data.as_ref()?).map(Value::Array);
+            return rows.data.iter().map(row).collect();
+        }
         _ => return None,
     })
+}
+
+/// Numbers; of a binary vector its bytes, of a sparse one an object of places.
+fn vector_values(vectors: &VectorField) -> Option<Vec<Value>> {
+    use vector_field::Data;
+    let dim = usize::try_from(vectors.dim).ok();
+    let rows = |bytes: &[u8], width: usize, row: &dyn Fn(&[u8]) -> Value| -> Option<Vec<Value>> {
+        (width > 0).then(|| bytes.chunks(width).map(row).collect())
+    };
+    let halves = |widen: fn(u16) -> f32| {
+        move |row: &[u8]| {
+            let bits = row.as_chunks::<2>().0.iter().map(|bits| u16::from_le_bytes(*bits));
+            bits.map(|bits| float(widen(bits))).collect::<Value>()
+        }
+    };
+    match vectors.data.as_ref()? {
+        Data::FloatVector(values) => {
+            let vectors = values.data.chunks(dim.filter(|dim| *dim > 0)?);
+            Some(vectors.map(|vector| vector.iter().map(|value| float(*value)).collect()).collect())
+        }
+        Data::Float16Vector(bytes) => rows(bytes, dim? * 2, &halves(f16_to_f32)),
+        Data::Bfloat16Vector(bytes) => rows(bytes, dim? * 2, &halves(bf16_to_f32)),
+        Data::Int8Vector(bytes) => rows(bytes, dim?, &|row| row.iter().map(|byte| byte.cast_signed()).collect()),
+        Data::BinaryVector(bytes) => rows(bytes, dim? / 8, &|row| row.iter().copied().collect()),
+        Data::SparseFloatVector(sparse) => {
+            let entries =
+                |row: &[u8]| sparse_entries(row).map(|(place, value)| (place.to_string(), float(value))).collect();
+            Some(sparse.contents.iter().map(|row| Value::Object(entries(row))).collect())
+        }
+        Data::VectorArray(_) => None,
+    }
 }
 
 /// 0.1 as it was given, not as the nearest 64-bit number shows.
@@ -116,7 +150,7 @@ fn float(value: f32) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use elanus_proto::schema::{FloatArray, JsonArray, LongArray, ScalarField, StringArray, VectorField};
+    use elanus_proto::schema::{ArrayArray, FloatArray, JsonArray, LongArray, SparseFloatArray, StringArray};
 
     fn scalars(name: &str, data: Data, valid_data: &[bool]) -> FieldData {
         let field = Some(Field::Scalars(ScalarField { data: Some(data), valid_data: Vec::new() }));
@@ -164,6 +198,30 @@ id                note  colour  v
         let expected = r#"[{"id":1,"note":"a","colour":"red","v":[0.1,1.0,2.0,3.0]},{"id":9007199254740993,"note":null,"v":[4.0,5.0,6.0,7.5]}]"#;
         assert_eq!(rendered.json, serde_json::from_str::<Value>(expected).unwrap());
         assert_eq!(table_of(&found(&["$meta"])).unwrap().json[0]["size"], 3);
+    }
+
+    #[test]
+    fn arrays_and_vectors_of_every_type_are_shown_as_numbers() {
+        use vector_field::Data::{Bfloat16Vector, BinaryVector, Float16Vector, Int8Vector, SparseFloatVector};
+        let entry = [7_u32.to_le_bytes(), 0.1_f32.to_le_bytes()].concat();
+        let sparse = SparseFloatArray { contents: vec![entry.into(), bytes_of("")], dim: 8 };
+        for (dim, data, expected) in [
+            (2, Float16Vector(vec![0, 0x3c, 0, 0xc0, 1, 0, 0, 0].into()), "[[1.0,-2.0],[5.9604645e-8,0.0]]"),
+            (2, Bfloat16Vector(vec![0x80, 0x3f, 0, 0xc0].into()), "[[1.0,-2.0]]"),
+            (2, Int8Vector(vec![255, 127, 128, 0].into()), "[[-1,127],[-128,0]]"),
+            (8, BinaryVector(vec![255, 1].into()), "[[255],[1]]"),
+            (8, SparseFloatVector(sparse), r#"[{"7":0.1},{}]"#),
+        ] {
+            let vectors = VectorField { dim, data: Some(data), valid_data: Vec::new() };
+            let field = FieldData { field: Some(Field::Vectors(vectors)), ..FieldData::default() };
+            assert_eq!(Value::Array(values(&field).unwrap()), serde_json::from_str::<Value>(expected).unwrap());
+        }
+        let row = |data: &[i64]| {
+            let data = Some(Data::LongData(LongArray { data: data.to_vec() }));
+            ScalarField { data, valid_data: Vec::new() }
+        };
+        let arrays = Data::ArrayData(ArrayArray { data: vec![row(&[1, 2]), row(&[])], element_type: 5 });
+        assert_eq!(Value::Array(values(&scalars("a", arrays, &[])).unwrap()), serde_json::json!([[1, 2], []]));
     }
 
     #[test]

@@ -166,8 +166,7 @@ impl Ranking {
         let mut merged = Merged::default();
         for query in 0..nq {
             let rows: Vec<Vec<usize>> = found.iter().map(|one| one.rows(query)).collect();
-            let list = |one: &Found, rows: &[usize]| rows.iter().map(|row| (one.key(*row), one.scores[*row])).collect();
-            let lists = found.iter().zip(&rows).map(|(one, rows)| (one.metric.as_str(), list(one, rows)));
+            let lists = found.iter().zip(&rows).map(|(one, rows)| (one.metric.as_str(), one.hits(rows)));
             let row = |hit: &Ranked<Key<'_>>| rows[hit.list][hit.place];
             let hits = self.ranker.merge(&lists.collect::<Vec<_>>());
             let hits: Vec<_> = match &self.grouping {
@@ -235,6 +234,10 @@ impl Found {
             if rising { by_score } else { by_score.reverse() }
         });
         rows
+    }
+
+    fn hits(&self, rows: &[usize]) -> Vec<(Key<'_>, f32)> {
+        rows.iter().map(|row| (self.key(*row), self.scores[*row])).collect()
     }
 
     fn key(&self, row: usize) -> Key<'_> {
