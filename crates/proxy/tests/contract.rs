@@ -613,7 +613,7 @@ async fn what_is_already_so_is_a_success() {
 
 #[tokio::test]
 async fn a_call_that_is_not_served_is_unimplemented() {
-    let request = http::Request::post("/milvus.proto.milvus.MilvusService/HybridSearch")
+    let request = http::Request::post("/milvus.proto.milvus.MilvusService/CalcDistance")
         .header("content-type", "application/grpc")
         .body(Body::empty());
     let mut channel = Fakes::default().channel();
