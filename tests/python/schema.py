@@ -128,9 +128,9 @@ def indexes_are_defined_described_and_dropped(client):
     client.create_index("indexed", params)
     with refused(1100, "at most one distinct index is allowed per field"):
         client.create_index("indexed", vector_index("L2", index_name="other"))
-    with refused(1100, "index type HNSW is not served"):
+    with refused(1100, "invalid index type: HNSWX"):
         other = MilvusClient.prepare_index_params()
-        other.add_index("vector", index_type="HNSW", metric_type="L2")
+        other.add_index("vector", index_type="HNSWX", metric_type="L2")
         client.create_index("indexed", other)
     client.load_collection("indexed")
     with refused(1100, "collection is loaded"):

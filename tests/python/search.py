@@ -116,7 +116,7 @@ def what_is_no_search_is_refused(client):
     with refused(1100):
         client.search("by_L2", data=[QUERIES[0]], limit=3, anns_field="group")
     with refused(10, "not served"):
-        client.search("by_L2", data=[QUERIES[0]], limit=3, group_by_field="group")
+        client.search("by_L2", data=[QUERIES[0]], limit=3, order_by_fields=[{"field": "group"}])
     for metric in ("L2", "IP", "COSINE"):
         client.drop_collection(f"by_{metric}")
 

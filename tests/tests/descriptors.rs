@@ -127,6 +127,32 @@ fn no_served_message_lacks_a_field_that_clients_may_send() {
 }
 
 #[test]
+fn docs_compatibility_lists_every_call_and_says_which_are_served() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let text = std::fs::read_to_string(folder.join("docs/compatibility.md")).unwrap();
+    let table = text.split("## Calls").nth(1).and_then(|rest| rest.split("\n## ").next()).unwrap();
+    let rows = table.lines().filter_map(|line| {
+        let cells: Vec<_> = line.strip_prefix("| ")?.split(" | ").collect();
+        Some((cells[0].to_owned(), cells.get(1)?.to_owned()))
+    });
+    let listed: Vec<_> = rows.filter(|(call, _)| call != "call").collect();
+    let calls = |pool: &DescriptorPool| -> BTreeSet<String> {
+        let service = pool.get_service_by_name("milvus.proto.milvus.MilvusService").unwrap();
+        service.methods().map(|method| method.name().to_owned()).collect()
+    };
+    let (official, served) = (calls(&official()), calls(&ours()));
+    let names: BTreeSet<String> = listed.iter().map(|(call, _)| call.clone()).collect();
+    assert_eq!(names.len(), listed.len(), "a call is listed twice");
+    let forgotten: Vec<_> = official.difference(&names).collect();
+    let unknown: Vec<_> = names.difference(&official).collect();
+    assert!(forgotten.is_empty() && unknown.is_empty(), "forgotten: {forgotten:?}, no calls: {unknown:?}");
+    for (call, state) in listed {
+        let expected: &[_] = if served.contains(&call) { &["served", "differs"] } else { &["refused"] };
+        assert!(expected.contains(&state), "{call} is {state}, expected {expected:?}");
+    }
+}
+
+#[test]
 fn our_own_messages_only_grow() {
     let spoken = std::fs::read_to_string(elanus_scenarios::file("data/upgrade/wire.txt")).unwrap();
     let (now, before) = (lines(&ours(), OWN), spoken.lines().map(str::to_owned).collect::<BTreeSet<_>>());

@@ -34,6 +34,11 @@ async fn pymilvus_search() {
 }
 
 #[tokio::test]
+async fn pymilvus_reading() {
+    run("reading.py").await;
+}
+
+#[tokio::test]
 async fn pymilvus_snapshots_s_1_s_2_s_3_r_4() {
     run("snapshots.py").await;
 }

@@ -11,9 +11,7 @@ use std::sync::Arc;
 
 fn arrow_type(field: &FieldSchema) -> ArrowType {
     match (field.data_type, field.element_type) {
-        (DataType::Array, Some(element)) => {
-            ArrowType::List(Arc::new(Field::new_list_field(scalar_type(element), false)))
-        }
+        (DataType::Array, Some(element)) => ArrowType::new_list(scalar_type(element), true),
         (scalar, _) => scalar_type(scalar),
     }
 }
@@ -37,13 +35,21 @@ pub(crate) fn input_schema(fields: &[FieldSchema]) -> Schema {
     Schema::new(fields.iter().map(|field| Field::new(&field.name, arrow_type(field), true)).collect::<Vec<_>>())
 }
 
+/// How a list calls its elements, and whether they may be null, does not matter.
+fn fits(found: &ArrowType, expected: &ArrowType) -> bool {
+    match (found, expected) {
+        (ArrowType::List(found), ArrowType::List(expected)) => found.data_type() == expected.data_type(),
+        _ => found == expected,
+    }
+}
+
 /// The columns of `schema`, found in the batch by name.
 pub(crate) fn pick(schema: &SchemaRef, batch: &RecordBatch) -> Result<RecordBatch, MaskError> {
-    let mut columns = Vec::with_capacity(schema.fields().len());
+    let (mut columns, mut fields) = (Vec::with_capacity(schema.fields().len()), Vec::new());
     for field in schema.fields() {
         let name = field.name();
         let column = batch.column_by_name(name).ok_or_else(|| MaskError::NoColumn(name.clone()))?;
-        if column.data_type() != field.data_type() {
+        if !fits(column.data_type(), field.data_type()) {
             return Err(MaskError::ColumnType {
                 name: name.clone(),
                 expected: field.data_type().clone(),
@@ -51,7 +57,9 @@ pub(crate) fn pick(schema: &SchemaRef, batch: &RecordBatch) -> Result<RecordBatc
             });
         }
         columns.push(column.clone());
+        fields.push(Field::new(name, column.data_type().clone(), true));
     }
     let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-    Ok(RecordBatch::try_new_with_options(schema.clone(), columns, &options).map_err(DataFusionError::from)?)
+    Ok(RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &options)
+        .map_err(DataFusionError::from)?)
 }

@@ -3,10 +3,10 @@
 //! Whole numbers are evaluated as `Int64`, all others as `Float64`. Whatever needs no row is decided here.
 
 use crate::{
-    columns,
+    arrays, columns,
     error::Fault,
     functions::{self, Ask, Expr},
-    parse::{Arithmetic, Comparison, Kind, Node, Step},
+    parse::{Among, Arithmetic, Comparison, Kind, Node, Step},
     value::{Scalar, Value},
 };
 use arrow::{
@@ -44,6 +44,12 @@ enum Operand {
     Json {
         column: Expr,
         steps: Vec<Step>,
+    },
+    /// A whole array field, with the type of its elements.
+    Array {
+        column: Expr,
+        ty: Type,
+        single: bool,
     },
     Rows {
         expr: Expr,
@@ -90,7 +96,10 @@ impl<'a> Compiler<'a> {
                 Operand::Json { column, steps } => Ok(Predicate::Rows(functions::json(column, steps, Ask::Exists))),
                 _ => Err(Fault::new(value.at, "'exists' needs a key of a JSON field, as in exists meta[\"a\"]")),
             },
-            Kind::Constant(_) | Kind::Path { .. } | Kind::Arithmetic(..) => match self.operand(node)? {
+            Kind::Contains { list, among, values } => self.contains(node.at, list, *among, values),
+            Kind::Constant(_) | Kind::Path { .. } | Kind::Arithmetic(..) | Kind::Length(_) => match self
+                .operand(node)?
+            {
                 Operand::Constant(Value::Bool(value)) => Ok(Predicate::Known(value)),
                 Operand::Rows { expr, ty: Type::Bool, .. } => Ok(Predicate::Rows(expr)),
                 other => {
@@ -107,13 +116,20 @@ impl<'a> Compiler<'a> {
 
     fn operand(&mut self, node: &Node) -> Result<Operand, Fault> {
         match &node.kind {
-            Kind::Constant(Value::List(_)) => Err(Fault::new(node.at, "a list may stand after 'in' only")),
-            Kind::Constant(Value::Float(value)) if value.is_nan() => Err(Fault::new(node.at, "NaN is no constant")),
+            Kind::Constant(value) if value.has_nan() => Err(Fault::new(node.at, "NaN is no constant")),
             Kind::Constant(value) => Ok(Operand::Constant(value.clone())),
             Kind::Path { name, steps } => self.path(node.at, name, steps),
             Kind::Arithmetic(operator, pair) => {
                 let [left, right] = [self.operand(&pair[0])?, self.operand(&pair[1])?];
                 arithmetic(node.at, *operator, left, right)
+            }
+            Kind::Length(list) => {
+                let expr = match self.list(list, "array_length")? {
+                    Operand::Json { column, steps } => functions::json(column, steps, Ask::Length),
+                    Operand::Array { column, .. } => arrays::length(column),
+                    other => return Err(no_list(list.at, "array_length", &other)),
+                };
+                Ok(Operand::Rows { expr, ty: Type::Int, single: false })
             }
             _ => Ok(match self.predicate(node)? {
                 Predicate::Known(value) => Operand::Constant(Value::Bool(value)),
@@ -130,6 +146,9 @@ impl<'a> Compiler<'a> {
             let steps = [&[Step::Key(name.to_owned())], steps].concat();
             return Ok(Operand::Json { column: self.column(dynamic), steps });
         };
+        if let (DataType::Array, Some(element)) = (field.data_type, field.element_type) {
+            return self.array(at, field, element, steps);
+        }
         let ty = match field.data_type {
             DataType::Json if steps.is_empty() => {
                 let hint = format!("field {name} is a JSON document: name a key of it, as in {name}[\"key\"]");
@@ -139,14 +158,8 @@ impl<'a> Compiler<'a> {
                 return Ok(Operand::Json { column: self.column(field), steps: steps.to_vec() });
             }
             _ if !steps.is_empty() => return Err(Fault::new(at, format!("field {name} is no JSON field"))),
-            DataType::Bool => Type::Bool,
-            DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::Int64 => Type::Int,
-            DataType::Float | DataType::Double => Type::Float,
-            DataType::VarChar => Type::Text,
-            DataType::Array => return Err(Fault::new(at, format!("field {name} is an array, it does not compare"))),
-            _ => {
-                return Err(Fault::new(at, format!("field {name} is a vector, a filter cannot use it")));
-            }
+            _ => Type::of(field.data_type)
+                .ok_or_else(|| Fault::new(at, format!("field {name} is a vector, a filter cannot use it")))?,
         };
         let column = self.column(field);
         let expr = match field.data_type {
@@ -155,6 +168,48 @@ impl<'a> Compiler<'a> {
             _ => column,
         };
         Ok(Operand::Rows { expr, ty, single: field.data_type == DataType::Float })
+    }
+
+    /// An array field, or one of its elements.
+    fn array(&mut self, at: usize, field: &FieldSchema, element: DataType, steps: &[Step]) -> Result<Operand, Fault> {
+        let name = &field.name;
+        let wrong = || Fault::new(at, format!("field {name} is an array of a type that a filter cannot use"));
+        let (ty, single) = (Type::of(element).ok_or_else(wrong)?, element == DataType::Float);
+        match steps {
+            [] => Ok(Operand::Array { column: self.column(field), ty, single }),
+            [Step::Index(index)] => {
+                let expr = arrays::element(self.column(field), *index, &ty.arrow());
+                Ok(Operand::Rows { expr, ty, single })
+            }
+            _ => Err(Fault::new(at, format!("field {name} is an array: name one element, as in {name}[0]"))),
+        }
+    }
+
+    /// What functions of lists are given: an array field, a whole JSON document, or a key of one.
+    fn list(&mut self, node: &Node, function: &str) -> Result<Operand, Fault> {
+        let Kind::Path { name, steps } = &node.kind else {
+            return Err(Fault::new(node.at, format!("{function} needs an array field or a key of a JSON field")));
+        };
+        match self.schema.field(name).filter(|field| field.data_type == DataType::Json) {
+            Some(field) => Ok(Operand::Json { column: self.column(field), steps: steps.clone() }),
+            None => self.path(node.at, name, steps),
+        }
+    }
+
+    fn contains(&mut self, at: usize, list: &Node, among: Among, values: &[Value]) -> Result<Predicate, Fault> {
+        if values.iter().any(Value::has_nan) {
+            return Err(Fault::new(at, "NaN is no constant"));
+        }
+        match self.list(list, "contains")? {
+            Operand::Json { column, steps } => {
+                Ok(Predicate::Rows(functions::json(column, steps, Ask::Contains(among, values.to_vec()))))
+            }
+            Operand::Array { column, ty, single } => {
+                let values = elements(at, ty, single, values)?;
+                Ok(Predicate::Rows(arrays::contains(column, among, values)))
+            }
+            other => Err(no_list(list.at, "contains", &other)),
+        }
     }
 
     fn column(&mut self, field: &FieldSchema) -> Expr {
@@ -173,6 +228,9 @@ impl<'a> Compiler<'a> {
         }
         let (expr, ty, single) = match operand {
             Operand::Constant(_) => return Err(Fault::new(value.at, "the left side of 'in' must not be a constant")),
+            Operand::Array { .. } => {
+                return Err(Fault::new(value.at, "an array cannot be in a list, use array_contains or one element"));
+            }
             _ if list.is_empty() => return Ok(Predicate::Known(negated)),
             Operand::Json { column, steps } => {
                 let ask = Ask::In(list.to_vec(), negated);
@@ -231,7 +289,50 @@ impl<'a> Compiler<'a> {
     }
 }
 
+/// Constants that are compared with the elements of an array.
+fn elements(at: usize, ty: Type, single: bool, values: &[Value]) -> Result<Vec<Value>, Fault> {
+    let element = |value: &Value| match (value, ty) {
+        (Value::List(_), _) => Err(Fault::new(at, "an array field holds no lists")),
+        (value, _) if common_type(ty, type_of(value)).is_none() => {
+            Err(Fault::new(at, format!("{} cannot be in an array of {}s", type_of(value).name(), ty.noun())))
+        }
+        (value, Type::Float) => Ok(Value::Float(float_of(value, single))),
+        (value, _) => Ok(value.clone()),
+    };
+    values.iter().map(element).collect()
+}
+
+fn no_list(at: usize, function: &str, operand: &Operand) -> Fault {
+    let text = format!("{function} needs an array field or a key of a JSON field, not {}", name(operand));
+    Fault::new(at, text)
+}
+
 impl Type {
+    /// Nothing for what is no scalar.
+    fn of(data_type: DataType) -> Option<Self> {
+        match data_type {
+            DataType::Bool => Some(Self::Bool),
+            DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::Int64 => Some(Self::Int),
+            DataType::Float | DataType::Double => Some(Self::Float),
+            DataType::VarChar => Some(Self::Text),
+            _ => None,
+        }
+    }
+
+    /// The type in which it is evaluated.
+    fn arrow(self) -> ArrowType {
+        match self {
+            Self::Bool => ArrowType::Boolean,
+            Self::Int => ArrowType::Int64,
+            Self::Float => ArrowType::Float64,
+            Self::Text => ArrowType::Utf8,
+        }
+    }
+
+    fn noun(self) -> &'static str {
+        self.name().split_once(' ').map_or("", |(_, noun)| noun)
+    }
+
     fn name(self) -> &'static str {
         match self {
             Self::Bool => "a boolean",
@@ -248,13 +349,15 @@ impl Type {
 
 fn name(operand: &Operand) -> &'static str {
     match operand {
+        Operand::Constant(Value::List(_)) => "a list",
+        Operand::Array { .. } => "an array, which needs a function or an index",
         Operand::Constant(value) => type_of(value).name(),
         Operand::Json { .. } => "a JSON value, which needs a comparison",
         Operand::Rows { ty, .. } => ty.name(),
     }
 }
 
-/// Lists were refused before.
+/// Of a scalar; lists are told apart before.
 fn type_of(value: &Value) -> Type {
     match value.scalar() {
         Some(Scalar::Bool(_)) => Type::Bool,
@@ -319,11 +422,35 @@ fn widen(operand: Operand, ty: Type, single: bool) -> Expr {
         }),
         Operand::Json { column, steps } => functions::json(column, steps, Ask::Number),
         Operand::Rows { expr, ty: Type::Int, .. } if ty == Type::Float => cast(expr, ArrowType::Float64),
-        Operand::Rows { expr, .. } => expr,
+        Operand::Rows { expr, .. } | Operand::Array { column: expr, .. } => expr,
+    }
+}
+
+/// A whole list with an array or a JSON value.
+fn compare_list(at: usize, comparison: Comparison, list: &[Value], with: Operand) -> Result<Predicate, Fault> {
+    if !matches!(comparison, Comparison::Equal | Comparison::NotEqual) {
+        return Err(Fault::new(at, "lists have no order, compare them with == or !="));
+    }
+    match with {
+        Operand::Json { column, steps } => {
+            let ask = Ask::Compare(comparison, Value::List(list.to_vec()));
+            Ok(Predicate::Rows(functions::json(column, steps, ask)))
+        }
+        Operand::Array { column, ty, single } => {
+            let list = elements(at, ty, single, list)?;
+            Ok(Predicate::Rows(arrays::equals(column, list, comparison == Comparison::NotEqual)))
+        }
+        other => Err(Fault::new(at, format!("cannot compare {} with a list", name(&other)))),
     }
 }
 
 fn compare(at: usize, comparison: Comparison, left: Operand, right: Operand) -> Result<Predicate, Fault> {
+    let (left, right) = match (left, right) {
+        (Operand::Constant(Value::List(list)), with) | (with, Operand::Constant(Value::List(list))) => {
+            return compare_list(at, comparison, &list, with);
+        }
+        pair => pair,
+    };
     let ordering = !matches!(comparison, Comparison::Equal | Comparison::NotEqual);
     let boolean =
         |operand: &Operand| matches!(operand, Operand::Constant(Value::Bool(_)) | Operand::Rows { ty: Type::Bool, .. });
@@ -345,6 +472,9 @@ fn compare(at: usize, comparison: Comparison, left: Operand, right: Operand) -> 
         (Operand::Constant(_), Operand::Json { .. }) => return compare(at, mirrored(comparison), right, left),
         (Operand::Json { .. }, _) | (_, Operand::Json { .. }) => {
             return Err(Fault::new(at, "a JSON value can be compared with a constant only"));
+        }
+        (Operand::Array { .. }, _) | (_, Operand::Array { .. }) => {
+            return Err(Fault::new(at, "an array can be compared with a list only, or by one element"));
         }
         (Operand::Rows { ty, single, .. }, Operand::Constant(value)) => (*ty, type_of(value), *single),
         (Operand::Constant(value), Operand::Rows { ty, single, .. }) => (type_of(value), *ty, *single),
@@ -376,6 +506,7 @@ fn mirrored(comparison: Comparison) -> Comparison {
 fn arithmetic(at: usize, operator: Arithmetic, left: Operand, right: Operand) -> Result<Operand, Fault> {
     for operand in [&left, &right] {
         let number = match operand {
+            Operand::Constant(Value::List(_)) | Operand::Array { .. } => false,
             Operand::Constant(value) => type_of(value).is_number(),
             Operand::Json { .. } => true,
             Operand::Rows { ty, .. } => ty.is_number(),

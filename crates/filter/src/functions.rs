@@ -2,7 +2,7 @@
 //! JSON paths. A function sees columns of the types that the type check promised it.
 
 use crate::{
-    parse::{Arithmetic, Comparison, Step},
+    parse::{Among, Arithmetic, Comparison, Step},
     value::{Scalar, Value},
 };
 use arrow::{
@@ -24,9 +24,13 @@ pub(crate) enum Ask {
     Exists,
     Compare(Comparison, Value),
     In(Vec<Value>, bool),
+    /// Of a list: does it hold these?
+    Contains(Among, Vec<Value>),
+    /// Of a list.
+    Length,
 }
 
-fn call(
+pub(crate) fn call(
     name: &str,
     arguments: Vec<Expr>,
     returns: DataType,
@@ -110,7 +114,8 @@ pub(crate) fn json(column: Expr, steps: Vec<Step>, ask: Ask) -> Expr {
     let returns = match ask {
         Ask::Number => DataType::Float64,
         Ask::Text => DataType::Utf8,
-        Ask::Exists | Ask::Compare(..) | Ask::In(..) => DataType::Boolean,
+        Ask::Length => DataType::Int64,
+        Ask::Exists | Ask::Compare(..) | Ask::In(..) | Ask::Contains(..) => DataType::Boolean,
     };
     call("json_path", vec![column], returns, move |columns| {
         let documents = columns[0].as_string::<i32>().iter();
@@ -121,11 +126,26 @@ pub(crate) fn json(column: Expr, steps: Vec<Step>, ask: Ask) -> Expr {
             }
             Ask::Text => Arc::new(found.map(|v| Some(v?.as_str()?.to_owned())).collect::<StringArray>()),
             Ask::Exists => Arc::new(found.map(|v| Some(v.is_some())).collect::<BooleanArray>()),
+            Ask::Compare(comparison, Value::List(list)) => Arc::new(
+                found
+                    .map(|v| Some(equal_lists(&v?, list)? == (*comparison == Comparison::Equal)))
+                    .collect::<BooleanArray>(),
+            ),
             Ask::Compare(comparison, value) => Arc::new(
                 found
                     .map(|v| Some(holds(*comparison, Scalar::from_json(&v?)?.compare(value.scalar()?)?)))
                     .collect::<BooleanArray>(),
             ),
+            Ask::Contains(among, values) => Arc::new(
+                found
+                    .map(|v| {
+                        let v = v?;
+                        let elements = v.as_array()?;
+                        Some(among.holds(values, |value| elements.iter().any(|element| value.is(element))))
+                    })
+                    .collect::<BooleanArray>(),
+            ),
+            Ask::Length => Arc::new(found.map(|v| i64::try_from(v?.as_array()?.len()).ok()).collect::<Int64Array>()),
             Ask::In(list, negated) => {
                 Arc::new(found.map(|v| Some(among(&v?, list)? != *negated)).collect::<BooleanArray>())
             }
@@ -144,6 +164,22 @@ fn find(document: &str, steps: &[Step]) -> Option<serde_json::Value> {
         };
     }
     Some(value.take()).filter(|value| !value.is_null())
+}
+
+impl Among {
+    /// Whether a list that has what `has` says answers with yes.
+    pub(crate) fn holds<T>(self, values: &[T], has: impl Fn(&T) -> bool) -> bool {
+        match self {
+            Self::One | Self::All => values.iter().all(has),
+            Self::Any => values.iter().any(has),
+        }
+    }
+}
+
+/// Nothing when the value is no list.
+fn equal_lists(value: &serde_json::Value, list: &[Value]) -> Option<bool> {
+    let elements = value.as_array()?;
+    Some(elements.len() == list.len() && list.iter().zip(elements).all(|(value, element)| value.is(element)))
 }
 
 /// Nothing when no element of the list has the type of the value.

@@ -22,8 +22,14 @@
 //! * **`exists path`** and **`path is not null`** are the same: the path leads to a value that is not
 //!   null. They are never unknown. An index is a step into an array only, a key into an object only.
 //! * **`like`**: `%` is any text, `_` any one character, `\%` and `\_` are themselves. Letters differ by case.
+//! * **Lists**: array fields, and lists in JSON documents. `array_contains(x, v)` (or `json_contains`, the same),
+//!   `…_contains_all(x, [..])` and `…_contains_any(x, [..])` look for elements, which compare by value as everywhere; a list
+//!   in JSON may hold lists. All of nothing is true, any of nothing is false. `array_length(x)` is a number, `x[0]` an
+//!   element (of an array field with its type), `x == [..]` and `!=` compare whole lists. All of it is unknown for a row
+//!   without list and, for `x[n]`, beyond its end.
 //! * **`not`** (or `!`) binds weaker than comparisons: `not a == 1` is `not (a == 1)`.
 
+mod arrays;
 mod columns;
 mod compile;
 mod error;

@@ -45,7 +45,18 @@ pub(crate) enum Arithmetic {
     Power,
 }
 
-/// One step into a JSON document.
+/// What a list is searched for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Among {
+    /// One value.
+    One,
+    /// Each of several.
+    All,
+    /// At least one of several.
+    Any,
+}
+
+/// One step into a JSON document, or into an array.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
     Key(String),
@@ -62,14 +73,35 @@ pub(crate) struct Node {
 #[derive(Debug)]
 pub(crate) enum Kind {
     Constant(Value),
-    Path { name: String, steps: Vec<Step> },
+    Path {
+        name: String,
+        steps: Vec<Step>,
+    },
     Arithmetic(Arithmetic, Box<[Node; 2]>),
     Compare(Comparison, Box<[Node; 2]>),
     Range(Box<[Node; 3]>, [Comparison; 2]),
-    In { value: Box<Node>, list: Vec<Value>, negated: bool },
-    Like { value: Box<Node>, pattern: String },
-    IsNull { value: Box<Node>, negated: bool },
+    In {
+        value: Box<Node>,
+        list: Vec<Value>,
+        negated: bool,
+    },
+    Like {
+        value: Box<Node>,
+        pattern: String,
+    },
+    IsNull {
+        value: Box<Node>,
+        negated: bool,
+    },
     Exists(Box<Node>),
+    /// Does a list, an array field or one in a JSON document, hold these?
+    Contains {
+        list: Box<Node>,
+        among: Among,
+        values: Vec<Value>,
+    },
+    /// Number of elements of such a list.
+    Length(Box<Node>),
     Not(Box<Node>),
     All(Vec<Node>),
     Any(Vec<Node>),
@@ -84,7 +116,8 @@ impl Kind {
             Self::Arithmetic(_, pair) | Self::Compare(_, pair) => 1 + deepest(&pair[..]),
             Self::Range(three, _) => 2 + deepest(&three[..]),
             Self::In { value, .. } | Self::Like { value, .. } | Self::IsNull { value, .. } => 1 + value.depth,
-            Self::Exists(value) | Self::Not(value) => 1 + value.depth,
+            Self::Contains { list, .. } => 1 + list.depth,
+            Self::Exists(value) | Self::Length(value) | Self::Not(value) => 1 + value.depth,
             Self::All(nodes) | Self::Any(nodes) => nodes.len().next_power_of_two().ilog2() as usize + deepest(nodes),
         }
     }
@@ -200,7 +233,7 @@ impl Parser<'_> {
                 let zero = self.node(at, Kind::Constant(Value::Int(0)))?;
                 Kind::Arithmetic(Arithmetic::Add, Box::new([zero, self.expression(SIGN)?]))
             }
-            Token::Symbol("[") => return Err(Fault::new(at, "a list may stand after 'in' only")),
+            Token::Symbol("[") => Kind::Constant(self.nested_list()?),
             Token::Symbol(_) | Token::End => return Err(self.unexpected()),
             Token::Word(_) => self.path()?,
             _ => Kind::Constant(self.constant()?),
@@ -249,7 +282,7 @@ impl Parser<'_> {
             return Err(Fault::new(at, "expected a name"));
         };
         if self.next == Token::Symbol("(") {
-            return Err(Fault::new(at, format!("function {name} is not supported")));
+            return self.function(at, &name);
         }
         let mut steps = Vec::new();
         while self.accept("[")? {
@@ -263,6 +296,62 @@ impl Parser<'_> {
             self.expect("]")?;
         }
         Ok(Kind::Path { name, steps })
+    }
+
+    /// What follows the name of a function. Names are all lower or all upper case.
+    fn function(&mut self, at: usize, name: &str) -> Result<Kind, Fault> {
+        let known = |lower: &str| name == lower || name == lower.to_uppercase();
+        let among = match () {
+            () if known("json_contains") || known("array_contains") => Some(Among::One),
+            () if known("json_contains_all") || known("array_contains_all") => Some(Among::All),
+            () if known("json_contains_any") || known("array_contains_any") => Some(Among::Any),
+            () if known("array_length") => None,
+            () => return Err(Fault::new(at, format!("function {name} is not supported"))),
+        };
+        self.expect("(")?;
+        let list = Box::new(self.expression(OR)?);
+        let Some(among) = among else {
+            self.expect(")")?;
+            return Ok(Kind::Length(list));
+        };
+        self.expect(",")?;
+        let at = self.at;
+        let nodes = self.nodes;
+        let Kind::Constant(value) = self.expression(OR)?.kind else {
+            return Err(Fault::new(at, format!("the second argument of {name} must be a constant")));
+        };
+        self.nodes = nodes;
+        self.expect(")")?;
+        let values = match (among, value) {
+            (Among::One, value) => vec![value],
+            (_, Value::List(values)) => values,
+            _ => return Err(Fault::new(at, format!("the second argument of {name} must be a list"))),
+        };
+        Ok(Kind::Contains { list, among, values })
+    }
+
+    /// A list of constants, which may be lists.
+    fn nested_list(&mut self) -> Result<Value, Fault> {
+        if self.depth >= DEPTH_MAX {
+            return Err(too_deep(self.at));
+        }
+        self.depth += 1;
+        self.expect("[")?;
+        let mut values = Vec::new();
+        while self.next != Token::Symbol("]") {
+            let (at, nodes) = (self.at, self.nodes);
+            values.push(match self.expression(OR)?.kind {
+                Kind::Constant(value) => value,
+                _ => return Err(Fault::new(at, "the elements of a list must be constants")),
+            });
+            self.nodes = nodes;
+            if !self.accept(",")? {
+                break;
+            }
+        }
+        self.expect("]")?;
+        self.depth -= 1;
+        Ok(Value::List(values))
     }
 
     fn operator(&mut self, left: Node, strength: u8) -> Result<Node, Fault> {
@@ -352,6 +441,7 @@ impl Parser<'_> {
             let (at, nodes) = (self.at, self.nodes);
             values.push(match self.expression(OR)?.kind {
                 Kind::Constant(value) if value.scalar().is_some() => value,
+                Kind::Constant(_) => return Err(Fault::new(at, "a list may not hold lists")),
                 _ => return Err(Fault::new(at, "the elements of a list must be constants")),
             });
             self.nodes = nodes;

@@ -92,6 +92,31 @@ impl Value {
     }
 }
 
+impl Value {
+    /// True when the JSON value is this one; numbers are equal by value, lists element by element.
+    pub(crate) fn is(&self, json: &serde_json::Value) -> bool {
+        match (self, json) {
+            (Self::List(values), serde_json::Value::Array(elements)) => {
+                values.len() == elements.len() && values.iter().zip(elements).all(|(value, element)| value.is(element))
+            }
+            (Self::List(_), _) => false,
+            (value, json) => {
+                let order = value.scalar().zip(Scalar::from_json(json)).and_then(|(a, b)| a.compare(b));
+                order.is_some_and(std::cmp::Ordering::is_eq)
+            }
+        }
+    }
+
+    /// True when NaN is in it.
+    pub(crate) fn has_nan(&self) -> bool {
+        match self {
+            Self::Float(value) => value.is_nan(),
+            Self::List(values) => values.iter().any(Self::has_nan),
+            _ => false,
+        }
+    }
+}
+
 impl<'a> Scalar<'a> {
     /// Nothing for null, arrays and objects.
     pub(crate) fn from_json(value: &'a serde_json::Value) -> Option<Self> {
@@ -104,6 +129,18 @@ impl<'a> Scalar<'a> {
             serde_json::Value::String(value) => Self::Text(value),
             _ => return None,
         })
+    }
+
+    pub(crate) fn bool(self) -> Option<bool> {
+        if let Self::Bool(value) = self { Some(value) } else { None }
+    }
+
+    pub(crate) fn int(self) -> Option<i64> {
+        if let Self::Int(value) = self { Some(value) } else { None }
+    }
+
+    pub(crate) fn text(self) -> Option<&'a str> {
+        if let Self::Text(value) = self { Some(value) } else { None }
     }
 
     pub(crate) fn number(self) -> Option<f64> {

@@ -199,7 +199,9 @@ impl Coordinator {
             if existing.field_id == field && existing.name == name && existing.params == params {
                 return Ok(existing);
             }
-            if existing.field_id == field || existing.name == name {
+            // A JSON field may have an index a path.
+            let same_place = existing.field_id == field && existing.params.get("json_path") == params.get("json_path");
+            if same_place || existing.name == name {
                 return Err(Failure::invalid("at most one distinct index is allowed per field").into());
             }
         }

@@ -84,6 +84,28 @@ pub(crate) async fn describe_collection(
     })
 }
 
+/// One answer a name, then one an id; what is not there is told in its own answer.
+pub(crate) async fn batch_describe_collection(
+    proxy: &Proxy,
+    call: &Call,
+    request: m::BatchDescribeCollectionRequest,
+) -> Result<m::BatchDescribeCollectionResponse, Failure> {
+    let db_name = request.db_name;
+    let one = || m::DescribeCollectionRequest { db_name: db_name.clone(), ..Default::default() };
+    let by_name = request.collection_name.into_iter();
+    let by_name = by_name.map(|collection_name| m::DescribeCollectionRequest { collection_name, ..one() });
+    let by_id = request.collection_id.into_iter();
+    let by_id = by_id.map(|collection_id| m::DescribeCollectionRequest { collection_id, ..one() });
+    let mut responses = Vec::new();
+    for asked in by_name.chain(by_id) {
+        responses.push(match describe_collection(proxy, call, asked).await {
+            Ok(found) => m::DescribeCollectionResponse { status: Some(convert::success()), ..found },
+            Err(failure) => m::DescribeCollectionResponse { status: Some(failure.into()), ..Default::default() },
+        });
+    }
+    Ok(m::BatchDescribeCollectionResponse { responses, status: None })
+}
+
 pub(crate) async fn get_collection_statistics(
     proxy: &Proxy,
     call: &Call,

@@ -43,8 +43,9 @@ macro_rules! with_status {
 }
 
 with_status! {
-    AllocTimestampResponse BoolResponse CheckHealthResponse ConnectResponse DescribeAliasResponse
-    DescribeCollectionResponse DescribeDatabaseResponse DescribeIndexResponse DescribeSnapshotResponse FlushResponse
+    AllocTimestampResponse BatchDescribeCollectionResponse BoolResponse CheckHealthResponse ConnectResponse DescribeAliasResponse
+    DescribeCollectionResponse DescribeDatabaseResponse DescribeIndexResponse DescribeSnapshotResponse FlushAllResponse FlushResponse
+    GetFlushAllStateResponse
     GetCollectionStatisticsResponse GetCompactionPlansResponse GetCompactionStateResponse GetFlushStateResponse GetIndexBuildProgressResponse GetIndexStateResponse
     GetIndexStatisticsResponse GetLoadStateResponse GetLoadingProgressResponse GetPartitionStatisticsResponse
     GetPersistentSegmentInfoResponse GetQuerySegmentInfoResponse GetRestoreSnapshotStateResponse GetVersionResponse ListAliasesResponse ListDatabasesResponse
@@ -122,6 +123,7 @@ serve! {
         drop_collection(DropCollectionRequest) -> MilvusStatus;
         has_collection(HasCollectionRequest) -> m::BoolResponse;
         describe_collection(DescribeCollectionRequest) -> m::DescribeCollectionResponse;
+        batch_describe_collection(BatchDescribeCollectionRequest) -> m::BatchDescribeCollectionResponse;
         get_collection_statistics(GetCollectionStatisticsRequest) -> m::GetCollectionStatisticsResponse;
         show_collections(ShowCollectionsRequest) -> m::ShowCollectionsResponse;
     }
@@ -156,6 +158,8 @@ serve! {
     }
     flush {
         flush(FlushRequest) -> m::FlushResponse;
+        flush_all(FlushAllRequest) -> m::FlushAllResponse;
+        get_flush_all_state(GetFlushAllStateRequest) -> m::GetFlushAllStateResponse;
         get_flush_state(GetFlushStateRequest) -> m::GetFlushStateResponse;
     }
     compaction {
@@ -166,6 +170,7 @@ serve! {
     read {
         query(QueryRequest) -> m::QueryResults;
         search(SearchRequest) -> m::SearchResults;
+        hybrid_search(HybridSearchRequest) -> m::SearchResults;
     }
     snapshots {
         create_snapshot(CreateSnapshotRequest) -> MilvusStatus;

@@ -182,7 +182,8 @@ async fn a_wrong_request_is_refused_in_the_answer_with_code_and_reason() {
         search(search("things", &[("topk", "0")])) => 1100, "topk [0] is invalid, it should be in range [1, 16384]";
         search(search("things", &[("topk", "1"), ("metric_type", "IP")])) => 1100, "[expected=L2][actual=IP]";
         search(search("things", &[("topk", "1"), ("anns_field", "pk")])) => 1100, "field pk is not a vector field";
-        search(search("things", &[("topk", "1"), ("group_by_field", "note")])) => 10, "group_by_field is not served";
+        search(search("things", &[("topk", "1"), ("group_by_field", "v")])) => 1100, "unsupported data type FloatVector for group by";
+        search(search("things", &[("topk", "1"), ("order_by_fields", "note")])) => 10, "order_by_fields is not served";
         search(search("idle", &[("topk", "1")])) => 101, "collection not loaded";
         load_collection(names(|r: &mut m::LoadCollectionRequest| r.collection_name = "bare".into()))
             => 700, "there is no vector index on field: [v], please create index firstly";
@@ -451,6 +452,74 @@ async fn a_search_takes_the_only_vector_field_and_the_metric_of_its_index() {
 }
 
 #[tokio::test]
+async fn a_hybrid_search_asks_once_and_ranks_what_comes() {
+    let fakes = Fakes::default();
+    let found = |keys: Vec<i64>, scores: Vec<f32>| qn::SearchResponse {
+        topks: vec![i64::try_from(keys.len()).expect("few")],
+        scores,
+        arrow_ipc: to_ipc(&batch(&[("pk", Arc::new(Int64Array::from(keys)))])),
+        read_ts: 7,
+    };
+    fakes.seen().search_answers.extend([found(vec![1, 2], vec![0.5, 0.75]), found(vec![2, 3], vec![0.1, 0.2])]);
+    let request = |rank: &[(&str, &str)], searches: Vec<m::SearchRequest>| m::HybridSearchRequest {
+        collection_name: "things".into(),
+        requests: searches,
+        rank_params: pairs(rank),
+        ..Default::default()
+    };
+    let one = |expr: &str| m::SearchRequest { dsl: expr.into(), ..search("", &[("topk", "5")]) };
+    let rrf = [("strategy", "rrf"), ("params", r#"{"k": 60}"#), ("limit", "2"), ("offset", "0")];
+    let mut client = fakes.client();
+    let answer = client.hybrid_search(request(&rrf, vec![one("pk > 0"), one("")])).await.unwrap().into_inner();
+    assert_eq!(answer.status, Some(Status::default()));
+    let results = answer.results.unwrap();
+    assert_eq!(results.ids.unwrap().id_field, Some(IdField::IntId(LongArray { data: vec![2, 1] })));
+    assert_eq!((results.topks, results.scores.len(), answer.session_ts), (vec![2], 2, 7));
+    {
+        let seen = fakes.seen();
+        let filters: Vec<_> =
+            seen.searches.iter().map(|s| s.scope.as_ref().expect("a scope").filter.as_str()).collect();
+        assert_eq!(filters, ["pk > 0", ""]);
+    }
+    for (request, fragment) in [
+        (request(&rrf, vec![]), "minimum of ann search requests is 1"),
+        (request(&rrf[..2], vec![one("")]), "limit not found"),
+        (request(&[("strategy", "best"), ("limit", "1")], vec![one("")]), "unsupported rank type best"),
+        (request(&rrf, vec![search("", &[("topk", "0")])]), "topk [0] is invalid"),
+    ] {
+        let status = client.hybrid_search(request).await.unwrap().into_inner().status.unwrap();
+        assert_eq!(status.code, 1100);
+        assert!(status.reason.contains(fragment), "{}", status.reason);
+    }
+}
+
+#[tokio::test]
+async fn pages_of_an_iterator_are_read_at_its_timestamp_and_by_position() {
+    let fakes = Fakes::default();
+    let hits = batch(&[("pk", Arc::new(Int64Array::from(vec![8, 9])))]);
+    let scores = vec![0.5, 0.5];
+    let answer = qn::SearchResponse { topks: vec![2], scores, arrow_ipc: to_ipc(&hits), read_ts: 70 };
+    fakes.seen().search_answers.push_back(answer);
+    let mut request = search(
+        "things",
+        &[
+            ("topk", "2"),
+            ("iterator", "True"),
+            ("search_iter_v2", "True"),
+            ("search_iter_batch_size", "2"),
+            ("search_iter_last_bound", "16400.0"),
+        ],
+    );
+    request.guarantee_timestamp = 70;
+    let found = fakes.client().search(request).await.unwrap().into_inner();
+    let next = found.results.unwrap().search_iterator_v2_results.unwrap();
+    assert!(!next.token.is_empty());
+    assert_eq!((next.last_bound, found.session_ts), (16_402.0, 70));
+    let asked = fakes.seen().searches.pop().unwrap();
+    assert_eq!((asked.offset, asked.limit, asked.scope.unwrap().read_ts), (16_400, 2, 70));
+}
+
+#[tokio::test]
 async fn a_read_inside_a_snapshot_sees_what_was_then_loaded_or_not() {
     let fakes = Fakes::default();
     let mut client = fakes.client();
@@ -544,7 +613,7 @@ async fn what_is_already_so_is_a_success() {
 
 #[tokio::test]
 async fn a_call_that_is_not_served_is_unimplemented() {
-    let request = http::Request::post("/milvus.proto.milvus.MilvusService/HybridSearch")
+    let request = http::Request::post("/milvus.proto.milvus.MilvusService/CalcDistance")
         .header("content-type", "application/grpc")
         .body(Body::empty());
     let mut channel = Fakes::default().channel();

@@ -5,13 +5,14 @@
 //! * `views`: the newest view of each collection that is read, and views of the past.
 //! * `cache`, `rows`: decoded files within a byte budget.
 //! * `scan`: work over the rows of many files, several at a time, off the async threads.
-//! * `query`, `search`, `topk`, `output`: what is done with the rows.
+//! * `query`, `search`, `grouping`, `topk`, `output`: what is done with the rows.
 //! * `queries`, `kernel`: how near vectors are, for each of their types.
 //! * `scope`, `service`: requests and answers.
 
 mod cache;
 mod cpu;
 mod deletes;
+mod grouping;
 mod kernel;
 mod keys;
 mod leases;

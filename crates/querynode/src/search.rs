@@ -3,6 +3,7 @@
 //! Ties are broken by primary key. Of rows with one key only the nearest is an answer. A row without vector, or whose
 //! score is no number, is never one.
 
+use crate::grouping::{self, Grouping};
 use crate::keys::KeyRef;
 use crate::output::{rows_at, to_ipc};
 use crate::queries::{Compare, Comparer, Metric, Queries};
@@ -23,25 +24,26 @@ const BLOCK_BYTES: usize = 32 << 10;
 
 /// What is looked for.
 #[derive(Debug)]
-struct Wanted {
+pub(crate) struct Wanted {
     metric: Metric,
     /// Position of the vector field in the schema.
     column: usize,
     queries: Queries,
-    page: Page,
+    pub(crate) page: Page,
     radius: Option<f64>,
     range_filter: Option<f64>,
 }
 
 /// A row as an answer.
 #[derive(Clone, Copy, Debug)]
-struct Hit {
+pub(crate) struct Hit {
     /// The score or its negative: less is nearer.
-    distance: f32,
-    at: RowAt,
+    pub(crate) distance: f32,
+    pub(crate) at: RowAt,
 }
 
-struct Nearest<'a>(&'a View);
+/// By distance, then by key; of rows with one key the newest.
+pub(crate) struct Nearest<'a>(pub(crate) &'a View);
 
 impl<'a> Ranking for Nearest<'a> {
     type Item = Hit;
@@ -65,13 +67,19 @@ impl<'a> Ranking for Nearest<'a> {
 pub(crate) async fn search(reader: &Reader, scope: Scope, request: SearchRequest) -> Result<SearchResponse, Failure> {
     let Scope { view, files, condition, columns } = scope;
     let schema = Arc::clone(&view.schema);
+    let grouping = Grouping::of(&schema, &request)?;
     let wanted = Arc::new(reader.cpu.run(move || Wanted::new(&schema, &request)).await?);
-    let found = nearest(reader, &view, files, condition, &wanted).await?;
+    let files = with_candidates(reader, &view, files, &condition).await?;
+    // Pages of groups are cut where the groups are known.
+    let (found, offset) = match grouping {
+        None => (nearest(reader, &view, files, condition, &wanted).await?, wanted.page.offset),
+        Some(grouping) => (grouping::nearest(reader, &view, files, condition, &wanted, grouping).await?, 0),
+    };
 
     let mut response = SearchResponse { read_ts: u64::try_from(view.ts.0).unwrap_or_default(), ..Default::default() };
     let mut rows = Vec::new();
     for hits in found {
-        let page = hits.get(wanted.page.offset..).unwrap_or_default();
+        let page = hits.get(offset..).unwrap_or_default();
         response.topks.push(i64::try_from(page.len()).unwrap_or(i64::MAX));
         response.scores.extend(page.iter().map(|hit| wanted.metric.score(hit.distance)));
         rows.extend(page.iter().map(|hit| hit.at));
@@ -91,13 +99,12 @@ async fn nearest(
     condition: Condition,
     wanted: &Arc<Wanted>,
 ) -> Result<Vec<Vec<Hit>>, Failure> {
-    let files = with_candidates(reader, view, files, &condition).await?;
-    let all = Arc::new(Mutex::new(wanted.empty()));
+    let all = Arc::new(Mutex::new(wanted.empty::<Hit>(wanted.page.end())));
     let (shared, seen, what) = (Arc::clone(&all), Arc::clone(view), Arc::clone(wanted));
     let work = move |parts: &[LoadedPart]| {
         let ranking = Nearest(&seen);
         // What the pieces before found spares the start of the selection.
-        let mut tops = what.empty();
+        let mut tops = what.empty::<Hit>(what.page.end());
         let bounds: Vec<f32> = {
             let shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
             shared.iter().map(|top| top.bound().map_or(f32::INFINITY, |bound| bound.distance)).collect()
@@ -162,13 +169,14 @@ impl Wanted {
         Ok(Self { metric, column, queries, page, radius, range_filter })
     }
 
-    fn empty(&self) -> Vec<TopK<Hit>> {
-        (0..self.queries.count()).map(|_| TopK::new(self.page.end())).collect()
+    /// The best `k` of nothing yet, for each query.
+    pub(crate) fn empty<T: Copy>(&self, k: usize) -> Vec<TopK<T>> {
+        (0..self.queries.count()).map(|_| TopK::new(k)).collect()
     }
 
     /// Gives every hit among these rows to `hit`, with the position of its query. What is beyond its query's bound may be
     /// left out.
-    fn compare(
+    pub(crate) fn compare(
         &self,
         part: &LoadedPart,
         rows: &[u32],

@@ -12,8 +12,11 @@ use elanus_meta::Meta;
 use elanus_objects::ObjectStore;
 use elanus_proto::convert::failure_to_grpc;
 use elanus_proto::querynode::query_node_server;
-use elanus_proto::querynode::{QueryRequest, QueryResponse, ReadScope, SearchRequest, SearchResponse};
-use elanus_types::{CollectionId, Failure};
+use elanus_proto::querynode::{
+    QueryRequest, QueryResponse, ReadScope, SearchManyRequest, SearchManyResponse, SearchRequest, SearchResponse,
+};
+use elanus_proto::transport::MESSAGE_BYTES_MAX;
+use elanus_types::{Code, CollectionId, Failure};
 use std::sync::Arc;
 use tonic::{Request, Response, Status};
 use tracing::{Instrument as _, info_span};
@@ -83,6 +86,33 @@ impl QueryNode {
         let view = self.views.at(CollectionId(request.collection_id), request.read_ts).instrument(step).await?;
         self.reader.cpu.run(move || Scope::new(view, &request)).await
     }
+
+    /// Several searches as of the timestamp of the first one.
+    async fn search_all(&self, mut searches: Vec<SearchRequest>) -> Result<SearchManyResponse, Failure> {
+        let scopes: Vec<ReadScope> = searches.iter_mut().filter_map(|search| search.scope.take()).collect();
+        let first = scopes.first().filter(|_| scopes.len() == searches.len());
+        let first = first.ok_or_else(|| Failure::missing("a search does not say what to read"))?;
+        let collection = first.collection_id;
+        if scopes.iter().any(|scope| scope.collection_id != collection) {
+            return Err(Failure::invalid("searches that are made together are of one collection"));
+        }
+        elanus_trace::note("elanus.collection_id", collection);
+        let view = self.views.at(CollectionId(collection), first.read_ts).await?;
+        let mut answers = Vec::with_capacity(searches.len());
+        let mut bytes = 0;
+        for (scope, request) in scopes.into_iter().zip(searches) {
+            let seen = Arc::clone(&view);
+            let scope = self.reader.cpu.run(move || Scope::new(seen, &scope)).await?;
+            let answer = search(&self.reader, scope, request).await?;
+            bytes += answer.arrow_ipc.len() + answer.scores.len() * size_of::<f32>();
+            if bytes > MESSAGE_BYTES_MAX / 2 {
+                let text = format!("the results are larger than {} bytes: ask for fewer fields", MESSAGE_BYTES_MAX / 2);
+                return Err(Failure::new(Code::ParameterTooLarge, text));
+            }
+            answers.push(answer);
+        }
+        Ok(SearchManyResponse { answers })
+    }
 }
 
 #[tonic::async_trait]
@@ -105,6 +135,13 @@ impl query_node_server::QueryNode for QueryNode {
             search(&self.reader, scope, request).await
         };
         answer.instrument(span).await.map(Response::new).map_err(failure_to_grpc)
+    }
+
+    async fn search_many(&self, request: Request<SearchManyRequest>) -> Result<Response<SearchManyResponse>, Status> {
+        let searches = request.into_inner().searches;
+        let scope = searches.first().and_then(|search| search.scope.as_ref());
+        let span = info_span!("querynode.search_many", collection_id = collection_of(scope));
+        self.search_all(searches).instrument(span).await.map(Response::new).map_err(failure_to_grpc)
     }
 }
 

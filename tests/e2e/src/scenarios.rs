@@ -26,11 +26,12 @@ impl std::fmt::Debug for Scenario {
 }
 
 /// All of them, in the order in which they are run.
-pub const SCENARIOS: [Scenario; 11] = [
+pub const SCENARIOS: [Scenario; 12] = [
     Scenario { name: "pymilvus quick_start", run: |url| script("quick_start.py", url) },
     Scenario { name: "pymilvus schema", run: |url| script("schema.py", url) },
     Scenario { name: "pymilvus types_query", run: |url| script("types_query.py", url) },
     Scenario { name: "pymilvus search", run: |url| script("search.py", url) },
+    Scenario { name: "pymilvus reading", run: |url| script("reading.py", url) },
     Scenario { name: "pymilvus snapshots", run: |url| script("snapshots.py", url) },
     Scenario { name: "pymilvus compaction", run: |url| script("compaction.py", url) },
     Scenario { name: "pymilvus errors", run: |url| script("errors.py", url) },

@@ -236,6 +236,56 @@ fn exists_means_a_value_that_is_not_null() {
 }
 
 #[test]
+fn arrays() {
+    let rows = [
+        json!({"id": 0, "ints": [1, 2, 3], "texts": ["a", "b"], "singles": [0.1], "meta": {"l": [1, [2, "x"], "a", null]}}),
+        json!({"id": 1, "ints": [], "texts": ["b"], "meta": {"l": []}}),
+        json!({"id": 2, "texts": [], "meta": {"l": "a"}, "tags": [1.0]}),
+        json!({"id": 3, "ints": [2], "singles": [-0.0, 2.0], "meta": [7]}),
+    ];
+    let check = |text: &str, ids: &[usize]| {
+        let found = mask(text, &rows);
+        assert_eq!((0..found.len()).filter(|row| found[*row]).collect::<Vec<_>>(), ids, "{text}");
+    };
+    check("array_contains(ints, 2)", &[0, 3]);
+    check("ARRAY_CONTAINS(ints, 2.0)", &[0, 3]);
+    check("not array_contains(ints, 2)", &[1]);
+    check("array_contains_all(ints, [1, 2])", &[0]);
+    check("array_contains_all(ints, [])", &[0, 1, 3]);
+    check("array_contains_any(ints, [1, 2, 9])", &[0, 3]);
+    check("array_contains_any(ints, [])", &[]);
+    check("json_contains(texts, 'b')", &[0, 1]);
+    check("array_contains(singles, 0.1)", &[0]);
+    check("array_contains(singles, 0)", &[3]);
+    check("array_length(ints) == 0", &[1]);
+    check("ARRAY_LENGTH(texts) + 1 in [2, 3]", &[0, 1]);
+    check("ints[0] == 2", &[3]);
+    check("ints[2] > 2 and not (ints[18446744073709551615] == 1) or ints[2] == 3", &[0]);
+    check("1 < ints[0] <= 2", &[3]);
+    check("ints[0] + ints[1] == 3", &[0]);
+    check("ints[0] in [2]", &[3]);
+    check("texts[0] like 'b%'", &[1]);
+    check("singles[0] == 0.1", &[0]);
+    check("not (ints[1] == 5)", &[0]);
+    check("ints == [1, 2, 3]", &[0]);
+    check("[] == ints", &[1]);
+    check("ints != [2.0]", &[0, 1]);
+    check("ints is null", &[2]);
+    check("ints is not null", &[0, 1, 3]);
+    check("json_contains(meta['l'], 1)", &[0]);
+    check("JSON_CONTAINS(meta['l'], [2, 'x'])", &[0]);
+    check("not json_contains(meta['l'], 1)", &[1]);
+    check("json_contains_all(meta['l'], [1, 'a'])", &[0]);
+    check("json_contains_any(meta['l'], ['z', 1.0])", &[0]);
+    check("array_contains(meta, 7)", &[3]);
+    check("json_contains(tags, 1)", &[2]);
+    check("array_length(meta['l']) == 4", &[0]);
+    check("meta['l'] == []", &[1]);
+    check("meta['l'] != [1]", &[0, 1]);
+    check("meta['l'][1] == [2, 'x']", &[0]);
+}
+
+#[test]
 fn template_parameters_are_constants() {
     let list = Value::List(vec![Value::Int(1), Value::Int(3)]);
     let params: Params = [
@@ -255,12 +305,16 @@ fn template_parameters_are_constants() {
     assert_eq!(ids("id in { ids }"), [1, 3]);
     assert_eq!(ids("id in [{n}, -{n}]"), [2]);
     assert_eq!(ids("name like {p}"), [0, 1, 3]);
+    assert_eq!(ids("json_contains_any(meta['b']['c'], {ids}) or json_contains(meta['b']['c'], {p})"), [0_usize; 0]);
+    assert_eq!(ids("meta['b']['c'] != {ids}"), [0]);
     for (text, message) in [
         ("id == {m}", "template parameter m has no value"),
-        ("id == {ids}", "a list may stand after 'in' only"),
+        ("id == {ids}", "cannot compare an integer with a list"),
         ("id in {n}", "must be a list"),
         ("id in {nested}", "a list may not hold lists"),
-        ("id in [{ids}]", "must be constants"),
+        ("id in [{ids}]", "a list may not hold lists"),
+        ("json_contains(meta['a'], {nan})", "NaN is no constant"),
+        ("array_contains_any(ints, {n})", "must be a list"),
         ("name like {n}", "must be a string"),
         ("f64 == {nan}", "NaN is no constant"),
         ("f64 in [{nan}]", "NaN is no constant"),
@@ -307,7 +361,7 @@ fn refusals_say_what_and_where() {
         ("id in ['x']", "an integer cannot be in a list with a string", 1),
         ("name in [1]", "a string cannot be in a list", 1),
         ("id in [id]", "must be constants", 8),
-        ("id in [[1]]", "a list may stand after 'in' only", 8),
+        ("id in [[1]]", "a list may not hold lists", 8),
         ("id in 1", "unexpected constant, expected '['", 7),
         ("id in [1", "expected ']'", 9),
         ("1 in [1]", "must not be a constant", 1),
@@ -330,8 +384,33 @@ fn refusals_say_what_and_where() {
         ("9223372036854775807 + 1 == id", "the result is out of range", 21),
         ("1 < id > 0", "a range must go in one direction", 8),
         ("1 < id < 2 < 3", "unexpected '<'", 12),
-        ("json_contains(meta['a'], 1)", "function json_contains is not supported", 1),
-        ("[1] == id", "a list may stand after 'in' only", 1),
+        ("text_match(name, 'x')", "function text_match is not supported", 1),
+        ("Array_Length(ints) == 1", "function Array_Length is not supported", 1),
+        ("[1] == id", "cannot compare an integer with a list", 5),
+        ("[1] == [1]", "cannot compare a list with a list", 5),
+        ("[1]", "predicate is not a boolean expression: it is a list", 1),
+        ("[id] == ints", "the elements of a list must be constants", 2),
+        ("meta['a'] < [1]", "lists have no order", 11),
+        ("ints == 1", "an array can be compared with a list only", 6),
+        ("ints == ints", "an array can be compared with a list only", 6),
+        ("ints == ['a']", "a string cannot be in an array of integers", 6),
+        ("ints + 1 == 2", "arithmetic needs numbers, not an array", 6),
+        ("ints", "it is an array, which needs a function or an index", 1),
+        ("ints in [1]", "an array cannot be in a list", 1),
+        ("ints['a'] == 1", "name one element, as in ints[0]", 1),
+        ("ints[0][1] == 1", "name one element, as in ints[0]", 1),
+        ("ints[0] == 'a'", "cannot compare an integer with a string", 9),
+        ("texts[0] > 1", "cannot compare a string with an integer", 10),
+        ("array_length(id) == 1", "array_length needs an array field or a key of a JSON field, not an integer", 14),
+        ("array_length(ints, 1) == 1", "expected ')'", 18),
+        ("array_length(1) == 1", "array_length needs an array field", 14),
+        ("array_contains(ints)", "expected ','", 20),
+        ("array_contains(ints, id)", "the second argument of array_contains must be a constant", 22),
+        ("array_contains_all(ints, 1)", "the second argument of array_contains_all must be a list", 26),
+        ("array_contains(ints, 'a')", "a string cannot be in an array of integers", 1),
+        ("array_contains(texts, true)", "a boolean cannot be in an array of strings", 1),
+        ("array_contains(ints, [1])", "an array field holds no lists", 1),
+        ("json_contains(name, 'a')", "contains needs an array field or a key of a JSON field, not a string", 15),
         ("and", "unexpected 'and'", 1),
     ] {
         let error = parse(text).map(|_| "accepted").expect_err(text);

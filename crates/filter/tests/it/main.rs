@@ -7,9 +7,10 @@ mod language;
 mod oracle;
 
 use arrow::array::{
-    ArrayRef, BooleanArray, Float32Array, Float64Array, Int8Array, Int16Array, Int32Array, Int64Array, RecordBatch,
-    StringArray,
+    ArrayRef, BooleanArray, Float32Array, Float64Array, Int8Array, Int16Array, Int32Array, Int64Array, ListArray,
+    ListBuilder, RecordBatch, StringArray, StringBuilder,
 };
+use arrow::datatypes::{Float32Type, Int32Type};
 use elanus_filter::{Filter, FilterError, Params};
 use elanus_types::{
     FieldId,
@@ -19,7 +20,7 @@ use serde_json::Value as Json;
 use std::sync::Arc;
 
 /// Field names with their types; the last one is the dynamic field.
-const FIELDS: [(&str, DataType); 12] = [
+const FIELDS: [(&str, DataType); 15] = [
     ("id", DataType::Int64),
     ("flag", DataType::Bool),
     ("i8", DataType::Int8),
@@ -30,9 +31,22 @@ const FIELDS: [(&str, DataType); 12] = [
     ("f64", DataType::Double),
     ("name", DataType::VarChar),
     ("meta", DataType::Json),
+    ("ints", DataType::Array),
+    ("singles", DataType::Array),
+    ("texts", DataType::Array),
     ("vector", DataType::FloatVector),
     ("$meta", DataType::Json),
 ];
+
+/// What the elements of an array field are.
+fn element(name: &str) -> Option<DataType> {
+    match name {
+        "ints" => Some(DataType::Int32),
+        "singles" => Some(DataType::Float),
+        "texts" => Some(DataType::VarChar),
+        _ => None,
+    }
+}
 
 fn schema() -> CollectionSchema {
     let field = |(index, (name, data_type)): (usize, (&str, DataType))| FieldSchema {
@@ -44,7 +58,7 @@ fn schema() -> CollectionSchema {
         auto_id: false,
         is_dynamic: name == "$meta",
         nullable: name != "id",
-        element_type: None,
+        element_type: element(name),
         default_value: None,
         type_params: [("dim".to_owned(), "2".to_owned())].into(),
     };
@@ -66,6 +80,7 @@ fn batch(rows: &[Json]) -> RecordBatch {
             DataType::Int64 => Arc::new(ints().collect::<Int64Array>()),
             DataType::Float => Arc::new(floats().map(|v| v.map(|v| v as f32)).collect::<Float32Array>()),
             DataType::Double => Arc::new(floats().collect::<Float64Array>()),
+            DataType::Array => lists(name, values),
             DataType::VarChar => Arc::new(values.map(|value| value?.as_str()).collect::<StringArray>()),
             _ if name == "$meta" => {
                 Arc::new(rows.iter().map(|row| Some(dynamic(row).to_string())).collect::<StringArray>())
@@ -75,6 +90,26 @@ fn batch(rows: &[Json]) -> RecordBatch {
     };
     let columns = FIELDS.into_iter().filter(|(_, ty)| !ty.is_vector());
     RecordBatch::try_from_iter_with_nullable(columns.map(|(name, ty)| (name, column(name, ty), true))).unwrap()
+}
+
+fn lists<'a>(name: &str, rows: impl Iterator<Item = Option<&'a Json>>) -> ArrayRef {
+    let rows = rows.map(|row| row.and_then(Json::as_array));
+    let number = |element: &Json| element.as_f64();
+    match name {
+        "ints" => {
+            let rows = rows.map(|row| Some(row?.iter().map(|e| Some(e.as_i64()? as i32)).collect::<Vec<_>>()));
+            Arc::new(ListArray::from_iter_primitive::<Int32Type, _, _>(rows))
+        }
+        "singles" => {
+            let rows = rows.map(|row| Some(row?.iter().map(|e| Some(number(e)? as f32)).collect::<Vec<_>>()));
+            Arc::new(ListArray::from_iter_primitive::<Float32Type, _, _>(rows))
+        }
+        _ => {
+            let mut lists = ListBuilder::new(StringBuilder::new());
+            rows.for_each(|row| lists.append_option(row.map(|row| row.iter().map(|e| e.as_str()))));
+            Arc::new(lists.finish())
+        }
+    }
 }
 
 /// The keys of a row that are no fields.

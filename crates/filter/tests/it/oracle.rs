@@ -13,6 +13,7 @@ const COMPARISONS: [&str; 6] = ["==", "!=", "<", "<=", ">", ">="];
 const TEXTS: [&str; 9] = ["", "a", "ab", "b", "a%b", "a_b", "A", "ä\nb", "b\\"];
 const PATTERNS: [&str; 11] = ["", "%", "a%", "%b", "_", "a_b", "a\\%b", "%_b%", "%\\_%", "b\\\\", "%ä%"];
 const PATHS: [&str; 6] = ["meta['a']", "meta['b']['c']", "meta['l'][1]", "$meta['x']", "x", "y['c']"];
+const LISTS: [&str; 5] = ["ints", "singles", "texts", "meta['l']", "x"];
 const INTS: [i64; 10] = [-3, -2, -1, 1, 2, 3, 127, i64::MAX, i64::MIN, 9_007_199_254_740_993];
 const FLOATS: [f64; 8] = [-1.5, -0.1, 0.1, 0.5, 1.0, 2.0, 3.5, 1e300];
 
@@ -22,6 +23,8 @@ enum Number {
     Float(f64),
     Field(&'static str),
     Path(&'static str),
+    Element(&'static str),
+    Length(&'static str),
     Operation(Box<Number>, &'static str, Box<Number>),
 }
 
@@ -37,6 +40,8 @@ enum Condition {
     Like(&'static str, &'static str),
     IsNull(&'static str, bool),
     Exists(&'static str),
+    Contains(&'static str, &'static str, Vec<Json>),
+    ListIs(&'static str, &'static str, Vec<Json>),
     Not(Box<Condition>),
     All(Vec<Condition>),
     Any(Vec<Condition>),
@@ -51,7 +56,8 @@ fn number_text(number: &Number) -> String {
         Number::Float(value) if *value < 0.0 => format!("({value:?})"),
         Number::Int(value) => value.to_string(),
         Number::Float(value) => format!("{value:?}"),
-        Number::Field(name) | Number::Path(name) => (*name).to_owned(),
+        Number::Field(name) | Number::Path(name) | Number::Element(name) => (*name).to_owned(),
+        Number::Length(name) => format!("array_length({name})"),
         Number::Operation(left, operator, right) => {
             format!("({} {operator} {})", number_text(left), number_text(right))
         }
@@ -61,9 +67,14 @@ fn number_text(number: &Number) -> String {
 fn constant_text(value: &Json) -> String {
     match value {
         Json::String(text) => quoted(text),
+        Json::Array(values) => list_text(values),
         Json::Number(number) if number.is_f64() => format!("{:?}", number.as_f64().unwrap()),
         other => other.to_string(),
     }
+}
+
+fn list_text(values: &[Json]) -> String {
+    format!("[{}]", values.iter().map(constant_text).collect::<Vec<_>>().join(", "))
 }
 
 fn quoted(text: &str) -> String {
@@ -97,6 +108,11 @@ fn text(condition: &Condition) -> String {
         Condition::Like(operand, pattern) => format!("{operand} like {}", quoted(pattern)),
         Condition::IsNull(operand, negated) => format!("{operand} is {}null", not(negated)),
         Condition::Exists(path) => format!("exists {path}"),
+        Condition::Contains(list, function, values) if !function.contains('_') => {
+            format!("json_{function}({list}, {})", constant_text(&values[0]))
+        }
+        Condition::Contains(list, function, values) => format!("array_{function}({list}, {})", list_text(values)),
+        Condition::ListIs(list, comparison, values) => format!("{list} {comparison} {}", list_text(values)),
         Condition::Not(inner) => format!("not ({})", text(inner)),
         Condition::All(parts) => joined(parts, " and "),
         Condition::Any(parts) => joined(parts, " or "),
@@ -111,6 +127,10 @@ fn at(row: &Json, path: &str) -> Option<Json> {
         "meta['a']" => (row["meta"].clone(), "/a"),
         "meta['b']['c']" => (row["meta"].clone(), "/b/c"),
         "meta['l'][1]" => (row["meta"]["l"].as_array().map_or(Json::Null, |list| json!(list)), "/1"),
+        "meta['l']" => (row["meta"].clone(), "/l"),
+        "ints[0]" => (row["ints"].clone(), "/0"),
+        "ints[2]" => (row["ints"].clone(), "/2"),
+        "singles[0]" => (row["singles"].clone(), "/0"),
         "$meta['x']" | "x" => (dynamic(row), "/x"),
         "y['c']" => (dynamic(row), "/y/c"),
         field => return Some(row[field].clone()).filter(|value| !value.is_null()),
@@ -119,7 +139,7 @@ fn at(row: &Json, path: &str) -> Option<Json> {
 }
 
 fn is_single(number: &Number) -> bool {
-    matches!(number, Number::Field("f32"))
+    matches!(number, Number::Field("f32") | Number::Element("singles[0]"))
 }
 
 #[derive(Clone, Copy)]
@@ -153,7 +173,9 @@ fn signed(number: &Number, row: &Json) -> Option<Known> {
             let value = at(row, name)?.as_f64()?;
             Known::Float(if *name == "f32" { f64::from(value as f32) } else { value })
         }
-        Number::Field(name) => Known::Int(at(row, name)?.as_i64()?),
+        Number::Element(name @ "singles[0]") => Known::Float(f64::from(at(row, name)?.as_f64()? as f32)),
+        Number::Field(name) | Number::Element(name) => Known::Int(at(row, name)?.as_i64()?),
+        Number::Length(name) => Known::Int(at(row, name)?.as_array()?.len() as i64),
         Number::Path(path) => Known::Float(at(row, path)?.as_f64()?),
         Number::Operation(left, operator, right) => {
             let (left, right) = (self::number(left, row)?, self::number(right, row)?);
@@ -228,6 +250,16 @@ fn like(text: &[char], pattern: &[char]) -> bool {
     }
 }
 
+fn same_element(list: &str, element: &Json, value: &Json) -> bool {
+    match (element, value) {
+        (Json::Array(elements), Json::Array(values)) => {
+            elements.len() == values.len() && elements.iter().zip(values).all(|(e, v)| same_element(list, e, v))
+        }
+        _ if list == "singles" => element.as_f64().unwrap() as f32 == value.as_f64().unwrap() as f32,
+        _ => values(element, "==", value) == Some(true),
+    }
+}
+
 /// Both at once: false beats unknown, unknown beats true.
 fn all(parts: impl Iterator<Item = Option<bool>>) -> Option<bool> {
     let parts: Vec<Option<bool>> = parts.collect();
@@ -282,6 +314,19 @@ fn holds(condition: &Condition, row: &Json) -> Option<bool> {
         }
         Condition::IsNull(operand, negated) => Some(at(row, operand).is_none() != *negated),
         Condition::Exists(path) => Some(at(row, path).is_some()),
+        Condition::Contains(list, function, values) => {
+            let found = at(row, list)?;
+            let elements = found.as_array()?;
+            let mut has = values.iter().map(|value| elements.iter().any(|element| same_element(list, element, value)));
+            Some(if *function == "contains_any" { has.any(|has| has) } else { has.all(|has| has) })
+        }
+        Condition::ListIs(list, comparison, values) => {
+            let found = at(row, list)?;
+            let elements = found.as_array()?;
+            let same = elements.len() == values.len()
+                && elements.iter().zip(values).all(|(element, value)| same_element(list, element, value));
+            Some(same == (*comparison == "=="))
+        }
         Condition::Not(inner) => holds(inner, row).map(|value| !value),
         Condition::All(parts) => all(parts.iter().map(|part| holds(part, row))),
         Condition::Any(parts) => all(parts.iter().map(|part| holds(part, row).map(|v| !v))).map(|none| !none),
@@ -300,7 +345,12 @@ fn constant() -> impl Strategy<Value = Number> {
 
 /// Operations of constants alone are left out: they are computed, or refused, when the text is read.
 fn varying() -> impl Strategy<Value = Number> {
-    let leaf = prop_oneof![4 => field().prop_map(Number::Field), 1 => select(&PATHS[..]).prop_map(Number::Path)];
+    let leaf = prop_oneof![
+        4 => field().prop_map(Number::Field),
+        1 => select(&PATHS[..]).prop_map(Number::Path),
+        1 => select(&["ints[0]", "ints[2]", "singles[0]"][..]).prop_map(Number::Element),
+        1 => select(&LISTS[..]).prop_map(Number::Length),
+    ];
     leaf.prop_recursive(3, 8, 2, |inner| {
         let operator = select(&["+", "-", "*", "/", "%", "**"][..]);
         let other = prop_oneof![inner.clone(), constant()];
@@ -329,7 +379,7 @@ fn direction() -> impl Strategy<Value = [&'static str; 2]> {
 
 fn condition() -> impl Strategy<Value = Condition> {
     let bare_path = |number: &Number| matches!(number, Number::Path(_));
-    let all_fields = ["id", "flag", "i8", "i32", "f32", "f64", "name", "meta"];
+    let all_fields = ["id", "flag", "i8", "i32", "f32", "f64", "name", "meta", "ints", "texts"];
     let leaf = prop_oneof![
         4 => (varying(), comparison(), prop_oneof![varying(), constant()])
             .prop_filter("a path meets constants only", move |(left, _, right)| !bare_path(left) && !bare_path(right))
@@ -358,6 +408,17 @@ fn condition() -> impl Strategy<Value = Condition> {
         1 => (prop_oneof![select(all_fields.to_vec()), select(&PATHS[..])], any::<bool>())
             .prop_map(|(a, b)| Condition::IsNull(a, b)),
         1 => select(&PATHS[..]).prop_map(Condition::Exists),
+        3 => (list_and_values(), select(&["contains", "contains_all", "contains_any"][..]))
+            .prop_filter("one value, or several", |((_, values), function)| {
+                function.contains('_') || !values.is_empty()
+            })
+            .prop_map(|((list, mut values), function)| {
+                if !function.contains('_') {
+                    values.truncate(1);
+                }
+                Condition::Contains(list, function, values)
+            }),
+        1 => (list_and_values(), select(&["==", "!="][..])).prop_map(|((a, c), b)| Condition::ListIs(a, b, c)),
     ];
     leaf.prop_recursive(4, 16, 3, |inner| {
         prop_oneof![
@@ -368,9 +429,37 @@ fn condition() -> impl Strategy<Value = Condition> {
     })
 }
 
-fn value(data_type: DataType) -> BoxedStrategy<Json> {
+/// A list, and values that may be in it.
+fn list_and_values() -> impl Strategy<Value = (&'static str, Vec<Json>)> {
+    let several = |one: BoxedStrategy<Json>| prop::collection::vec(one, 0..4);
+    prop_oneof![
+        (Just("ints"), several(prop_oneof![small_int(), json_float()].boxed())),
+        (Just("singles"), several(prop_oneof![small_int(), json_float()].boxed())),
+        (Just("texts"), several(select(&TEXTS[..]).prop_map(|v| json!(v)).boxed())),
+        (
+            select(&["meta['l']", "x"][..]),
+            several(prop_oneof![6 => json_constant(), 1 => Just(json!([1, "a"]))].boxed())
+        ),
+    ]
+}
+
+fn small_int() -> impl Strategy<Value = Json> {
+    (-2_i64..4).prop_map(|v| json!(v))
+}
+
+fn elements(name: &str) -> BoxedStrategy<Json> {
+    let one = match name {
+        "ints" => small_int().boxed(),
+        "singles" => select(&[-1.5, -0.1, -0.0, 0.0, 0.1, 1.0, 2.0, 3.5][..]).prop_map(|v| json!(v)).boxed(),
+        _ => select(&TEXTS[..]).prop_map(|v| json!(v)).boxed(),
+    };
+    prop::collection::vec(one, 0..4).prop_map(Json::Array).boxed()
+}
+
+fn value(name: &str, data_type: DataType) -> BoxedStrategy<Json> {
     let small = prop_oneof![-3_i64..4, select(&INTS[..])];
     match data_type {
+        DataType::Array => elements(name),
         DataType::Bool => any::<bool>().prop_map(|v| json!(v)).boxed(),
         DataType::Int64 => small.prop_map(|v| json!(v)).boxed(),
         DataType::Int8 | DataType::Int16 | DataType::Int32 => (-3_i64..4).prop_map(|v| json!(v)).boxed(),
@@ -393,9 +482,15 @@ fn document() -> impl Strategy<Value = Json> {
         || prop_oneof![5 => json_constant(), 1 => json_float(), 1 => Just(Json::Null), 1 => Just(json!([1, {}]))];
     prop_oneof![
         6 => (any_value(), any_value(), any_value()).prop_map(|(a, c, l)| json!({"a": a, "b": {"c": c}, "l": [0, l]})),
+        2 => (json_constant(), any_list()).prop_map(|(a, l)| json!({"a": a, "l": l})),
         1 => Just(json!({"b": [1], "l": {"1": 2}})),
         1 => json_constant(),
     ]
+}
+
+fn any_list() -> impl Strategy<Value = Json> {
+    let one = prop_oneof![6 => json_constant(), 1 => Just(json!([1, "a"])), 1 => Just(Json::Null)];
+    prop::collection::vec(one, 0..4).prop_map(Json::Array)
 }
 
 fn row() -> impl Strategy<Value = Json> {
@@ -404,10 +499,11 @@ fn row() -> impl Strategy<Value = Json> {
         .into_iter()
         .filter(|(name, ty)| *name != "$meta" && !ty.is_vector())
         .map(|(name, ty)| {
-            if name == "id" { value(ty) } else { sometimes(value(ty)).boxed() }.prop_map(move |v| (name, v))
+            if name == "id" { value(name, ty) } else { sometimes(value(name, ty)).boxed() }.prop_map(move |v| (name, v))
         })
         .collect();
-    (fields, sometimes(json_constant().boxed()), sometimes(document().boxed())).prop_map(|(fields, x, y)| {
+    let x = prop_oneof![3 => json_constant(), 1 => any_list()];
+    (fields, sometimes(x.boxed()), sometimes(document().boxed())).prop_map(|(fields, x, y)| {
         let mut row: serde_json::Map<_, _> = fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
         row.extend([("x".to_owned(), x), ("y".to_owned(), json!({"c": y["a"]}))]);
         row.retain(|_, value| !value.is_null());

@@ -1,17 +1,24 @@
 //! Query and search: which partitions, which columns, and what a client gets.
 //!
 //! Every read sees every write that was acknowledged before it began. That keeps the promise of each consistency level, so
-//! levels and guarantee timestamps are not looked at; in particular, nothing ever waits for a timestamp. A read with the
+//! levels and guarantee timestamps are not looked at; in particular, nothing ever waits for a timestamp. Iterators alone
+//! read as of the timestamp of their first page. A read with the
 //! metadata `elanus-snapshot: NAME` sees the collection as it was at that snapshot, loaded or not.
 
+mod by_ids;
+mod grouping;
+mod hybrid;
+mod iteration;
 mod options;
 mod output;
 mod placeholders;
 mod query;
+mod rerank;
 mod results;
 mod search;
 mod source;
 
+pub(crate) use hybrid::hybrid_search;
 pub(crate) use query::query;
 pub(crate) use search::search;
 

@@ -9,18 +9,10 @@ use std::collections::BTreeMap;
 pub(super) struct Options(BTreeMap<String, String>);
 
 /// Options that change what an answer means, so that to ignore them would be wrong.
-const NOT_SERVED: [&str; 16] = [
-    "iterator",
-    "search_iter_v2",
-    "search_iter_batch_size",
-    "search_iter_last_bound",
-    "search_iter_id",
+const NOT_SERVED: [&str; 8] = [
     "query_iter_last_pk",
     "query_iter_last_element_offset",
-    "group_by_field",
     "group_by_fields",
-    "group_size",
-    "strict_group_size",
     "order_by_fields",
     "json_path",
     "json_type",
@@ -42,11 +34,21 @@ impl Options {
                 options.entry(key).or_insert(text);
             }
         }
-        let used = |key: &str| options.get(key).is_some_and(|value| !matches!(value.as_str(), "" | "False" | "false"));
-        match NOT_SERVED.into_iter().find(|key| used(key)) {
+        let options = Self(options);
+        match NOT_SERVED.into_iter().find(|key| options.is_set(key)) {
             Some(key) => Err(Failure::new(Code::Unimplemented, format!("the option {key} is not served"))),
-            None => Ok(Self(options)),
+            None => Ok(options),
         }
+    }
+
+    /// True when the option is given, whatever it says.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.0.contains_key(key)
+    }
+
+    /// True when the option is given and not said to be false.
+    pub(super) fn is_set(&self, key: &str) -> bool {
+        self.0.get(key).is_some_and(|value| !matches!(value.as_str(), "" | "False" | "false"))
     }
 
     pub(super) fn text(&self, key: &str) -> Option<&str> {
@@ -62,7 +64,11 @@ impl Options {
 
     /// `limit` and `offset` of an answer, or the failure of the one that is out of its range.
     pub(super) fn window(&self, limit_key: &str, max: i64) -> Result<(Option<i64>, i64), Failure> {
-        let limit: Option<i64> = self.number(limit_key)?;
+        let mut limit: Option<i64> = self.number(limit_key)?;
+        // Pages of iterators are as large as they may be.
+        if self.is_set("iterator") {
+            limit = limit.map(|limit| limit.min(max));
+        }
         let offset = self.number("offset")?.unwrap_or(0);
         if let Some(limit) = limit
             && !(1..=max).contains(&limit)
@@ -97,6 +103,8 @@ mod tests {
         let options = read(&[("limit", "5"), ("offset", "7"), ("iterator", "False")]).unwrap();
         assert_eq!(options.window("limit", 100).unwrap(), (Some(5), 7));
         assert_eq!(read(&[]).unwrap().window("limit", 100).unwrap(), (None, 0));
+        let page = read(&[("limit", "500"), ("iterator", "True")]).unwrap();
+        assert_eq!(page.window("limit", 100).unwrap(), (Some(100), 0));
         for (pairs, fragment) in [
             ([("limit", "0"), ("offset", "0")], "limit [0] is invalid"),
             ([("limit", "101"), ("offset", "0")], "range [1, 100], but got 101"),
@@ -111,10 +119,10 @@ mod tests {
 
     #[test]
     fn options_that_would_change_the_answer_are_refused() {
-        for (key, value) in [("group_by_field", "color"), ("iterator", "True"), ("order_by_fields", "a:asc")] {
+        for (key, value) in [("group_by_fields", "color"), ("json_path", "a"), ("order_by_fields", "a:asc")] {
             assert_eq!(read(&[(key, value)]).unwrap_err().code, Code::Unimplemented, "{key}");
         }
-        assert_eq!(read(&[("params", r#"{"group_by_field":"x"}"#)]).unwrap_err().code, Code::Unimplemented);
+        assert_eq!(read(&[("params", r#"{"json_path":"x"}"#)]).unwrap_err().code, Code::Unimplemented);
     }
 
     #[test]

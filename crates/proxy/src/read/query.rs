@@ -1,7 +1,7 @@
 //! Query: rows by a filter, or their number.
 
 use super::{
-    loaded_partitions,
+    iteration, loaded_partitions,
     options::Options,
     output::Output,
     results::{fields_data, rows},
@@ -31,7 +31,8 @@ pub(crate) async fn query(proxy: &Proxy, call: &Call, request: m::QueryRequest) 
 
 async fn read(proxy: &Proxy, source: &Source, request: m::QueryRequest) -> Result<m::QueryResults, Failure> {
     let collection = &source.collection;
-    let (limit, offset) = Options::read(&request.query_params)?.window("limit", proxy.config.result_window_max)?;
+    let options = Options::read(&request.query_params)?;
+    let (limit, offset) = options.window("limit", proxy.config.result_window_max)?;
     let count_only = request.output_fields.iter().any(|name| name.trim().eq_ignore_ascii_case(COUNT));
     let output = if count_only {
         check_count(&request.output_fields, limit.is_some() || offset > 0)?;
@@ -45,7 +46,7 @@ async fn read(proxy: &Proxy, source: &Source, request: m::QueryRequest) -> Resul
     let scope = qn::ReadScope {
         collection_id: collection.id(),
         partition_ids: loaded_partitions(collection, &request.partition_names)?,
-        read_ts: source.read_ts(),
+        read_ts: iteration::read_ts(source, &options, request.guarantee_timestamp),
         filter: request.expr,
         filter_params: request.expr_template_values,
         output_fields: output.columns.clone(),

@@ -1,6 +1,9 @@
 //! Search: the nearest rows to each query vector.
 
 use super::{
+    by_ids,
+    grouping::Grouping,
+    iteration::{self, Position},
     loaded_partitions,
     options::Options,
     output::Output,
@@ -11,8 +14,10 @@ use super::{
 use crate::{
     Proxy,
     backend::{Call, Collection, answer},
+    indexes::kinds::Kind,
     write::ids,
 };
+use arrow::array::RecordBatch;
 use elanus_proto::{
     milvus::{self as m, search_request::SearchInput},
     querynode as qn,
@@ -32,27 +37,86 @@ pub(crate) async fn search(proxy: &Proxy, call: &Call, request: m::SearchRequest
 async fn read(proxy: &Proxy, source: &Source, request: m::SearchRequest) -> Result<m::SearchResults, Failure> {
     let collection = &source.collection;
     let options = Options::read(&request.search_params)?;
+    let position = Position::of(&options, proxy.config.result_window_max)?;
     let key = if options.text("topk").is_none() && options.text("limit").is_some() { "limit" } else { "topk" };
-    let (limit, offset) = options.window(key, proxy.config.result_window_max)?;
+    let (limit, offset) = match &position {
+        // Pages of an iterator are not bounded by the window of results.
+        Some(position) => (Some(position.batch), position.hits),
+        None => options.window(key, proxy.config.result_window_max)?,
+    };
     let limit = limit.ok_or_else(|| Failure::invalid("topk not found in search_params"))?;
-    let field = vector_field(collection, &options)?;
-    let metric_type = metric(source, field, &options)?;
-    let range = range(&metric_type, &options)?;
     let decimals = decimals(&options)?;
-    let Some(SearchInput::PlaceholderGroup(group)) = request.search_input else {
-        return Err(Failure::invalid("the search has no query vectors"));
-    };
-    let (nq, queries) = query_vectors(field, group, request.nq, proxy.config.nq_max)?;
+    let grouping = Grouping::of(&options, &collection.schema)?;
     let output = Output::plan(&collection.schema, &request.output_fields)?;
-    let scope = qn::ReadScope {
-        collection_id: collection.id(),
-        partition_ids: loaded_partitions(collection, &request.partition_names)?,
-        read_ts: source.read_ts(),
-        filter: request.dsl,
-        filter_params: request.expr_template_values,
-        output_fields: output.columns.clone(),
+    let read_ts = iteration::read_ts(source, &options, request.guarantee_timestamp);
+    let mut scope = scope_of(source, &request.partition_names, read_ts, &output, grouping.as_ref())?;
+    scope.filter = request.dsl;
+    scope.filter_params = request.expr_template_values;
+    let asked = Asked { options: &options, input: request.search_input, nq: request.nq, limit, offset };
+    let search = plan(proxy, source, asked, scope, grouping.as_ref()).await?;
+    if position.is_some() && search.nq != 1 {
+        return Err(Failure::invalid("a search iterator has one query vector"));
+    }
+    let found = answer(proxy.querynode().search(about(collection.id(), search))).await?;
+    let session_ts = found.read_ts;
+    let hits = found.topks.iter().sum();
+    let answered =
+        Answered { batch: rows(found.arrow_ipc)?, scores: found.scores, topks: found.topks, limit, decimals };
+    let mut results = result_data(collection, answered, output, grouping.as_ref())?;
+    results.search_iterator_v2_results = position.map(|position| position.next(hits)).transpose()?;
+    let collection_name = collection.info.name.clone();
+    Ok(m::SearchResults { results: Some(results), collection_name, session_ts, status: None })
+}
+
+/// What one search says of itself.
+pub(super) struct Asked<'a> {
+    pub(super) options: &'a Options,
+    pub(super) input: Option<SearchInput>,
+    pub(super) nq: i64,
+    pub(super) limit: i64,
+    pub(super) offset: i64,
+}
+
+/// What is read, without filter: the partitions, and the columns of the answer.
+pub(super) fn scope_of(
+    source: &Source,
+    partition_names: &[String],
+    read_ts: u64,
+    output: &Output,
+    grouping: Option<&Grouping>,
+) -> Result<qn::ReadScope, Failure> {
+    let mut output_fields = output.columns.clone();
+    if let Some(grouping) = grouping.filter(|grouping| !output_fields.contains(&grouping.field)) {
+        output_fields.push(grouping.field.clone());
+    }
+    Ok(qn::ReadScope {
+        collection_id: source.collection.id(),
+        partition_ids: loaded_partitions(&source.collection, partition_names)?,
+        read_ts,
+        output_fields,
+        ..qn::ReadScope::default()
+    })
+}
+
+/// One search, checked, as a query node takes it.
+pub(super) async fn plan(
+    proxy: &Proxy,
+    source: &Source,
+    asked: Asked<'_>,
+    scope: qn::ReadScope,
+    grouping: Option<&Grouping>,
+) -> Result<qn::SearchRequest, Failure> {
+    let Asked { options, input, nq, limit, offset } = asked;
+    let field = vector_field(&source.collection, options)?;
+    let metric_type = metric(source, field, options)?;
+    let range = range(&metric_type, options)?;
+    check_params(&source.collection, field, options, limit + offset)?;
+    let (nq, queries) = match input {
+        Some(SearchInput::PlaceholderGroup(group)) => query_vectors(field, group, nq, proxy.config.nq_max)?,
+        Some(SearchInput::Ids(ids)) => by_ids::vectors(proxy, source, field, ids, &scope).await?,
+        None => return Err(Failure::invalid("the search has no query vectors")),
     };
-    let search = qn::SearchRequest {
+    Ok(qn::SearchRequest {
         scope: Some(scope),
         vector_field: field.name.clone(),
         metric_type,
@@ -62,22 +126,28 @@ async fn read(proxy: &Proxy, source: &Source, request: m::SearchRequest) -> Resu
         offset,
         radius: range.radius,
         range_filter: range.range_filter,
-    };
-    let found = answer(proxy.querynode().search(about(collection.id(), search))).await?;
-    let session_ts = found.read_ts;
-    let results = result_data(collection, found, output, decimals, limit)?;
-    let collection_name = collection.info.name.clone();
-    Ok(m::SearchResults { results: Some(results), collection_name, session_ts, status: None })
+        group_by_field: grouping.map(|grouping| grouping.field.clone()).unwrap_or_default(),
+        group_size: grouping.map_or(0, |grouping| grouping.size),
+    })
+}
+
+/// Search parameters of the field's index type have no effect, as searches are exact; wrong ones are refused all the same.
+fn check_params(collection: &Collection, field: &FieldSchema, options: &Options, hits: i64) -> Result<(), Failure> {
+    let name = collection.index_of(field).and_then(|index| index.params.get("index_type"));
+    let Some(kind) = name.and_then(|name| Kind::named(name)) else { return Ok(()) };
+    // Iterators and ranges take as many hits as there are.
+    let bounded = !options.has("iterator") && options.text("radius").is_none();
+    kind.check_search(bounded.then_some(hits), |name| options.text(name))
 }
 
 fn refuse_unserved(request: &m::SearchRequest) -> Result<(), Failure> {
     for (used, what) in [
-        (!request.sub_reqs.is_empty(), "hybrid search"),
+        (!request.sub_reqs.is_empty(), "a search with searches inside"),
         (request.function_score.is_some() || !request.function_chains.is_empty(), "reranking"),
         (request.highlighter.is_some(), "highlighting"),
         (request.search_aggregation.is_some(), "aggregation of hits"),
         (request.namespace.is_some(), "searching a namespace"),
-        (request.search_by_primary_keys || matches!(request.search_input, Some(SearchInput::Ids(_))), "search by ids"),
+        (request.search_by_primary_keys, "search by an expression of primary keys"),
     ] {
         if used {
             return Err(Failure::new(Code::Unimplemented, format!("{what} is not served")));
@@ -151,7 +221,7 @@ fn range(metric: &str, options: &Options) -> Result<Range, Failure> {
 }
 
 /// Decimals to round scores to, if at all.
-fn decimals(options: &Options) -> Result<Option<i32>, Failure> {
+pub(super) fn decimals(options: &Options) -> Result<Option<i32>, Failure> {
     match options.number("round_decimal")? {
         None | Some(-1) => Ok(None),
         Some(decimals @ 0..=6) => Ok(Some(decimals)),
@@ -161,19 +231,28 @@ fn decimals(options: &Options) -> Result<Option<i32>, Failure> {
     }
 }
 
-fn result_data(
+/// What query nodes found, ready to be shown: a row a hit, the hits of the first query first.
+pub(super) struct Answered {
+    pub(super) batch: RecordBatch,
+    pub(super) scores: Vec<f32>,
+    pub(super) topks: Vec<i64>,
+    pub(super) limit: i64,
+    pub(super) decimals: Option<i32>,
+}
+
+pub(super) fn result_data(
     collection: &Collection,
-    found: qn::SearchResponse,
+    answered: Answered,
     output: Output,
-    decimals: Option<i32>,
-    limit: i64,
+    grouping: Option<&Grouping>,
 ) -> Result<SearchResultData, Failure> {
-    let batch = rows(found.arrow_ipc)?;
-    let pk = &collection.schema.primary_key().name;
+    let Answered { batch, scores, topks, limit, decimals } = answered;
+    let schema = &collection.schema;
+    let pk = &schema.primary_key().name;
     let keys = PkColumn::from_batch(&batch, pk).map_err(|error| Failure::internal(error.to_string()))?;
-    let hits: i64 = found.topks.iter().sum();
-    if usize::try_from(hits) != Ok(keys.len()) || found.scores.len() != keys.len() {
-        let text = format!("a query node found {hits} hits with {} keys and {} scores", keys.len(), found.scores.len());
+    let hits: i64 = topks.iter().sum();
+    if usize::try_from(hits) != Ok(keys.len()) || scores.len() != keys.len() {
+        let text = format!("a query node found {hits} hits with {} keys and {} scores", keys.len(), scores.len());
         return Err(Failure::internal(text));
     }
     let round = |score: f32| match decimals {
@@ -183,15 +262,19 @@ fn result_data(
             ((f64::from(score) * factor).round() / factor) as f32
         }
     };
+    let group_column = grouping.map(|grouping| fields_data(schema, &batch, std::slice::from_ref(&grouping.field)));
+    let group_by_field_values = group_column.transpose()?.unwrap_or_default();
     Ok(SearchResultData {
-        num_queries: i64::try_from(found.topks.len()).unwrap_or(i64::MAX),
+        num_queries: i64::try_from(topks.len()).unwrap_or(i64::MAX),
         top_k: limit,
-        fields_data: fields_data(&collection.schema, &batch, &output.columns)?,
-        scores: found.scores.into_iter().map(round).collect(),
+        fields_data: fields_data(schema, &batch, &output.columns)?,
+        scores: scores.into_iter().map(round).collect(),
         ids: Some(ids(keys)),
-        topks: found.topks,
+        topks,
         output_fields: output.names,
         primary_field_name: pk.clone(),
+        group_by_field_value: group_by_field_values.first().cloned(),
+        group_by_field_values,
         ..SearchResultData::default()
     })
 }

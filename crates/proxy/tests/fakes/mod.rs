@@ -281,4 +281,12 @@ impl QueryNode for Fakes {
             .pop_front()
             .map_or_else(|| refuse(Code::Internal, "no answer is set"), |a| Ok(Response::new(a)))
     }
+
+    async fn search_many(&self, r: Request<qn::SearchManyRequest>) -> Result<Response<qn::SearchManyResponse>, Status> {
+        let mut seen = self.seen();
+        let searches = r.into_inner().searches;
+        let answers = searches.iter().map_while(|_| seen.search_answers.pop_front()).collect();
+        seen.searches.extend(searches);
+        Ok(Response::new(qn::SearchManyResponse { answers }))
+    }
 }

@@ -1,5 +1,6 @@
 //! Promises of the query node: views against a naive model, and the service over a real metadata store.
 
+mod groups;
 mod past;
 mod service;
 mod views;
