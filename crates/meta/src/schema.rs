@@ -24,6 +24,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (14, "events", include_str!("../migrations/0014_events.sql")),
     (16, "traces", include_str!("../migrations/0016_traces.sql")),
     (17, "accepted", include_str!("../migrations/0017_accepted.sql")),
+    (18, "security", include_str!("../migrations/0018_security.sql")),
 ];
 
 /// The last of them.

@@ -232,6 +232,8 @@ datacoord! {
     list_job_errors(dc::JobRef) -> dc::ListJobErrorsResponse;
     list_job_history(dc::JobRef) -> dc::ListJobHistoryResponse;
     compact_collection(dc::CollectionRef) -> dc::CompactionJob;
+    get_security(dc::GetSecurityRequest) -> dc::SecurityState;
+    change_security(dc::ChangeSecurityRequest) -> dc::Empty;
     get_compaction(dc::JobRef) -> dc::CompactionJob;
     list_compactions(dc::ListCompactionsRequest) -> dc::ListCompactionsResponse;
     scrub(elanus_proto::admin::ScrubRequest) -> elanus_proto::admin::ScrubReport;
