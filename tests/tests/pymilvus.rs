@@ -63,3 +63,12 @@ async fn pymilvus_errors() {
 async fn pymilvus_catalog_r_4() {
     run("catalog.py").await;
 }
+
+#[tokio::test]
+async fn pymilvus_security_ac_1_ac_2_ac_3_ac_4_ac_5_ac_6() {
+    let mut server = Server::start_with(&["--authorization-enabled", "--log", "trace"]).await.unwrap();
+    let log = server.log_path().display().to_string();
+    let written = python(&file("python").join("security.py"), &[&server.url(), &log]).await;
+    eprintln!("{}", written.unwrap());
+    server.terminate().await.unwrap();
+}

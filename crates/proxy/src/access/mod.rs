@@ -22,8 +22,6 @@ pub(crate) use demand::{Demand, Target};
 pub use door::Guarded;
 pub(crate) use passwords::{Passwords, Secret};
 pub(crate) use state::{Known, Object, State};
-#[cfg(test)]
-pub(crate) use table::TABLE;
 pub(crate) use table::Needs;
 
 use elanus_types::{Failure, privilege::Privilege};

@@ -40,13 +40,15 @@ impl Default for Passwords {
 
 /// The right to compute one hash now.
 #[derive(Debug)]
-pub(crate) struct Turn(OwnedSemaphorePermit);
+pub(crate) struct Turn {
+    _permit: OwnedSemaphorePermit,
+}
 
 impl Passwords {
     /// Waits until a hash may be computed.
     pub(crate) async fn turn(&self) -> Result<Turn, Failure> {
         let permit = Arc::clone(&self.0).acquire_owned().await;
-        permit.map(Turn).map_err(|_| Failure::internal("no passwords are compared any more"))
+        permit.map(|_permit| Turn { _permit }).map_err(|_| Failure::internal("no passwords are compared any more"))
     }
 
     /// The hash of a password, as text with a salt of its own.

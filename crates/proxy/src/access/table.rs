@@ -276,3 +276,43 @@ mod special {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use prost_reflect::DescriptorPool;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn ac_2_every_call_of_the_milvus_api_has_a_line() {
+        let pool = DescriptorPool::decode(elanus_proto::FILE_DESCRIPTOR_SET).unwrap();
+        let service = pool.get_service_by_name("milvus.proto.milvus.MilvusService").unwrap();
+        let served: BTreeSet<String> = service.methods().map(|method| method.name().to_owned()).collect();
+        let listed: BTreeSet<String> = TABLE.iter().map(|(call, ..)| (*call).to_owned()).collect();
+        assert_eq!(served, listed, "a call that is served says in access/table.rs what it needs");
+        assert_eq!(TABLE.len(), listed.len(), "one line a call");
+        for (call, privilege, kind) in TABLE {
+            assert_eq!(privilege.is_empty(), *kind == "nothing", "{call}");
+            assert!(privilege.is_empty() || Privilege::parse(privilege).is_some(), "{call}: {privilege}");
+        }
+    }
+
+    #[test]
+    fn what_nobody_needs_a_privilege_for_changes_nothing_and_is_as_in_milvus() {
+        let free: Vec<_> = TABLE.iter().filter(|(_, privilege, _)| privilege.is_empty()).map(|line| line.0).collect();
+        let expected = [
+            "Connect",
+            "GetVersion",
+            "CheckHealth",
+            "AllocTimestamp",
+            "HasCollection",
+            "ShowCollections",
+            "GetPersistentSegmentInfo",
+            "GetQuerySegmentInfo",
+            "GetCompactionState",
+            "GetCompactionStateWithPlans",
+            "ListDatabases",
+        ];
+        assert_eq!(free, expected);
+    }
+}
