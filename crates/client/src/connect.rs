@@ -4,13 +4,13 @@ use crate::{
     ClientError, Collections, Compactions, Databases, ErrorKind, Gc, Jobs, Result, Scans, Scrub, Security, Snapshots,
     Trash,
 };
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use elanus_proto::{
     admin::admin_client::AdminClient,
     milvus::milvus_service_client::MilvusServiceClient,
     transport::{Channel, admin_client, milvus_client},
 };
 use elanus_trust::ClientTls;
-use base64::{Engine as _, prelude::BASE64_STANDARD};
 use http::{HeaderValue, header::AUTHORIZATION};
 use std::{error::Error, fmt, time::Duration};
 use tonic::transport::Endpoint;

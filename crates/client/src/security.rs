@@ -181,7 +181,14 @@ impl Security<'_> {
     ///
     /// # Errors
     /// When there is no such role or privilege, or they do not fit.
-    pub async fn set_grant(&self, role: &str, privilege: &str, db: &str, collection: &str, is_granted: bool) -> Result<()> {
+    pub async fn set_grant(
+        &self,
+        role: &str,
+        privilege: &str,
+        db: &str,
+        collection: &str,
+        is_granted: bool,
+    ) -> Result<()> {
         let does = if is_granted { m::OperatePrivilegeType::Grant } else { m::OperatePrivilegeType::Revoke };
         let privilege = Some(m::PrivilegeEntity { name: privilege.to_owned() });
         let request = m::OperatePrivilegeV2Request {

@@ -116,25 +116,24 @@ impl Coordinator {
     /// A transaction that changes who may do what (SEC-1).
     async fn change(&self) -> Result<Tx> {
         let mut tx = self.write().await?;
-        tx.execute_exactly(
-            1,
-            "the users",
-            "UPDATE security SET version = version + 1 WHERE only_row = 1",
-            args![],
-        )
-        .await?;
+        tx.execute_exactly(1, "the users", "UPDATE security SET version = version + 1 WHERE only_row = 1", args![])
+            .await?;
         Ok(tx)
     }
 }
 
 async fn require_user(tx: &mut Tx, name: &str) -> Result<()> {
     let there = tx.optional("SELECT name FROM users WHERE name = $1", args![name.to_owned()]).await?;
-    there.map(drop).ok_or_else(|| unexpected("not found the user, maybe the user isn't existed or internal system error"))
+    there
+        .map(drop)
+        .ok_or_else(|| unexpected("not found the user, maybe the user isn't existed or internal system error"))
 }
 
 async fn require_role(tx: &mut Tx, name: &str) -> Result<()> {
     let there = tx.optional("SELECT name FROM roles WHERE name = $1", args![name.to_owned()]).await?;
-    there.map(drop).ok_or_else(|| unexpected("not found the role, maybe the role isn't existed or internal system error"))
+    there
+        .map(drop)
+        .ok_or_else(|| unexpected("not found the role, maybe the role isn't existed or internal system error"))
 }
 
 /// A refusal for which Milvus has no number.

@@ -3,8 +3,8 @@
 //! A failure becomes the status of the answer, so that it reaches the user at once: a gRPC status would be retried.
 
 use crate::{
-    Proxy, access::Needs as _, aliases, alter, backend::Call, collections, compaction, connect, databases, flush, indexes, load,
-    partitions, rbac, read, segments, snapshots, write,
+    Proxy, access::Needs as _, aliases, alter, backend::Call, collections, compaction, connect, databases, flush,
+    indexes, load, partitions, rbac, read, segments, snapshots, write,
 };
 use elanus_proto::{
     common::Status as MilvusStatus,

@@ -15,7 +15,10 @@ pub(super) async fn get(parts: &Parts, request: pb::GetSecurityRequest) -> Resul
         version,
         unchanged: false,
         users: users.into_iter().map(user).collect(),
-        roles: roles.into_iter().map(|RoleRecord { name, description }| pb::SecurityRole { name, description }).collect(),
+        roles: roles
+            .into_iter()
+            .map(|RoleRecord { name, description }| pb::SecurityRole { name, description })
+            .collect(),
         grants: grants.into_iter().map(grant).collect(),
         groups: groups.into_iter().map(|(name, privileges)| pb::SecurityGroup { name, privileges }).collect(),
     })
@@ -59,8 +62,9 @@ fn grant(record: GrantRecord) -> pb::SecurityGrant {
 fn read(grants: Vec<pb::SecurityGrant>) -> Result<Vec<Grant>, Failure> {
     let read = |grant: pb::SecurityGrant| {
         let pb::SecurityGrant { object_type, db_name, object_name, privilege, .. } = grant;
-        let object_type = ObjectType::parse(&object_type)
-            .ok_or_else(|| Failure::invalid(format!("{object_type:?} is no kind of object: give Collection, Global or User")))?;
+        let object_type = ObjectType::parse(&object_type).ok_or_else(|| {
+            Failure::invalid(format!("{object_type:?} is no kind of object: give Collection, Global or User"))
+        })?;
         Ok(Grant { object_type, db_name, object_name, privilege })
     };
     grants.into_iter().map(read).collect()

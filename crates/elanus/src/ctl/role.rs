@@ -107,7 +107,10 @@ fn grants(grants: &[Granted]) -> Rendered {
         json!({"privilege": privilege, "db": db, "object": object, "object_type": kind, "grantor": grantor})
     };
     Rendered {
-        text: table(&["PRIVILEGE", "DATABASE", "OBJECT", "TYPE", "GIVEN BY"], grants.iter().map(|one| cells(one).to_vec())),
+        text: table(
+            &["PRIVILEGE", "DATABASE", "OBJECT", "TYPE", "GIVEN BY"],
+            grants.iter().map(|one| cells(one).to_vec()),
+        ),
         json: grants.iter().map(json).collect::<Value>(),
     }
 }

@@ -24,7 +24,13 @@ pub(super) enum Command {
     Password {
         name: String,
         /// The present one. Better in the environment, where others do not see it
-        #[arg(long, value_name = "PASSWORD", env = "ELANUS_CTL_OLD_PASSWORD", hide_env_values = true, default_value = "")]
+        #[arg(
+            long,
+            value_name = "PASSWORD",
+            env = "ELANUS_CTL_OLD_PASSWORD",
+            hide_env_values = true,
+            default_value = ""
+        )]
         old_password: String,
         #[command(flatten)]
         new: NewPassword,

@@ -67,7 +67,8 @@ impl Coordinator {
                 members.retain(|member| !meant.contains(member));
             }
         }
-        let levels: BTreeSet<Level> = members.iter().filter_map(|one| Privilege::parse(one)).map(Privilege::level).collect();
+        let levels: BTreeSet<Level> =
+            members.iter().filter_map(|one| Privilege::parse(one)).map(Privilege::level).collect();
         if levels.len() > 1 {
             return Err(unexpected("privileges are not the same privilege level"));
         }

@@ -133,8 +133,8 @@ impl Proxy {
     async fn may_see_job(&self, identity: &Identity, job_id: i64) -> Result<bool, Status> {
         match answer(self.datacoord().get_restore_job(dc::JobRef { job_id })).await {
             Ok(job) => Ok(identity.sees_job(&job)),
-            Err(failure) if failure.code == Code::NotReady => Err(unknown(&failure)),
-            Err(_) => Ok(true),
+            Err(failure) if failure.code == Code::JobFailed => Ok(true),
+            Err(failure) => Err(unknown(&failure)),
         }
     }
 }

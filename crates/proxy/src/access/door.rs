@@ -13,12 +13,7 @@ use std::{
     task::{Context, Poll},
     time::Instant,
 };
-use tonic::{
-    Status,
-    body::Body,
-    server::NamedService,
-    transport::server::TcpConnectInfo,
-};
+use tonic::{Status, body::Body, server::NamedService, transport::server::TcpConnectInfo};
 use tower::Service;
 
 const WRONG: &str = "auth check failure, please check username and password are correct";
@@ -116,7 +111,8 @@ impl Proxy {
         let state = self.known.now(self.datacoord()).await?;
         let user = state.user(&given.user);
         let name = user.map(|user| user.name.as_str());
-        let identity = |user: &dc::SecurityUser| Identity { user: Arc::from(user.name.as_str()), peer, state: Arc::clone(&state) };
+        let identity =
+            |user: &dc::SecurityUser| Identity { user: Arc::from(user.name.as_str()), peer, state: Arc::clone(&state) };
         let was_let_in = |user: &dc::SecurityUser, password: &Secret| {
             door.verified().has(&user.name, &user.password_hash, password, Instant::now())
         };

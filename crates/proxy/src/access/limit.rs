@@ -118,7 +118,8 @@ impl Limiter {
             self.0.retain(|whose, budget| budget.left(whose.size(), now) < whose.size());
         }
         if self.0.len() + budgets.len() > BUDGETS_MAX {
-            budgets = budgets.into_iter().map(|one| if self.0.contains_key(&one) { one } else { Whose::Crowd }).collect();
+            budgets =
+                budgets.into_iter().map(|one| if self.0.contains_key(&one) { one } else { Whose::Crowd }).collect();
             budgets.dedup();
         }
         let wait = |whose: &Whose| {

@@ -87,7 +87,9 @@ impl State {
             return false;
         }
         self.is_admin(user)
-            || self.roles_of(user).any(|role| self.grants_of(role).any(|grant| self.covers(grant, privilege, db, object)))
+            || self
+                .roles_of(user)
+                .any(|role| self.grants_of(role).any(|grant| self.covers(grant, privilege, db, object)))
     }
 
     /// Grants that a role has, without those of the role of all.
@@ -100,9 +102,12 @@ impl State {
     pub(crate) fn sees(&self, user: &str, db: &str, collection: Option<&str>) -> bool {
         let Some(known) = self.user(user) else { return false };
         let of_it = |grant: &dc::SecurityGrant| {
-            let collections = grant.object_type == "Collection" || self.is_group(&grant.privilege) || grant.privilege == ALL;
+            let collections =
+                grant.object_type == "Collection" || self.is_group(&grant.privilege) || grant.privilege == ALL;
             match collection {
-                Some(name) => collections && in_db(grant, db) && (grant.object_name == ANY || grant.object_name == name),
+                Some(name) => {
+                    collections && in_db(grant, db) && (grant.object_name == ANY || grant.object_name == name)
+                }
                 None => in_db(grant, db),
             }
         };
@@ -313,7 +318,10 @@ pub(crate) mod tests {
             assert_eq!(may(&state, "kind", name, "x", named("docs")), of_collections, "{name}");
             let reads = BuiltInGroup::parse("CollectionReadOnly").unwrap().has(privilege);
             assert_eq!(may(&state, "group", name, "shop", named("docs")), reads, "{name}");
-            assert!(!may(&state, "group", name, "default", named("docs")) && !may(&state, "group", name, "shop", named("x")));
+            assert!(
+                !may(&state, "group", name, "default", named("docs"))
+                    && !may(&state, "group", name, "shop", named("x"))
+            );
             let mine = ["Load", "Insert", "GetLoadState", "GetLoadingProgress"].contains(&name);
             assert_eq!(may(&state, "group", name, "any", named("notes")), mine, "{name}");
         }
@@ -335,6 +343,8 @@ pub(crate) mod tests {
         assert!(sees("ann", "default", Some("docs")) && !sees("ann", "default", Some("notes")));
         assert!(sees("ann", "shop", Some("any")) && !sees("ann", "other", Some("any")));
         assert!(sees("ann", "other", None) && !sees("ann", "third", None) && sees("root", "third", Some("x")));
-        assert!(!sees("bob", "default", Some("docs")) && !sees("bob", "default", None) && !sees("eve", "default", None));
+        assert!(
+            !sees("bob", "default", Some("docs")) && !sees("bob", "default", None) && !sees("eve", "default", None)
+        );
     }
 }

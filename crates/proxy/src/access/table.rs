@@ -270,7 +270,9 @@ mod special {
         fn needs(&self, call: &Call, privilege: Privilege) -> Vec<Demand> {
             let role = self.entity.as_ref().and_then(|entity| entity.role.as_ref()).map(|role| role.name.as_str());
             match (call.identity(), role) {
-                (Ok(identity), Some(role)) if identity.state.roles_of(&identity.user).any(|own| own == role) => Vec::new(),
+                (Ok(identity), Some(role)) if identity.state.roles_of(&identity.user).any(|own| own == role) => {
+                    Vec::new()
+                }
                 _ => vec![Demand::of(privilege, Target::Database(call.db("")))],
             }
         }

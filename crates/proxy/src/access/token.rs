@@ -26,9 +26,7 @@ pub(super) fn read(headers: &HeaderMap) -> Result<Credentials, &'static str> {
     let decoded = BASE64_STANDARD.decode(value.as_bytes()).map_err(|_| "invalid token format")?;
     let text = String::from_utf8(decoded).map_err(|_| "invalid token format")?;
     match text.split_once(':') {
-        Some((user, password)) => {
-            Ok(Credentials { user: user.to_owned(), password: Secret(password.to_owned()) })
-        }
+        Some((user, password)) => Ok(Credentials { user: user.to_owned(), password: Secret(password.to_owned()) }),
         None => Err("auth check failure, please check api key is correct"),
     }
 }
@@ -76,7 +74,10 @@ mod tests {
             &long,
         ] {
             let found = of(&[hostile]);
-            assert!(matches!(found, Err("invalid token format" | "auth check failure, please check api key is correct")));
+            assert!(matches!(
+                found,
+                Err("invalid token format" | "auth check failure, please check api key is correct")
+            ));
         }
         assert_eq!(of(&[&good, &good]), Err("invalid token format"));
         assert_eq!(of(&[b"x", &good]), Err("invalid token format"));

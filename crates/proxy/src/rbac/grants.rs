@@ -22,7 +22,8 @@ fn unexpected(text: String) -> Failure {
 }
 
 fn kind(name: &str) -> Result<ObjectType, Failure> {
-    let unknown = || unexpected(format!("not found the object type[name: {name}], supported the object types: {KINDS}"));
+    let unknown =
+        || unexpected(format!("not found the object type[name: {name}], supported the object types: {KINDS}"));
     ObjectType::parse(name).ok_or_else(unknown)
 }
 
@@ -167,7 +168,8 @@ pub(crate) async fn select_grant(
     let wanted = |grant: &&dc::SecurityGrant| {
         let in_db = db == ANY || grant.db_name == ANY || grant.db_name == db;
         let of_object = object_type.is_none_or(|kind| {
-            grant.object_type == kind.label() && (entity.object_name.is_empty() || grant.object_name == entity.object_name)
+            grant.object_type == kind.label()
+                && (entity.object_name.is_empty() || grant.object_name == entity.object_name)
         });
         in_db && of_object
     };

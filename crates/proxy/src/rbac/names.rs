@@ -110,7 +110,8 @@ pub(super) fn group(group: &str) -> Result<(), Failure> {
 pub(super) fn decoded(which: &str, base64: &str) -> Result<Secret, Failure> {
     let bytes = BASE64_STANDARD.decode(base64).ok();
     let text = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
-    text.map(Secret).ok_or_else(|| Failure::new(Code::Unexpected, format!("decode {which} fail: it is not text in base64")))
+    text.map(Secret)
+        .ok_or_else(|| Failure::new(Code::Unexpected, format!("decode {which} fail: it is not text in base64")))
 }
 
 /// A password that a user may have.
@@ -157,7 +158,9 @@ mod tests {
         assert!(text(role("")).1.starts_with("role name should be not empty: invalid parameter[expected=not empty]"));
         assert!(text(role("a b")).1.starts_with("role name can only contain numbers, letters, underscores"));
         assert!(text(role(&"a".repeat(256))).1.starts_with("the length of role name must be not greater than limit"));
-        assert!(text(object_type("1")).1.starts_with("the first character of ObjectType must be an underscore or letter"));
+        assert!(
+            text(object_type("1")).1.starts_with("the first character of ObjectType must be an underscore or letter")
+        );
         assert_eq!(group("mine"), Ok(()));
         for bad in ["", "1", "a-b", &"a".repeat(256)] {
             assert_eq!(text(group(bad)).0, 1402);

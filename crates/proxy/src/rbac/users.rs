@@ -29,7 +29,9 @@ pub(crate) async fn update_credential(
     let m::UpdateCredentialRequest { username, old_password, new_password, description, .. } = request;
     if let (true, true, Some(description)) = (old_password.is_empty(), new_password.is_empty(), &description) {
         let (name, description) = (username, description.clone());
-        return proxy.change_security(What::DescribeUser(dc::SecurityUser { name, description, ..Default::default() })).await;
+        return proxy
+            .change_security(What::DescribeUser(dc::SecurityUser { name, description, ..Default::default() }))
+            .await;
     }
     let old = names::decoded("old password", &old_password)?;
     let new = names::decoded("new password", &new_password)?;

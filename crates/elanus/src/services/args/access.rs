@@ -48,7 +48,9 @@ impl AccessArgs {
                 "clients must show a user and its password, and root still has the password that everybody knows: change it, \
                  with elanus ctl user password root"
             ),
-            Ok(Err(failure)) => tracing::warn!("whether root has the default password could not be looked up: {failure}"),
+            Ok(Err(failure)) => {
+                tracing::warn!("whether root has the default password could not be looked up: {failure}")
+            }
             Err(_) => tracing::warn!("whether root has the default password could not be looked up in time"),
         }
     }
