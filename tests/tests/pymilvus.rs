@@ -78,3 +78,12 @@ async fn pymilvus_types_r_4() {
     eprintln!("{}", written.unwrap());
     server.terminate().await.unwrap();
 }
+
+#[tokio::test]
+async fn pymilvus_security_ac_1_ac_2_ac_3_ac_4_ac_5_ac_6() {
+    let mut server = Server::start_with(&["--authorization-enabled", "--log", "trace"]).await.unwrap();
+    let log = server.log_path().display().to_string();
+    let written = python(&file("python").join("security.py"), &[&server.url(), &log]).await;
+    eprintln!("{}", written.unwrap());
+    server.terminate().await.unwrap();
+}

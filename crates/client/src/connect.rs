@@ -1,15 +1,18 @@
 //! From an address to a client.
 
 use crate::{
-    ClientError, Collections, Compactions, Databases, ErrorKind, Gc, Jobs, Result, Scans, Scrub, Snapshots, Trash,
+    ClientError, Collections, Compactions, Databases, ErrorKind, Gc, Jobs, Result, Scans, Scrub, Security, Snapshots,
+    Trash,
 };
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use elanus_proto::{
     admin::admin_client::AdminClient,
     milvus::milvus_service_client::MilvusServiceClient,
     transport::{Channel, admin_client, milvus_client},
 };
 use elanus_trust::ClientTls;
-use std::{error::Error, time::Duration};
+use http::{HeaderValue, header::AUTHORIZATION};
+use std::{error::Error, fmt, time::Duration};
 use tonic::transport::Endpoint;
 
 const CONNECT_MAX: Duration = Duration::from_secs(5);
@@ -33,6 +36,17 @@ pub struct Builder {
     database: String,
     timeout: Option<Duration>,
     tls: Option<ClientTls>,
+    token: Option<Token>,
+}
+
+/// User and password, which are not shown.
+#[derive(Clone)]
+struct Token(String);
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(hidden)")
+    }
 }
 
 impl Client {
@@ -46,7 +60,7 @@ impl Client {
 
     /// Options for a connection to `host:port`, `http://host:port`, or `https://host:port` (see [`Builder::tls`]).
     pub fn builder(address: &str) -> Builder {
-        Builder { address: address.to_owned(), database: String::new(), timeout: None, tls: None }
+        Builder { address: address.to_owned(), database: String::new(), timeout: None, tls: None, token: None }
     }
 
     /// A client of a server in this process.
@@ -88,6 +102,12 @@ impl Client {
     #[must_use]
     pub fn databases(&self) -> Databases<'_> {
         Databases(self)
+    }
+
+    /// Users, roles and what these may do.
+    #[must_use]
+    pub fn security(&self) -> Security<'_> {
+        Security(self)
     }
 
     /// Dropped collections of this database that can be brought back.
@@ -133,6 +153,12 @@ impl Builder {
         self
     }
 
+    /// Who calls, where the server asks: `user:password`.
+    pub fn token(mut self, token: impl Into<String>) -> Self {
+        self.token = Some(Token(token.into()));
+        self
+    }
+
     /// Connects.
     ///
     /// # Errors
@@ -148,8 +174,22 @@ impl Builder {
             let message = format!("could not reach {}: {reason}; is the server running there?", self.address);
             ClientError::new(ErrorKind::Unavailable, message)
         })?;
-        Ok(Client { database: self.database, timeout: self.timeout, ..Client::over(channel.into()) })
+        let channel = match &self.token {
+            Some(Token(token)) => Channel::from(channel).showing(AUTHORIZATION, authorization(token)?),
+            None => channel.into(),
+        };
+        Ok(Client { database: self.database, timeout: self.timeout, ..Client::over(channel) })
     }
+}
+
+fn authorization(token: &str) -> Result<HeaderValue> {
+    let wrong = || ClientError::new(ErrorKind::Invalid, "a token is USER:PASSWORD");
+    if !token.contains(':') {
+        return Err(wrong());
+    }
+    let mut value = HeaderValue::try_from(BASE64_STANDARD.encode(token)).map_err(|_| wrong())?;
+    value.set_sensitive(true);
+    Ok(value)
 }
 
 fn endpoint(address: &str, encrypted: bool) -> Result<Endpoint> {

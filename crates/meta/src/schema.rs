@@ -24,6 +24,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (14, "events", include_str!("../migrations/0014_events.sql")),
     (16, "traces", include_str!("../migrations/0016_traces.sql")),
     (17, "accepted", include_str!("../migrations/0017_accepted.sql")),
+    (18, "security", include_str!("../migrations/0018_security.sql")),
     (21, "segments_in_order", include_str!("../migrations/0021_segments_in_order.sql")),
 ];
 

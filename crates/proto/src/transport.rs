@@ -47,6 +47,15 @@ impl Channel {
         Self(BoxCloneSyncService::new(server.map_err(|never| match never {})))
     }
 
+    /// Every call shows this.
+    #[must_use]
+    pub fn showing(self, name: http::HeaderName, value: http::HeaderValue) -> Self {
+        Self(BoxCloneSyncService::new(self.map_request(move |mut request: http::Request<_>| {
+            request.headers_mut().insert(name.clone(), value.clone());
+            request
+        })))
+    }
+
     /// As clients have it: the calls of a traced request are part of it, wherever they go.
     fn traced(self) -> Self {
         Self(BoxCloneSyncService::new(crate::calls::Traced(self)))

@@ -1,9 +1,10 @@
 //! The other services as the proxy's topics see them: clients to clone, a collection to look at, one way to read failures.
 
-use crate::Proxy;
+use crate::{Proxy, access::Identity};
 use elanus_proto::{convert, datacoord as dc, datanode as dn, querynode as qn, restore_headers, transport::Channel};
 use elanus_types::{
     Code, Failure,
+    privilege::ROOT,
     schema::{CollectionSchema, DEFAULT_DATABASE, DEFAULT_PARTITION, FieldSchema},
 };
 use tonic::metadata::{Ascii, MetadataValue};
@@ -18,6 +19,8 @@ pub(crate) struct Call {
     snapshot: Option<String>,
     /// What a restore is asked for beyond the Milvus API, as it was sent.
     pub(crate) restore: RestoreHeaders,
+    /// Who calls; `None` where nobody is asked.
+    identity: Option<Identity>,
 }
 
 /// Values of the metadata keys of a restore; `None` where the key is absent, and what is not text is told as it is.
@@ -51,7 +54,26 @@ impl Call {
                 partitions: given(restore_headers::PARTITIONS),
                 indexes: given(restore_headers::INDEXES),
             },
+            identity: request.extensions().get::<Identity>().cloned(),
         }
+    }
+
+    /// Who calls.
+    ///
+    /// # Errors
+    /// UNAUTHENTICATED where nobody said so, though everybody is asked: a call that came past the door.
+    pub(crate) fn identity(&self) -> Result<&Identity, Status> {
+        self.identity.as_ref().ok_or_else(|| Status::unauthenticated("missing authorization in header"))
+    }
+
+    /// Of a list: what this caller may see of it. Everything, where nobody is asked.
+    pub(crate) fn sees(&self, may: impl FnOnce(&Identity) -> bool) -> bool {
+        self.identity.as_ref().is_none_or(may)
+    }
+
+    /// Who calls, by name; root where nobody is asked.
+    pub(crate) fn user(&self) -> &str {
+        self.identity.as_ref().map_or(ROOT, |identity| &identity.user)
     }
 
     /// The snapshot that is to be read, where the call names one.

@@ -131,6 +131,9 @@ pub(crate) async fn show_collections(
     let wanted = &request.collection_names;
     let mut shown = m::ShowCollectionsResponse::default();
     for info in listed.collections {
+        if !call.sees(|who| who.state.sees(&who.user, &info.db_name, Some(&info.name))) {
+            continue;
+        }
         let loaded = any_loaded(&info);
         if in_memory && !(loaded && (wanted.is_empty() || wanted.contains(&info.name))) {
             continue;

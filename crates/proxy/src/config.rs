@@ -24,6 +24,8 @@ pub struct ProxyConfig {
     pub snapshot_protection_s_max: i64,
     /// Seconds that a pin may live, when it is not to live until it is unpinned.
     pub pin_ttl_s_max: i64,
+    /// Users who may give others a new password without knowing the old one.
+    pub super_users: Vec<String>,
 }
 
 impl Default for ProxyConfig {
@@ -39,6 +41,7 @@ impl Default for ProxyConfig {
             delete_page_rows: 1_000_000,
             snapshot_protection_s_max: 7 * 24 * 3_600,
             pin_ttl_s_max: 30 * 24 * 3_600,
+            super_users: Vec::new(),
         }
     }
 }

@@ -41,11 +41,14 @@ pub(crate) async fn alter_database(
 
 pub(crate) async fn list_databases(
     proxy: &Proxy,
-    _: &Call,
+    call: &Call,
     _: m::ListDatabasesRequest,
 ) -> Result<m::ListDatabasesResponse, Failure> {
     let mut listed = m::ListDatabasesResponse::default();
     for database in answer(proxy.datacoord().list_databases(dc::Empty {})).await?.databases {
+        if !call.sees(|who| who.state.sees(&who.user, &database.name, None)) {
+            continue;
+        }
         listed.created_timestamp.push(created_ts(&database));
         listed.db_ids.push(database.id);
         listed.db_names.push(database.name);

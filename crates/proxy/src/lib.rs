@@ -9,8 +9,10 @@
 //! * one module per topic: `connect`, `databases`, `aliases`, `collections` (with `definition`), `alter` (with
 //!   `properties`), `segments`, `partitions`, `indexes`, `load`, `flush`, `write`, `read`, `snapshots`, `admin`,
 //!   `events`.
+//! * `access`: who is let in and what he may do; `rbac`: the calls that say so.
 //! * `backend`: the other services, and a collection as the coordinator describes it.
 
+mod access;
 mod admin;
 mod aliases;
 mod alter;
@@ -28,19 +30,21 @@ mod load;
 mod names;
 mod partitions;
 mod properties;
+mod rbac;
 mod read;
 mod segments;
 mod service;
 mod snapshots;
 mod write;
 
+pub use access::Guarded;
 pub use config::ProxyConfig;
 
 use elanus_proto::{
     datacoord::data_coord_client::DataCoordClient, datanode::data_node_client::DataNodeClient,
     querynode::query_node_client::QueryNodeClient, transport::Channel,
 };
-use elanus_types::Clock;
+use elanus_types::{Clock, Failure, privilege};
 use std::sync::Arc;
 
 /// The Milvus service and the operators' service. Cheap to clone; clones are the same proxy.
@@ -53,6 +57,11 @@ pub struct Proxy {
     config: ProxyConfig,
     /// `None`: there is no bus.
     events: Option<events::Events>,
+    /// `None`: everybody is let in, and may do everything.
+    door: Option<Arc<access::Door>>,
+    /// Who may do what, as it was a moment ago.
+    known: Arc<access::Known>,
+    passwords: access::Passwords,
 }
 
 impl Proxy {
@@ -65,6 +74,25 @@ impl Proxy {
         clock: Arc<dyn Clock>,
         config: ProxyConfig,
     ) -> Self {
-        Self { datacoord, datanode, querynode, clock, config, events: None }
+        let (known, passwords) = (Arc::default(), access::Passwords::default());
+        Self { datacoord, datanode, querynode, clock, config, events: None, door: None, known, passwords }
+    }
+
+    /// The same proxy; it asks who calls, and lets nobody do what he may not. Its servers must be behind [`Guarded`].
+    #[must_use]
+    pub fn with_authorization(mut self) -> Self {
+        self.door = Some(Arc::default());
+        self
+    }
+
+    /// Does root still have the password that everybody knows?
+    ///
+    /// # Errors
+    /// When the coordinator is away.
+    pub async fn has_default_password(&self) -> Result<bool, Failure> {
+        let state = self.known.ask(self.datacoord()).await?;
+        let Some(root) = state.user(privilege::ROOT) else { return Ok(false) };
+        let (turn, hash) = (self.passwords.turn().await?, root.password_hash.clone());
+        self.passwords.verify(turn, access::Secret(privilege::ROOT_PASSWORD.to_owned()), Some(hash)).await
     }
 }

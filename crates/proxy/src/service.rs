@@ -3,8 +3,8 @@
 //! A failure becomes the status of the answer, so that it reaches the user at once: a gRPC status would be retried.
 
 use crate::{
-    Proxy, aliases, alter, backend::Call, collections, compaction, connect, databases, flush, indexes, load,
-    partitions, read, segments, snapshots, write,
+    Proxy, access::Needs as _, aliases, alter, backend::Call, collections, compaction, connect, databases, flush,
+    indexes, load, partitions, rbac, read, segments, snapshots, write,
 };
 use elanus_proto::{
     common::Status as MilvusStatus,
@@ -51,6 +51,7 @@ with_status! {
     GetPersistentSegmentInfoResponse GetQuerySegmentInfoResponse GetRestoreSnapshotStateResponse GetVersionResponse ListAliasesResponse ListDatabasesResponse
     ListRestoreSnapshotJobsResponse ListSnapshotsResponse ManualCompactionResponse MutationResult PinSnapshotDataResponse QueryResults
     RestoreSnapshotResponse SearchResults ShowCollectionsResponse ShowPartitionsResponse
+    ListCredUsersResponse ListPrivilegeGroupsResponse SelectGrantResponse SelectRoleResponse SelectUserResponse
 }
 
 /// Users cause most failures and read them; those that they did not cause are for whoever runs the service.
@@ -74,7 +75,9 @@ macro_rules! serve {
         impl MilvusService for Proxy {$($(
             async fn $call(&self, request: Request<m::$request>) -> Result<Response<$answer>, Status> {
                 let (started, call) = (Instant::now(), Call::of(&request));
-                let result = $topic::$call(self, &call, request.into_inner()).await;
+                let request = request.into_inner();
+                self.admit(&call, request.needs(&call)).await?; // AC-2
+                let result = $topic::$call(self, &call, request).await;
                 let failure = result.as_ref().err();
                 if let Some(failure) = failure {
                     log(stringify!($call), failure);
@@ -182,5 +185,24 @@ serve! {
         list_restore_snapshot_jobs(ListRestoreSnapshotJobsRequest) -> m::ListRestoreSnapshotJobsResponse;
         pin_snapshot_data(PinSnapshotDataRequest) -> m::PinSnapshotDataResponse;
         unpin_snapshot_data(UnpinSnapshotDataRequest) -> MilvusStatus;
+    }
+    rbac {
+        create_credential(CreateCredentialRequest) -> MilvusStatus;
+        update_credential(UpdateCredentialRequest) -> MilvusStatus;
+        delete_credential(DeleteCredentialRequest) -> MilvusStatus;
+        list_cred_users(ListCredUsersRequest) -> m::ListCredUsersResponse;
+        create_role(CreateRoleRequest) -> MilvusStatus;
+        alter_role(AlterRoleRequest) -> MilvusStatus;
+        drop_role(DropRoleRequest) -> MilvusStatus;
+        operate_user_role(OperateUserRoleRequest) -> MilvusStatus;
+        select_role(SelectRoleRequest) -> m::SelectRoleResponse;
+        select_user(SelectUserRequest) -> m::SelectUserResponse;
+        operate_privilege(OperatePrivilegeRequest) -> MilvusStatus;
+        operate_privilege_v2(OperatePrivilegeV2Request) -> MilvusStatus;
+        select_grant(SelectGrantRequest) -> m::SelectGrantResponse;
+        create_privilege_group(CreatePrivilegeGroupRequest) -> MilvusStatus;
+        drop_privilege_group(DropPrivilegeGroupRequest) -> MilvusStatus;
+        list_privilege_groups(ListPrivilegeGroupsRequest) -> m::ListPrivilegeGroupsResponse;
+        operate_privilege_group(OperatePrivilegeGroupRequest) -> MilvusStatus;
     }
 }

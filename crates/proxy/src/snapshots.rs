@@ -176,7 +176,11 @@ pub(crate) async fn list_restore_snapshot_jobs(
     };
     let jobs = answer(proxy.datacoord().list_restore_jobs(list)).await?.jobs;
     // A detach restores no snapshot: users of the Milvus API are not told of it.
-    let jobs = jobs.into_iter().filter(|job| job.kind != "detach").map(job_info).collect::<Result<_, _>>()?;
+    let jobs = jobs
+        .into_iter()
+        .filter(|job| job.kind != "detach" && call.sees(|who| who.sees_job(job)))
+        .map(job_info)
+        .collect::<Result<_, _>>()?;
     Ok(m::ListRestoreSnapshotJobsResponse { jobs, ..Default::default() })
 }
 

@@ -12,7 +12,10 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::{
     service::Routes,
-    transport::{Server, server::TcpIncoming},
+    transport::{
+        Server,
+        server::{Connected, TcpIncoming},
+    },
 };
 
 /// HTTP/2 settings and times, and who is let in.
@@ -107,6 +110,7 @@ pub async fn serve(
         Some(tokens) => token::demanded(routes, tokens),
         None => routes,
     };
+    let routes = if config.tls.is_some() { with_peers(routes) } else { routes };
     let routes = with_reflection(routes)?.add_service(health_server);
     let server = Server::builder()
         .http2_keepalive_interval(Some(config.keepalive_interval))
@@ -144,6 +148,19 @@ fn encrypted(listener: TcpListener, tls: ServerTls) -> impl Stream<Item = io::Re
         let (connection, _) = listener.accept().await;
         Some((Ok(connection), listener))
     })
+}
+
+/// Whoever asks a request where it comes from finds it in the same place, over TLS or not.
+fn with_peers(routes: Routes) -> Routes {
+    type OverTls = <TlsStream as Connected>::ConnectInfo;
+    let told = axum::middleware::map_request(async |mut request: axum::extract::Request| {
+        let tcp = request.extensions().get::<OverTls>().map(|tls| tls.get_ref().clone());
+        if let Some(tcp) = tcp {
+            request.extensions_mut().insert(tcp);
+        }
+        request
+    });
+    routes.into_axum_router().layer(told).into()
 }
 
 /// Adds the description of the API, which tools such as grpcurl read, in both versions in use.

@@ -102,6 +102,11 @@ pub const ALL: &[Metric] = &[
     counter("elanus_objects_requests_repeated_total", &[], "requests that were sent to S3 again"),
     histogram("elanus_proxy_call_duration_seconds", &["call"], "time to answer a call of the Milvus API"),
     counter("elanus_proxy_calls_total", &["call", "code"], "answered calls of the Milvus API, by the code of the answer"),
+    counter(
+        "elanus_proxy_refused_total",
+        &["why"],
+        "calls of clients that were not let in (unauthenticated, limited, unavailable) or not allowed (denied)",
+    ),
     gauge("elanus_querynode_cache_bytes", &[], "bytes of decoded files in the cache"),
     gauge("elanus_querynode_cache_bytes_max", &[], "bytes that the cache may hold"),
     counter("elanus_querynode_cache_looks_total", &["found"], "files that a read wanted: hit, miss"),

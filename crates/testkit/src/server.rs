@@ -342,7 +342,9 @@ impl Server {
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
-    fn log_path(&self) -> PathBuf {
+    /// Where it is.
+    #[must_use]
+    pub fn log_path(&self) -> PathBuf {
         self.home.path().join("log")
     }
 

@@ -46,6 +46,12 @@ pub enum Code {
     ParameterMissing,
     /// A value or a message is over its limit.
     ParameterTooLarge,
+    /// A password that does not belong to the user.
+    NotAuthenticated,
+    /// Nobody may do this, whatever its rights.
+    NotPermitted,
+    /// A name that no group of privileges can have.
+    GroupName,
     /// No such alias.
     AliasNotFound,
     /// The name belongs to an alias or, for an alias, to a collection.
@@ -87,6 +93,9 @@ impl Code {
             Self::ParameterInvalid => 1100,
             Self::ParameterMissing => 1101,
             Self::ParameterTooLarge => 1102,
+            Self::NotAuthenticated => 1400,
+            Self::NotPermitted => 1401,
+            Self::GroupName => 1402,
             Self::AliasNotFound => 1600,
             Self::NameConflict => 1601,
             Self::AliasDuplicate => 1602,
@@ -142,7 +151,7 @@ impl Code {
     }
 }
 
-const ALL: [Code; 27] = [
+const ALL: [Code; 30] = [
     Code::NotReady,
     Code::Internal,
     Code::DiskFull,
@@ -163,6 +172,9 @@ const ALL: [Code; 27] = [
     Code::ParameterInvalid,
     Code::ParameterMissing,
     Code::ParameterTooLarge,
+    Code::NotAuthenticated,
+    Code::NotPermitted,
+    Code::GroupName,
     Code::AliasNotFound,
     Code::NameConflict,
     Code::AliasDuplicate,

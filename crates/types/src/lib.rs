@@ -4,6 +4,7 @@
 //! * [`time`]: Milvus hybrid timestamps, intervals, and the clock that every service is given.
 //! * [`key`]: the one type that names an object in the store.
 //! * [`schema`]: collections, fields and indexes as users define them.
+//! * [`privilege`]: what users may be allowed to do.
 //! * [`restore`]: how a restore makes its target.
 //! * [`root`]: why nothing is deleted below a root path.
 //! * [`trace`]: which trace the present work belongs to.
@@ -13,6 +14,7 @@ pub mod checksum;
 pub mod failure;
 pub mod ids;
 pub mod key;
+pub mod privilege;
 pub mod restore;
 pub mod root;
 pub mod schema;

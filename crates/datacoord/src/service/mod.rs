@@ -8,6 +8,7 @@ mod databases;
 mod gc;
 mod restore;
 pub(crate) mod scans;
+mod security;
 mod snapshots;
 pub(crate) mod status;
 mod trash;
@@ -88,6 +89,9 @@ impl Calls for DataCoord {
     async fn compact_collection(&self, r: Request<pb::CollectionRef>) -> Result<Response<pb::CompactionJob>, Status> { answer(compaction::compact(&self.parts, r.into_inner()).await) }
     async fn get_compaction(&self, r: Request<pb::JobRef>) -> Result<Response<pb::CompactionJob>, Status> { answer(compaction::get(&self.parts, r.into_inner()).await) }
     async fn list_compactions(&self, r: Request<pb::ListCompactionsRequest>) -> Result<Response<pb::ListCompactionsResponse>, Status> { answer(compaction::list(&self.parts, r.into_inner()).await) }
+
+    async fn get_security(&self, r: Request<pb::GetSecurityRequest>) -> Result<Response<pb::SecurityState>, Status> { answer(security::get(&self.parts, r.into_inner()).await) }
+    async fn change_security(&self, r: Request<pb::ChangeSecurityRequest>) -> Result<Response<pb::Empty>, Status> { done(security::change(&self.parts, r.into_inner()).await) }
 
     async fn scrub(&self, r: Request<admin::ScrubRequest>) -> Result<Response<admin::ScrubReport>, Status> { answer(crate::gc::scrub(&self.parts, r.into_inner()).await) }
     async fn start_scan(&self, _: Request<admin::StartScanRequest>) -> Result<Response<admin::Scan>, Status> { answer(scans::start(&self.parts).await) }

@@ -47,6 +47,8 @@ pub(crate) const SETTINGS: &[Setting] = &[
     setting("services.querynode", "querynode"),
     setting("services.token", "services-token"),
     setting("services.tokenFile", "services-token-file"),
+    setting("common.security.authorizationEnabled", "authorization-enabled"),
+    setting("common.security.superUsers", "super-users"),
     setting("tls.serverPemPath", "tls-cert"),
     setting("tls.serverKeyPath", "tls-key"),
     setting("tls.caPemPath", "tls-client-ca"),

@@ -10,6 +10,7 @@ mod gc_scan;
 mod inspect;
 mod job;
 mod rebuild;
+mod role;
 mod root;
 mod rows;
 mod scrub;
@@ -17,13 +18,14 @@ mod snapshot;
 mod status;
 mod tls;
 mod trash;
+mod user;
 mod wait;
 
 use crate::output::{self, Format, Rendered};
 use clap::{Args, Subcommand};
 use elanus_client::{Client, ClientError, ErrorKind};
 use elanus_types::SystemClock;
-use std::{process::ExitCode, time::Duration};
+use std::{convert::Infallible, fmt, process::ExitCode, str::FromStr, time::Duration};
 
 const HELP: &str = "\
 Examples:
@@ -46,6 +48,8 @@ Examples:
   elanus ctl rebuild --data /var/lib/elanus
   elanus ctl root show --data /var/lib/elanus
   elanus ctl --addr https://db.example.com:19530 --tls-ca ca.pem --tls-cert me.pem --tls-key me.key status
+  elanus ctl user create ann --new-password secret7
+  elanus ctl role grant reader CollectionReadOnly --collection docs
   elanus ctl snapshot inspect data/CLUSTER/snapshots/3/metadata/7.json --verify checksum
 
 Exit codes:
@@ -74,6 +78,9 @@ struct Options {
     /// Server: http://HOST:PORT, or https://HOST:PORT
     #[arg(long, value_name = "URL", env = "ELANUS_ADDR", default_value = "http://127.0.0.1:19530", global = true)]
     addr: String,
+    /// Who calls, where the server asks. Better in the environment, where others do not see it
+    #[arg(long, value_name = "USER:PASSWORD", env = "ELANUS_CTL_TOKEN", hide_env_values = true, global = true)]
+    token: Option<Token>,
     #[command(flatten)]
     tls: tls::TlsArgs,
     /// Database of the collections that are named
@@ -95,12 +102,33 @@ struct Options {
     timeout: Option<Duration>,
 }
 
+/// A text that is not shown.
+#[derive(Clone)]
+struct Token(String);
+
+impl FromStr for Token {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(hidden)")
+    }
+}
+
 impl Options {
     /// `bounded`: an answer is not waited for without end.
     async fn client(&self, bounded: bool) -> Result<Client, Stop> {
         let mut builder = Client::builder(&self.addr).database(self.db.clone());
         if let Some(timeout) = self.timeout.or(bounded.then_some(TIMEOUT)) {
             builder = builder.timeout(timeout);
+        }
+        if let Some(Token(token)) = &self.token {
+            builder = builder.token(token.clone());
         }
         if let Some(tls) = self.tls.open(&self.addr)? {
             builder = builder.tls(tls);
@@ -126,6 +154,12 @@ enum Command {
     /// List, create and drop databases
     #[command(subcommand, visible_alias = "databases")]
     Database(database::Command),
+    /// Users and their passwords
+    #[command(subcommand, visible_alias = "users")]
+    User(user::Command),
+    /// Roles, who has them and what they may do
+    #[command(subcommand, visible_alias = "roles")]
+    Role(role::Command),
     /// Bring dropped collections back, or end their way back
     #[command(subcommand)]
     Trash(trash::Command),
@@ -212,6 +246,8 @@ async fn execute(args: CtlArgs) -> Result<Rendered, Stop> {
         Command::Collection(command) => collection::execute(&client, command).await,
         Command::Compaction(command) => compaction::execute(&client, command).await,
         Command::Database(command) => database::execute(&client, command).await,
+        Command::User(command) => user::execute(&client, command).await,
+        Command::Role(command) => role::execute(&client, &args.options.db, command).await,
         Command::Trash(command) => trash::execute(&client, command).await,
         Command::Gc(command) => gc::execute(&client, command).await,
         Command::Events(command) => {
@@ -272,7 +308,7 @@ mod tests {
         let lines: Vec<_> =
             lines.map(|line| line.split(" |").next().unwrap().replace("'before the import'", "x")).collect();
         let lines: Vec<_> = lines.into_iter().map(|line| line.replace("'id < 10'", "x")).collect();
-        assert_eq!(lines.len(), 20);
+        assert_eq!(lines.len(), 22);
         for line in lines {
             assert!(parse(&line).is_ok(), "{line}");
         }

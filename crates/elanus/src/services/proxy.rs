@@ -1,6 +1,6 @@
 //! `elanus proxy`: the Milvus API, in front of the other services.
 
-use super::args::{EventsArgs, ListenArgs, MemberArgs, PeerArgs, Process, ServicesTlsArgs, TlsArgs, bytes};
+use super::args::{AccessArgs, EventsArgs, ListenArgs, MemberArgs, PeerArgs, Process, ServicesTlsArgs, TlsArgs, bytes};
 use super::error::StartError;
 use super::frame::{Bound, Running, Service};
 use super::milvus_gc;
@@ -16,7 +16,7 @@ use elanus_meta::model::ServiceKind;
 use elanus_proto::transport::{
     Channel, admin_server, datacoord_client, datanode_client, milvus_server, querynode_client,
 };
-use elanus_proxy::{Proxy, ProxyConfig};
+use elanus_proxy::{Guarded, Proxy};
 use elanus_runtime::{Background, Registration, Served, management::Management};
 use elanus_types::Clock;
 use std::sync::Arc;
@@ -38,14 +38,16 @@ Exit codes:
 
 /// Start a proxy: the Milvus API, and what `elanus ctl` talks to
 ///
-/// Listens on this machine only unless it is told otherwise, because there are no users in this build: whoever can connect can
-/// read and change everything. Give --listen 0.0.0.0:19530 where the network is trusted, or --tls-client-ca, with which only
-/// clients that have a certificate are let in.
+/// Listens on this machine only unless it is told otherwise, because whoever can connect can read and change everything. Give
+/// --authorization-enabled, with which clients need a user and its password, or --tls-client-ca, with which they need a
+/// certificate, and then --listen 0.0.0.0:19530.
 #[derive(Clone, Debug, Args)]
 #[command(after_long_help = HELP)]
 pub(crate) struct ProxyArgs {
     #[command(flatten)]
     listen: ListenArgs<19_530, 9_091>,
+    #[command(flatten)]
+    access: AccessArgs,
     #[command(flatten)]
     tls: TlsArgs,
     #[command(flatten)]
@@ -116,7 +118,8 @@ impl Service for ProxyArgs {
         peers.find().await;
         let coordinators = peers.coordinators(&self.peers.coordinators)?;
         let (writers, readers) = (peers.writers(&self.peers.datanode)?, peers.readers(&self.peers.querynode)?);
-        let mut proxy = over(coordinators.clone(), writers, readers, clock);
+        let mut proxy = over(coordinators.clone(), writers, readers, clock, &self.access);
+        self.access.warn(&proxy).await;
         // A bus inside this process would never have an event.
         let bus = match &meta {
             Some(meta) if self.events.is_shared() => Some(self.events.open(Limits::default(), meta, Self::KIND).await?),
@@ -131,9 +134,15 @@ impl Service for ProxyArgs {
 }
 
 /// A proxy in front of these services.
-pub(super) fn over(datacoord: Channel, datanode: Channel, querynode: Channel, clock: Arc<dyn Clock>) -> Proxy {
+pub(super) fn over(
+    datacoord: Channel,
+    datanode: Channel,
+    querynode: Channel,
+    clock: Arc<dyn Clock>,
+    access: &AccessArgs,
+) -> Proxy {
     let (datacoord, datanode) = (datacoord_client(datacoord), datanode_client(datanode));
-    Proxy::new(datacoord, datanode, querynode_client(querynode), clock, ProxyConfig::default())
+    access.guard(Proxy::new(datacoord, datanode, querynode_client(querynode), clock, access.config()))
 }
 
 /// What a proxy serves to clients.
@@ -141,7 +150,8 @@ pub(super) fn routes(proxy: &Proxy, message_bytes_max: usize) -> Routes {
     let milvus = milvus_server(proxy.clone())
         .max_decoding_message_size(message_bytes_max)
         .max_encoding_message_size(message_bytes_max);
-    Routes::new(Served::at_the_edge(milvus)).add_service(Served::at_the_edge(admin_server(proxy.clone())))
+    let admin = Guarded::new(admin_server(proxy.clone()), proxy.clone());
+    Routes::new(Served::at_the_edge(Guarded::new(milvus, proxy.clone()))).add_service(Served::at_the_edge(admin))
 }
 
 /// A proxy that runs.

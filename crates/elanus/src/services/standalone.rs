@@ -2,7 +2,7 @@
 //!
 //! Order of the start: both listeners, the guard of the directory, metadata, ownership, services.
 
-use super::args::{CoordinatorArgs, EventsArgs, ListenArgs, Process, TlsArgs, WorkerArgs, bytes};
+use super::args::{AccessArgs, CoordinatorArgs, EventsArgs, ListenArgs, Process, TlsArgs, WorkerArgs, bytes};
 use super::coordination::{Active, TakenOver};
 use super::error::StartError;
 use super::frame::{Bound, Running, Service};
@@ -49,14 +49,16 @@ Everything that was acknowledged survives any end of the process, also kill -9."
 /// Start everything in one process
 ///
 /// Metadata in SQLite or PostgreSQL, objects in a directory or in S3, events in the process. Listens on this machine only unless
-/// it is told otherwise, because there are no users in this build: whoever can connect can read and change everything. Give
-/// --listen 0.0.0.0:19530 where the network is trusted, or --tls-client-ca, with which only clients that have a certificate
-/// are let in.
+/// it is told otherwise, because whoever can connect can read and change everything. Give --authorization-enabled, with which
+/// clients need a user and its password, or --tls-client-ca, with which they need a certificate, and then
+/// --listen 0.0.0.0:19530.
 #[derive(Clone, Debug, Args)]
 #[command(after_long_help = HELP)]
 pub(crate) struct StandaloneArgs {
     #[command(flatten)]
     listen: ListenArgs<19_530, 9_091>,
+    #[command(flatten)]
+    access: AccessArgs,
     #[command(flatten)]
     tls: TlsArgs,
     /// Directory of all data; created when absent
@@ -153,7 +155,9 @@ impl Service for StandaloneArgs {
             true => querynode::reader(&stores, objects),
         };
         let to_querynode = Channel::in_process(Served::inside(querynode_server(querynode)));
-        let proxy = proxy::over(to_datacoord, to_datanode, to_querynode, clock).with_events(Arc::clone(&bus));
+        let proxy = proxy::over(to_datacoord, to_datanode, to_querynode, clock, &self.access);
+        self.access.warn(&proxy).await;
+        let proxy = proxy.with_events(Arc::clone(&bus));
         let message_bytes_max = self.message_bytes_max;
         Ok(Standalone { stores, bus, datanode, late, active, proxy, message_bytes_max, _alone })
     }

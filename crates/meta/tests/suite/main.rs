@@ -51,6 +51,7 @@ mod rollback;
 mod roots;
 mod scale;
 mod scans;
+mod security;
 mod server;
 mod services;
 mod sharing;

@@ -41,6 +41,10 @@ pub(crate) struct Seen {
     pub(crate) restores: Vec<dc::RestoreSnapshotRequest>,
     pub(crate) query_answers: VecDeque<qn::QueryResponse>,
     pub(crate) search_answers: VecDeque<qn::SearchResponse>,
+    /// Who may do what; `None`: that cannot be asked.
+    pub(crate) security: Option<dc::SecurityState>,
+    #[allow(dead_code, reason = "not every test of these fakes counts")]
+    pub(crate) security_asked: u32,
 }
 
 #[derive(Clone, Default)]
@@ -51,16 +55,20 @@ impl Fakes {
         self.0.lock().expect("no test panics while it looks")
     }
 
-    /// A channel to a proxy in front of these services.
-    pub(crate) fn channel(&self) -> Channel {
-        let proxy = Proxy::new(
+    /// A proxy in front of these services.
+    pub(crate) fn proxy(&self) -> Proxy {
+        Proxy::new(
             datacoord_client(Channel::in_process(datacoord_server(self.clone()))),
             datanode_client(Channel::in_process(datanode_server(self.clone()))),
             querynode_client(Channel::in_process(querynode_server(self.clone()))),
             Arc::new(ManualClock::at_ms(1_700_000_000_000)),
             ProxyConfig::default(),
-        );
-        Channel::in_process(milvus_server(proxy))
+        )
+    }
+
+    /// A channel to it.
+    pub(crate) fn channel(&self) -> Channel {
+        Channel::in_process(milvus_server(self.proxy()))
     }
 
     pub(crate) fn client(&self) -> MilvusServiceClient<Channel> {
@@ -140,6 +148,19 @@ macro_rules! datacoord {
                 }
                 let name = if r.collection_id == COLLECTION { "things" } else { r.collection_name.as_str() };
                 describe(name).map_or_else(|| refuse(Code::CollectionNotFound, "none"), |found| Ok(Response::new(found)))
+            }
+
+            async fn get_restore_job(&self, _: Request<dc::JobRef>) -> Result<Response<dc::RestoreJob>, Status> {
+                Ok(Response::new(dc::RestoreJob::default()))
+            }
+
+            async fn get_security(&self, r: Request<dc::GetSecurityRequest>) -> Result<Response<dc::SecurityState>, Status> {
+                let mut seen = self.seen();
+                seen.security_asked += 1;
+                let Some(state) = seen.security.clone() else { return refuse(Code::NotReady, "away") };
+                let known = r.into_inner().known_version == state.version;
+                let unchanged = dc::SecurityState { version: state.version, unchanged: true, ..Default::default() };
+                Ok(Response::new(if known { unchanged } else { state }))
             }
 
             async fn drop_collection(&self, _: Request<dc::CollectionRef>) -> Result<Response<dc::Empty>, Status> {
@@ -228,12 +249,12 @@ datacoord! {
     pin_snapshot(dc::PinSnapshotRequest) -> dc::Pin;
     unpin_snapshot(dc::UnpinSnapshotRequest) -> dc::Empty;
     list_pins(dc::SnapshotRef) -> dc::ListPinsResponse;
-    get_restore_job(dc::JobRef) -> dc::RestoreJob;
     list_restore_jobs(dc::ListRestoreJobsRequest) -> dc::ListRestoreJobsResponse;
     cancel_restore_job(dc::JobRef) -> dc::RestoreJob;
     list_job_errors(dc::JobRef) -> dc::ListJobErrorsResponse;
     list_job_history(dc::JobRef) -> dc::ListJobHistoryResponse;
     compact_collection(dc::CollectionRef) -> dc::CompactionJob;
+    change_security(dc::ChangeSecurityRequest) -> dc::Empty;
     get_compaction(dc::JobRef) -> dc::CompactionJob;
     list_compactions(dc::ListCompactionsRequest) -> dc::ListCompactionsResponse;
     scrub(elanus_proto::admin::ScrubRequest) -> elanus_proto::admin::ScrubReport;

@@ -68,7 +68,7 @@ impl<const LISTEN: u16, const MANAGEMENT: u16> ListenArgs<LISTEN, MANAGEMENT> {
     }
 }
 
-/// This machine only: there are no users.
+/// This machine only: unless it is told otherwise, nobody asks who calls.
 fn here(port: u16) -> String {
     format!("127.0.0.1:{port}")
 }

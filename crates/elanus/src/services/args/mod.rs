@@ -1,5 +1,6 @@
 //! Flags of the services, in groups that several of them have. Look at nothing outside the command line.
 
+mod access;
 mod coordinator;
 mod events;
 mod listen;
@@ -10,6 +11,7 @@ mod trust;
 mod values;
 mod worker;
 
+pub(super) use access::AccessArgs;
 pub(super) use coordinator::CoordinatorArgs;
 pub(super) use events::EventsArgs;
 pub(super) use listen::ListenArgs;
