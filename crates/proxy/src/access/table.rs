@@ -77,10 +77,12 @@ table! {
     LoadCollection(LoadCollectionRequest): "Load" collection;
     ReleaseCollection(ReleaseCollectionRequest): "Release" collection;
     DescribeCollection(DescribeCollectionRequest): "DescribeCollection" collection_or_id;
+    BatchDescribeCollection(BatchDescribeCollectionRequest): "DescribeCollection" special;
     GetCollectionStatistics(GetCollectionStatisticsRequest): "GetStatistics" collection;
     // Lists what its user was given something about.
     ShowCollections(ShowCollectionsRequest): "" nothing;
     AlterCollection(AlterCollectionRequest): "CreateCollection" collection_or_id;
+    AddCollectionField(AddCollectionFieldRequest): "AddCollectionField" collection;
     AlterCollectionField(AlterCollectionFieldRequest): "CreateCollection" collection;
     RenameCollection(RenameCollectionRequest): "RenameCollection" special;
     GetPersistentSegmentInfo(GetPersistentSegmentInfoRequest): "" nothing;
@@ -105,9 +107,12 @@ table! {
     Delete(DeleteRequest): "Delete" collection;
     Upsert(UpsertRequest): "Upsert" collection;
     Search(SearchRequest): "Search" special;
+    HybridSearch(HybridSearchRequest): "Search" special;
     Query(QueryRequest): "Query" special;
     Flush(FlushRequest): "Flush" special;
+    FlushAll(FlushAllRequest): "FlushAll" special;
     GetFlushState(GetFlushStateRequest): "GetFlushState" collection;
+    GetFlushAllState(GetFlushAllStateRequest): "" nothing;
     ManualCompaction(ManualCompactionRequest): "Compaction" collection_or_id;
     GetCompactionState(GetCompactionStateRequest): "" nothing;
     GetCompactionStateWithPlans(GetCompactionPlansRequest): "" nothing;
@@ -191,9 +196,35 @@ mod special {
         }
     }
 
+    impl Special for m::HybridSearchRequest {
+        fn needs(&self, call: &Call, privilege: Privilege) -> Vec<Demand> {
+            read(call, privilege, &self.db_name, &self.collection_name)
+        }
+    }
+
     impl Special for m::QueryRequest {
         fn needs(&self, call: &Call, privilege: Privilege) -> Vec<Demand> {
             read(call, privilege, &self.db_name, &self.collection_name)
+        }
+    }
+
+    impl Special for m::BatchDescribeCollectionRequest {
+        fn needs(&self, call: &Call, privilege: Privilege) -> Vec<Demand> {
+            let names = self.collection_name.iter().map(|name| Target::collection(call, &self.db_name, name));
+            let ids = self.collection_id.iter().map(|id| Target::by_id(call, &self.db_name, "", *id));
+            names.chain(ids).map(|target| Demand::of(privilege, target)).collect()
+        }
+    }
+
+    /// In every database that is named; in all of them where none is.
+    impl Special for m::FlushAllRequest {
+        fn needs(&self, call: &Call, privilege: Privilege) -> Vec<Demand> {
+            let of = |db: String| Demand::of(privilege, Target::Database(db));
+            match (self.flush_targets.as_slice(), self.db_name.as_str()) {
+                ([], "") => vec![of(ANY.to_owned())],
+                ([], db) => vec![of(call.db(db))],
+                (targets, _) => targets.iter().map(|target| of(call.db(&target.db_name))).collect(),
+            }
         }
     }
 
@@ -311,6 +342,7 @@ mod tests {
             "ShowCollections",
             "GetPersistentSegmentInfo",
             "GetQuerySegmentInfo",
+            "GetFlushAllState",
             "GetCompactionState",
             "GetCompactionStateWithPlans",
             "ListDatabases",
