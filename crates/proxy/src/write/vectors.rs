@@ -166,7 +166,7 @@ mod tests {
     fn vectors_that_do_not_fit_are_refused_with_their_field_and_row() {
         let floats = |numbers: &[f32]| Data::FloatVector(FloatArray { data: numbers.to_vec() });
         let with = |at: usize, bits: u16| {
-            let mut numbers = vec![0_u16; 16];
+            let mut numbers = [0_u16; 16];
             numbers[at] = bits;
             halves(&numbers)
         };
