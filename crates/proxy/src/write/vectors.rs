@@ -64,7 +64,7 @@ impl Column<'_> {
 
     /// That there are whole vectors, and one a row.
     fn check_whole(&self, len: usize, of_one: usize, what: &str) -> Result<(), Failure> {
-        if of_one == 0 || len % of_one != 0 {
+        if of_one == 0 || !len.is_multiple_of(of_one) {
             return Err(self
                 .fault(format!("{len} {what} are no whole vectors of dim {}", self.field.dim().unwrap_or_default())));
         }
