@@ -41,7 +41,7 @@ pub const SCENARIOS: [Scenario; 11] = [
 ];
 
 /// Scripts in `tests/python` that are no scenario here, and why.
-pub const EXCLUDED: [(&str, &str); 12] = [
+pub const EXCLUDED: [(&str, &str); 13] = [
     ("fill_for_reading.py", "the files that it writes are read in the data directory of a standalone server"),
     ("gc.py", "it looks for files in the data directory, and the server must collect what is dropped at once"),
     ("newer_metadata.py", "it writes into the SQLite file of a stopped server"),
