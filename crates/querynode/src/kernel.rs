@@ -83,7 +83,8 @@ pub(crate) fn inner_product_sparse(
             Ordering::Greater => drop(b.next()),
             Ordering::Equal => {
                 sum = Some(sum.unwrap_or(0.0) + f64::from(*a_value) * f64::from(*b_value));
-                (a.next(), b.next());
+                a.next();
+                b.next();
             }
         }
     }

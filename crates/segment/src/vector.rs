@@ -11,8 +11,8 @@
 use arrow::datatypes::{ArrowPrimitiveType, Float16Type};
 use elanus_types::schema::{DataType, FieldSchema};
 
-/// Places of a sparse vector are less than this.
-pub const SPARSE_PLACE_END: u32 = u32::MAX;
+/// The one number that no place of a sparse vector has, as in Milvus.
+const NO_PLACE: u32 = u32::MAX;
 
 /// Bytes of one vector of this field; `None` for a sparse one, a scalar, and a field without usable `dim`.
 #[must_use]
@@ -22,7 +22,7 @@ pub fn width(field: &FieldSchema) -> Option<usize> {
         DataType::FloatVector => dim.checked_mul(4),
         DataType::Float16Vector | DataType::BFloat16Vector => dim.checked_mul(2),
         DataType::Int8Vector => Some(dim),
-        DataType::BinaryVector if dim % 8 == 0 => Some(dim / 8),
+        DataType::BinaryVector if dim.is_multiple_of(8) => Some(dim / 8),
         _ => None,
     }
 }
@@ -105,12 +105,12 @@ pub fn sparse_entries(bytes: &[u8]) -> impl ExactSizeIterator<Item = (u32, f32)>
 /// # Errors
 /// What is wrong, in Milvus' words.
 pub fn check_sparse(bytes: &[u8]) -> Result<(), String> {
-    if bytes.len() % 8 != 0 {
+    if !bytes.len().is_multiple_of(8) {
         return Err(format!("invalid data length in sparse float vector: {}", bytes.len()));
     }
     let mut last = None;
     for (place, value) in sparse_entries(bytes) {
-        if place >= SPARSE_PLACE_END {
+        if place == NO_PLACE {
             return Err("invalid index in sparse float vector: must be less than 2^32-1".to_owned());
         }
         if last.is_some_and(|last| place <= last) {

@@ -42,10 +42,11 @@ pub const SCENARIOS: [Scenario; 12] = [
 ];
 
 /// Scripts in `tests/python` that are no scenario here, and why.
-pub const EXCLUDED: [(&str, &str); 12] = [
+pub const EXCLUDED: [(&str, &str); 13] = [
     ("fill_for_reading.py", "the files that it writes are read in the data directory of a standalone server"),
     ("gc.py", "it looks for files in the data directory, and the server must collect what is dropped at once"),
     ("newer_metadata.py", "it writes into the SQLite file of a stopped server"),
+    ("every_type.py", "it reads the snapshots in the data directory"),
     ("read_snapshot.py", "it reads the data directory"),
     ("upgrade.py", "it checks what earlier programs left in their data directories"),
     ("rebuild.py", "between its halves the metadata of a stopped server is deleted"),

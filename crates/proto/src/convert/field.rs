@@ -105,7 +105,7 @@ fn check_params(field: &mut FieldSchema, element_type: i32) -> Result<(), String
         DataType::BinaryVector => {
             check_number(field, "dim", BINARY_DIM)?;
             match field.dim() {
-                Some(dim) if dim % 8 == 0 => Ok(()),
+                Some(dim) if dim.is_multiple_of(8) => Ok(()),
                 dim => Err(format!(
                     "invalid dimension: {} of field {}. binary vector dimension should be multiple of 8",
                     dim.unwrap_or_default(),

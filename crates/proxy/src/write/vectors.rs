@@ -64,7 +64,7 @@ impl Column<'_> {
 
     /// That there are whole vectors, and one a row.
     fn check_whole(&self, len: usize, of_one: usize, what: &str) -> Result<(), Failure> {
-        if of_one == 0 || len % of_one != 0 {
+        if of_one == 0 || !len.is_multiple_of(of_one) {
             return Err(self
                 .fault(format!("{len} {what} are no whole vectors of dim {}", self.field.dim().unwrap_or_default())));
         }
@@ -166,7 +166,7 @@ mod tests {
     fn vectors_that_do_not_fit_are_refused_with_their_field_and_row() {
         let floats = |numbers: &[f32]| Data::FloatVector(FloatArray { data: numbers.to_vec() });
         let with = |at: usize, bits: u16| {
-            let mut numbers = vec![0_u16; 16];
+            let mut numbers = [0_u16; 16];
             numbers[at] = bits;
             halves(&numbers)
         };
