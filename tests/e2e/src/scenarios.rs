@@ -42,7 +42,7 @@ pub const SCENARIOS: [Scenario; 12] = [
 ];
 
 /// Scripts in `tests/python` that are no scenario here, and why.
-pub const EXCLUDED: [(&str, &str); 13] = [
+pub const EXCLUDED: [(&str, &str); 14] = [
     ("fill_for_reading.py", "the files that it writes are read in the data directory of a standalone server"),
     ("gc.py", "it looks for files in the data directory, and the server must collect what is dropped at once"),
     ("newer_metadata.py", "it writes into the SQLite file of a stopped server"),
@@ -51,6 +51,7 @@ pub const EXCLUDED: [(&str, &str); 13] = [
     ("upgrade.py", "it checks what earlier programs left in their data directories"),
     ("rebuild.py", "between its halves the metadata of a stopped server is deleted"),
     ("secure.py", "it is given certificates, which this stack has none of"),
+    ("security.py", "it needs a server that asks for users, and reads its log"),
     ("follow_events.py", "it waits for the events of a test that makes them"),
     ("deploying.py", "it is what those that begin with deploy have in common"),
     ("deploy_compose.py", "it reads files and asks no server"),
