@@ -115,25 +115,32 @@ pub(crate) fn storable(schema: &CollectionSchema) -> Result<SchemaRef, Error> {
     Ok(columns)
 }
 
-/// The columns of a batch as this schema has them, in its order. What the batch lacks is filled in, where a row may come
-/// without: rows that were made before a field was added are rows all the same.
+/// The columns of a batch as this schema has them, in its order, found by their ids, and by their names where a batch says no
+/// ids. What the batch lacks is filled in, where a row may come without: rows that were made before a field was added are rows
+/// all the same.
 ///
 /// # Errors
 /// When the batch has a column that is of no field or of another type, or lacks one that it must have.
 pub fn complete(schema: &CollectionSchema, batch: &RecordBatch) -> Result<Vec<ArrayRef>, Error> {
     let found = batch.schema_ref();
-    let ids: Vec<FieldId> = schema.fields.iter().map(|field| field.id).collect();
-    if let Some(other) = found.fields().iter().find(|field| id_of(field).is_none_or(|id| !ids.contains(&id))) {
+    let is_of = |column: &FieldRef, field: &FieldSchema| match id_of(column) {
+        Some(id) => id == field.id,
+        None => *column.name() == field.name,
+    };
+    if let Some(other) = found.fields().iter().find(|column| !schema.fields.iter().any(|field| is_of(column, field))) {
         return Err(Error::field(other.name(), "the collection has no such field"));
     }
     let wanted = arrow_schema(schema);
-    let column =
-        |(field, id): (&FieldRef, &FieldId)| match found.fields().iter().position(|one| id_of(one) == Some(*id)) {
-            Some(at) => fit(field, batch.column(at)),
-            None => absent_column(field, batch.num_rows())
-                .ok_or_else(|| Error::field(field.name(), "the rows do not have it, and it is not nullable")),
-        };
-    wanted.fields().iter().zip(&ids).map(column).collect()
+    let column = |(wanted, field): (&FieldRef, &FieldSchema)| match found
+        .fields()
+        .iter()
+        .position(|column| is_of(column, field))
+    {
+        Some(at) => fit(wanted, batch.column(at)),
+        None => absent_column(wanted, batch.num_rows())
+            .ok_or_else(|| Error::field(wanted.name(), "the rows do not have it, and it is not nullable")),
+    };
+    wanted.fields().iter().zip(&schema.fields).map(column).collect()
 }
 
 /// The same values as a column of this field: checks the type and that only nullable columns have nulls.
