@@ -215,7 +215,7 @@ async fn a_call_that_is_not_served_is_unimplemented() {
     let server = Server::start().await.unwrap();
     let mut grpc = tonic::client::Grpc::new(channel(&server).await);
     grpc.ready().await.unwrap();
-    let path = "/milvus.proto.milvus.MilvusService/CreateCredential".parse().unwrap();
+    let path = "/milvus.proto.milvus.MilvusService/CreateResourceGroup".parse().unwrap();
     let codec = tonic_prost::ProstCodec::<DropCollectionRequest, DropCollectionRequest>::default();
     let status = grpc.unary(Request::new(DropCollectionRequest::default()), path, codec).await.unwrap_err();
     assert_eq!(status.code(), Code::Unimplemented, "{status:?}");

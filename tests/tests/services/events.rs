@@ -228,12 +228,12 @@ async fn without_the_bus_everything_works_and_it_catches_up() {
     ctl(&services.proxy, "snapshot restore docs without_1 again --mode copy --wait").await;
     ctl(&services.proxy, "scrub --checksums").await;
 
-    // A line when it is lost, a line when it is back, in each process; a server that was started a moment ago may be lost
-    // once more before it serves.
+    // A line when it is lost, a line when it is back, in each process. Who was not long without it at the start says nothing
+    // of that; a server that was started a moment ago may be lost once more before it serves.
     for server in services.all() {
         let log = server.log();
         let times = |text: &str| log.lines().filter(|line| line.contains(text)).count();
-        assert!((3..=6).contains(&times("the event bus is away")), "{log}");
+        assert!((2..=6).contains(&times("the event bus is away")), "{log}");
         assert_eq!(times("the event bus is back"), times("the event bus is away"), "{log}");
         // Such a server may also take its time to acknowledge: that round is repeated.
         assert!(times("background round failed") <= 3, "{log}");

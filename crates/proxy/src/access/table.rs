@@ -221,7 +221,7 @@ mod special {
         fn needs(&self, call: &Call, privilege: Privilege) -> Vec<Demand> {
             let of = |db: String| Demand::of(privilege, Target::Database(db));
             match (self.flush_targets.as_slice(), self.db_name.as_str()) {
-                ([], "") => vec![of(ANY.to_owned())],
+                ([], "") => vec![of(call.db("")), of(ANY.to_owned())],
                 ([], db) => vec![of(call.db(db))],
                 (targets, _) => targets.iter().map(|target| of(call.db(&target.db_name))).collect(),
             }
