@@ -223,9 +223,12 @@ async fn write_manifests(
     entries: impl Stream<Item = Result<Vec<ManifestEntry>, Failure>>,
 ) -> Result<Vec<ManifestRecord>, Failure> {
     let step = elanus_trace::inner!("datacoord.snapshot.manifests", elanus.manifests = keys.len());
-    stream::iter(keys)
-        .zip(entries)
-        .map(|((file_set, key), entries)| async move { write_manifest(parts, file_set, key, entries?).await })
+    // As many as there are keys, and not begun on more: a page that is being read and that nobody waits for would hold its
+    // connection for as long as the others are written.
+    entries
+        .take(keys.len())
+        .zip(stream::iter(keys))
+        .map(|(entries, (file_set, key))| async move { write_manifest(parts, file_set, key, entries?).await })
         .buffered(MANIFESTS_AT_ONCE)
         .try_collect()
         .instrument(step)
