@@ -308,7 +308,8 @@ impl Story<'_> {
     async fn scrub(&mut self) -> Result<()> {
         let started = Instant::now();
         let report = self.client.scrub().checksums(true).send().await?;
-        for (what, keys) in [("missing", &report.missing), ("damaged", &report.damaged), ("unknown", &report.unknown)] {
+        let elanus_client::ScrubReport { missing, damaged, unknown, orphans, .. } = &report;
+        for (what, keys) in [("missing", missing), ("damaged", damaged), ("unknown", unknown), ("orphans", orphans)] {
             ensure!(keys.is_empty(), "scrub: {} objects are {what}, the first is {}", keys.len(), keys[0]);
         }
         let text =

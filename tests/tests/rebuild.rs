@@ -49,6 +49,7 @@ async fn what_snapshots_keep_comes_back_without_the_metadata_store() {
     let operator = server.client().await.unwrap();
     let report = operator.scrub().level("checksum").send().await.unwrap();
     assert!(report.missing.is_empty() && report.damaged.is_empty() && report.unknown.is_empty(), "{report:?}");
+    assert!(report.orphans.is_empty(), "{report:?}");
     assert!(report.findings.is_empty() && report.snapshots == 6, "{report:?}");
     python(&script, &["check", &server.url()]).await.unwrap();
     let report = operator.scrub().level("checksum").send().await.unwrap();

@@ -42,7 +42,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     ];
     let tests: Vec<Step<'_>> = vec![
         ("python environment", Box::new(|| python().map(drop))),
-        ("build", Box::new(|| succeed(&mut cargo(&["build", "--locked", "--package", "elanus", "--bins"])))),
+        // The same packages as in the tests: with the features of fewer, every dependency would be built twice.
+        ("build", Box::new(|| succeed(cargo(&["build", "--locked", "--bins"]).args(TESTED)))),
         ("tests", Box::new(|| cargo_test(args))),
     ];
     let steps = if args.filter.is_none() { lints.into_iter().chain(tests).collect() } else { tests };
@@ -69,9 +70,12 @@ fn report(steps: Vec<Step<'_>>) -> Result<()> {
 /// dependencies would be built a second time for the tests.
 pub(crate) const MODELS: &str = "elanus-models";
 
+/// All packages but the models.
+const TESTED: [&str; 3] = ["--workspace", "--exclude", MODELS];
+
 fn cargo_test(args: &Args) -> Result<()> {
     cargo_test_of(args, &["--package", MODELS])?;
-    cargo_test_of(args, &["--workspace", "--exclude", MODELS])
+    cargo_test_of(args, &TESTED)
 }
 
 fn cargo_test_of(args: &Args, packages: &[&str]) -> Result<()> {

@@ -23,6 +23,8 @@
 //!       restarts.
 //! TK-5  No heartbeat shortens a lease.
 //! TK-6  `Refuse(Bug)` is never caused by late, repeated or reordered messages.
+//! TK-7  A heartbeat of a claim that has ended is `Fenced`: an order that was on its way until then begins nothing. Its files
+//!       may have been deleted meanwhile, and a second run would bring them back.
 
 use crate::labels::{events, labels};
 use crate::{CorruptRow, Refusal, Step};
@@ -277,12 +279,11 @@ impl<W: Work> Task<W> {
                 self.taken_back(S::Failed { reason: Reason::Aborted }, &[Revoke, WakeOwner])
             }
 
-            // The same report again, an alarm about a task that is over, or a heartbeat that came before the alarm.
-            (
-                S::Completed,
-                E::Finish | E::Heartbeat { .. } | E::LeaseExpired { .. } | E::NodeLost { .. } | E::Abort,
-            )
-            | (S::Failed { .. }, E::FailPermanent { .. } | E::Heartbeat { .. } | E::LeaseExpired { .. } | E::Abort)
+            (S::Completed | S::Failed { .. }, E::Heartbeat { .. }) => Step::Fenced, // TK-7
+
+            // The same report again, or an alarm about a task that is over.
+            (S::Completed, E::Finish | E::LeaseExpired { .. } | E::NodeLost { .. } | E::Abort)
+            | (S::Failed { .. }, E::FailPermanent { .. } | E::LeaseExpired { .. } | E::Abort)
             | (S::Failed { .. } | S::Pending { .. }, E::NodeLost { .. })
             | (S::Pending { .. } | S::InProgress { .. }, E::LeaseExpired { .. }) => Step::Repeat,
             // TK-3. A claim whose answer was lost is sent again, and may be worked on twice: the first verdict counts.
@@ -514,6 +515,10 @@ mod tests {
         let stamp = Generation(i64::try_from(stamp).unwrap());
         match before.step(stamp, event) {
             Step::Refuse(why) => assert!(matches!(why, Refusal::TooEarly { .. }), "TK-6: {before:?}: {why}"),
+            Step::Fenced if matches!(event, Event::Heartbeat { .. }) => {
+                let ended = matches!(before.state(), State::Completed | State::Failed { .. });
+                assert!(stamp < before.generation() || ended, "TK-2, TK-7");
+            }
             Step::Fenced => assert!(stamp < before.generation(), "TK-2"),
             Step::Repeat => {}
             Step::Move(after, _) => {
@@ -552,7 +557,7 @@ mod tests {
     }
 
     #[test]
-    fn tk_1_to_6_no_order_of_messages_breaks_the_invariants() {
+    fn tk_1_to_7_no_order_of_messages_breaks_the_invariants() {
         walk::<CopyFiles>();
         walk::<Compact>();
         walk::<BuildIndex>();
@@ -594,6 +599,17 @@ mod tests {
             for second in verdicts() {
                 assert_eq!(ended.step(ended.generation(), &second), Step::Repeat, "{first:?}, then {second:?}");
             }
+        }
+    }
+
+    #[test]
+    fn tk_7_an_order_that_arrives_after_its_claim_has_ended_is_not_confirmed() {
+        let Step::Move(claimed, _) = CopyTask::new().step(Generation(0), &claim(0)) else { panic!("not claimed") };
+        let beat = Event::Heartbeat { lease_until_ms: LATER };
+        assert!(matches!(claimed.step(claimed.generation(), &beat), Step::Move(..)));
+        for last in [Event::Finish, Event::FailPermanent { message: "missing".into() }, Event::Abort] {
+            let Step::Move(ended, _) = claimed.step(claimed.generation(), &last) else { panic!("{last:?}") };
+            assert_eq!(ended.step(claimed.generation(), &beat), Step::Fenced, "{last:?}");
         }
     }
 

@@ -9,6 +9,7 @@ pub use compaction::*;
 pub use restore::*;
 pub use services::*;
 
+use elanus_trace::TraceParent;
 use elanus_types::schema::{CollectionDefinition, CollectionSchema};
 use elanus_types::{
     Checksum, CollectionId, DatabaseId, FileSetId, JobId, NodeId, ObjectKey, PartitionId, PinId, SegmentId, Shard,
@@ -227,6 +228,8 @@ pub struct SnapshotRecord {
     pub totals: Totals,
     /// Pins that live now.
     pub live_pins: u32,
+    /// The request that made it, where its manifests are written after the answer.
+    pub traceparent: Option<TraceParent>,
 }
 
 /// State of a snapshot as users see it.

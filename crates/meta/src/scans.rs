@@ -102,6 +102,9 @@ pub struct Orphan {
 pub struct OrphanRecord {
     /// As it was seen last.
     pub orphan: Orphan,
+    /// When its file set was marked as gone; `None`: no row ever mentioned the key. Written later: a write came late;
+    /// earlier: the store forgot a delete.
+    pub deleted_ms: Option<i64>,
     /// Start of the first complete scan that saw it so.
     pub first_ms: Option<i64>,
     /// Start of the last one.
@@ -544,8 +547,10 @@ impl Meta {
         let mut tx = self.db.read().await?;
         let rows = tx
             .all(
-                "SELECT object_key, size_bytes, modified_ms, tombstone_id, first_ms, last_ms, scans_num, allowed_ms, \
-                 queued_as FROM orphans WHERE object_key > $1 ORDER BY object_key LIMIT $2",
+                "SELECT r.object_key, r.size_bytes, r.modified_ms, r.tombstone_id, r.first_ms, r.last_ms, r.scans_num, \
+                 r.allowed_ms, r.queued_as, f.gone_ms AS deleted_ms FROM orphans r \
+                 LEFT JOIN file_sets f ON f.file_set_id = r.tombstone_id \
+                 WHERE r.object_key > $1 ORDER BY r.object_key LIMIT $2",
                 args![after.map_or_else(String::new, ToString::to_string), i64::from(limit)],
             )
             .await?;
@@ -636,6 +641,7 @@ impl OrphanRecord {
                 modified_ms: row.try_get("modified_ms")?,
                 tombstone: row.try_get::<Option<i64>, _>("tombstone_id")?.map(FileSetId),
             },
+            deleted_ms: row.try_get("deleted_ms")?,
             first_ms: row.try_get("first_ms")?,
             last_ms: row.try_get("last_ms")?,
             scans: count(row, "scans_num")?,
@@ -656,7 +662,7 @@ mod tests {
         let tombstone = tombstone.then_some(FileSetId(1));
         let orphan = Orphan { key, size: 1, modified_ms, tombstone };
         let (first_ms, last_ms) = (Some(first_ms), Some(last_ms));
-        OrphanRecord { orphan, first_ms, last_ms, scans, allowed: false, queued_as: None }
+        OrphanRecord { orphan, deleted_ms: None, first_ms, last_ms, scans, allowed: false, queued_as: None }
     }
 
     #[test]

@@ -13,12 +13,14 @@ use crate::history::{Told, tell};
 use crate::machines::{concerns_one, readable, refused};
 use crate::memberships::For;
 use crate::model::{Answer, Created, FileKind, NewSnapshot, SnapshotFiles, SnapshotRecord, SnapshotStatus, Totals};
-use crate::rows::{bigint, collection_not_found, object_key};
+use crate::rows::{bigint, collection_not_found, object_key, traceparent};
 use crate::{Coordinator, Meta, manifests, pins};
 use elanus_lifecycle::snapshot::{Columns, Effect, Event, MACHINE, Snapshot, State};
 use elanus_lifecycle::{Refusal, Step};
 use elanus_types::key::FileName;
-use elanus_types::{Code, CollectionId, Failure, FileSetId, NodeId, ObjectKey, SnapshotId, Timestamp};
+use elanus_types::{
+    Code, CollectionId, Failure, FileSetId, NodeId, ObjectKey, SnapshotId, Timestamp, current_traceparent,
+};
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
@@ -36,7 +38,7 @@ macro_rules! select_snapshots {
     ($rest:literal) => {
         concat!(
             "SELECT s.snapshot_id, s.collection_id, s.name, s.description, s.create_ts, s.state, s.accepted, s.owner, \
-             s.lease_until_ms, s.metadata_key, s.checksum, s.idempotency_key, \
+             s.lease_until_ms, s.metadata_key, s.checksum, s.idempotency_key, s.traceparent, \
              COALESCE(s.rows_num, 0) AS rows_num, COALESCE(s.files_num, 0) AS files_num, \
              COALESCE(s.bytes, 0) AS bytes, COALESCE(s.segments_num, 0) AS segments_num, \
              (SELECT COUNT(*) FROM pins p WHERE p.snapshot_id = s.snapshot_id \
@@ -129,6 +131,10 @@ impl Coordinator {
             Step::Repeat => return Ok(row.record),
             Step::Fenced => return Err(FENCED),
             Step::Refuse(refusal) => return Err(refused(&refusal)),
+        }
+        if let Some(traceparent) = current_traceparent() {
+            tx.execute("UPDATE snapshots SET traceparent = $2 WHERE snapshot_id = $1", args![id.0, traceparent])
+                .await?;
         }
         let accepted = locked(&mut tx, id).await?.ok_or_else(|| unknown(id))?;
         tx.commit().await?;
@@ -579,6 +585,7 @@ impl SnapshotRow {
                 segments: crate::rows::count(row, "segments_num")?,
             },
             live_pins: u32::try_from(row.try_get::<i64, _>("live_pins")?).unwrap_or(u32::MAX),
+            traceparent: traceparent(row)?,
         };
         Ok(Self { record, machine, idempotency_key: row.try_get("idempotency_key")? })
     }

@@ -145,9 +145,9 @@ async fn check_ended(world: &World, process: &Process) {
 /// something is there that nobody needs. An object that was written too late is found by the scan.
 async fn scrub(world: &World, process: &Process) -> Result<(), String> {
     let report = process.operator.scrub().checksums(true).send().await.unwrap_or_else(|error| world.broken(error));
-    let (late, unknown): (Vec<_>, Vec<_>) = report.unknown.iter().partition(|key| world.turns.may_be_late(key));
+    let (late, kept): (Vec<_>, Vec<_>) = report.orphans.iter().partition(|key| world.turns.may_be_late(key));
     let sound = report.missing.is_empty() && report.damaged.is_empty() && report.findings.is_empty();
-    if !sound || !unknown.is_empty() {
+    if !sound || !kept.is_empty() || !report.unknown.is_empty() {
         world.broken(format!("bucket and metadata are not what they should be: {report:?}"));
     }
     for key in &late {

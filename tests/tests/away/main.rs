@@ -34,6 +34,7 @@ fn refusal<T: std::fmt::Debug>(answer: Result<T, CallError>) -> (i32, String) {
 async fn assert_clean(milvus: &Milvus) {
     let report = milvus.operator().scrub().checksums(true).send().await.unwrap();
     assert!(report.missing.is_empty() && report.damaged.is_empty() && report.unknown.is_empty(), "{report:?}");
+    assert!(report.orphans.is_empty(), "{report:?}");
 }
 
 #[tokio::test]

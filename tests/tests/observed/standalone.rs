@@ -76,6 +76,26 @@ async fn a_snapshot_and_its_restores_are_a_trace_each() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn manifests_that_are_written_after_the_answer_are_in_the_trace_of_the_create() {
+    let receiver = OtlpReceiver::start().await.unwrap();
+    let flags = ["--otlp-endpoint", &receiver.endpoint(), "--auto-compaction", "false", "--snapshot-listed-max", "8"];
+    let mut server = Server::start_with(&flags).await.unwrap();
+    let milvus = Milvus::at(&server.url());
+    fill(&milvus, "docs", MANY_WRITES).await;
+
+    let caller = Caller::new();
+    assert_eq!(caller.create_snapshot(&milvus, "docs", "before").await, 0);
+    let tree = Tree::of(&receiver, &caller, &["datacoord.snapshot.write", "datacoord.snapshot.commit"]).await;
+    eprintln!("{}", tree.picture());
+    for name in ["datacoord.snapshot.pin", "datacoord.snapshot.manifests", "datacoord.snapshot.commit", "objects.put"] {
+        assert!(!tree.named(name).is_empty(), "{name}: {}", tree.picture());
+    }
+    let written = tree.one("datacoord.snapshot.write");
+    assert_eq!((attribute(written, "elanus.snapshot"), attribute(written, "elanus.files")), ("before", "40"));
+    server.terminate().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_fails_is_told_and_the_log_leads_there() {
     let receiver = OtlpReceiver::start().await.unwrap();
     // The variable that all programs with OpenTelemetry know.

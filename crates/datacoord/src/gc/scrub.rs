@@ -65,7 +65,8 @@ pub(crate) async fn scrub(parts: &Parts, request: ScrubRequest) -> Result<ScrubR
         // The collector goes on meanwhile: who is suspected is looked at again.
         let missing =
             scan::still_missing(parts, page.after.as_ref(), keys(&judged, Verdict::Missing), is_needed).await?;
-        let deleted = scan::absent_of(parts, keys(&judged, Verdict::Unknown)).await?;
+        let strays = judged.iter().filter(|(_, verdict)| matches!(verdict, Verdict::Orphan | Verdict::Unknown));
+        let deleted = scan::absent_of(parts, strays.map(|(pair, _)| pair.key.clone()).collect()).await?;
         for (pair, verdict) in judged {
             report.objects_listed += i64::from(pair.listed.is_some());
             report.objects_known += i64::from(pair.known.is_some());
@@ -73,9 +74,10 @@ pub(crate) async fn scrub(parts: &Parts, request: ScrubRequest) -> Result<ScrubR
                 Verdict::Missing if missing.binary_search(&pair.key).is_ok() => name(&mut report.missing, &pair.key),
                 // Written, or deleted, since its page was listed.
                 Verdict::Missing | Verdict::Sound => {}
-                Verdict::Unknown if deleted.binary_search(&pair.key).is_ok() => {}
+                Verdict::Orphan | Verdict::Unknown if deleted.binary_search(&pair.key).is_ok() => {}
                 Verdict::Abandoned => report.abandoned += 1,
                 Verdict::Damaged => name(&mut report.damaged, &pair.key),
+                Verdict::Orphan => name(&mut report.orphans, &pair.key),
                 Verdict::Unknown => name(&mut report.unknown, &pair.key),
             }
         }
@@ -91,6 +93,9 @@ enum Verdict {
     Sound,
     Missing,
     Damaged,
+    /// Deleted, and there.
+    Orphan,
+    /// Never registered, and there.
     Unknown,
     Abandoned,
 }
@@ -110,7 +115,7 @@ async fn judge(parts: &Parts, pair: &Pair, checksums: bool) -> Result<Verdict, F
     let KnownObject { file_set_state, abandoned, .. } = known;
     Ok(match (file_set_state.as_str(), size) {
         ("gone", None) => Verdict::Sound,
-        ("gone", Some(_)) => Verdict::Unknown,
+        ("gone", Some(_)) => Verdict::Orphan,
         // Being written, or waiting to be deleted: there or not, both are right.
         ("intent" | "deleting", _) => Verdict::Abandoned,
         ("queued", _) if *abandoned => Verdict::Abandoned,

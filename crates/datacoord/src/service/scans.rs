@@ -89,7 +89,7 @@ pub(crate) fn freeze(record: DeleteFreeze) -> pb::DeleteFreeze {
 
 fn orphan(parts: &Parts, record: OrphanRecord) -> pb::Orphan {
     let state = record.state(crate::gc::rule(parts), parts.now_ms()).to_owned();
-    let OrphanRecord { orphan, first_ms, last_ms, scans, allowed, queued_as } = record;
+    let OrphanRecord { orphan, deleted_ms, first_ms, last_ms, scans, allowed, queued_as } = record;
     pb::Orphan {
         key: orphan.key.to_string(),
         size: int(orphan.size),
@@ -101,5 +101,6 @@ fn orphan(parts: &Parts, record: OrphanRecord) -> pb::Orphan {
         allowed,
         queued_as: queued_as.map(|set| set.0).unwrap_or_default(),
         state,
+        deleted_ms: deleted_ms.unwrap_or_default(),
     }
 }

@@ -7,6 +7,7 @@ use super::create::{keeping_lease, write};
 use crate::Parts;
 use elanus_meta::model::{CollectionKey, SnapshotRecord};
 use elanus_runtime::background::Report;
+use elanus_trace::Instrument as _;
 use elanus_types::{CollectionId, Failure};
 use futures::{StreamExt as _, stream};
 use std::collections::BTreeMap;
@@ -58,6 +59,20 @@ async fn one(parts: &Parts, snapshot: &SnapshotRecord) -> Result<bool, Failure> 
     let Some(collection) = parts.meta().collection(&CollectionKey::Id(snapshot.collection)).await? else {
         return Ok(false);
     };
-    keeping_lease(parts, snapshot.id, write(parts, &collection, &snapshot)).await?;
-    Ok(true)
+    let step = elanus_trace::continued!(
+        snapshot.traceparent.as_ref(),
+        "snapshot",
+        otel.name = "datacoord.snapshot.write",
+        elanus.snapshot = snapshot.name,
+        elanus.snapshot_id = snapshot.id.0,
+        elanus.files = tracing::field::Empty,
+        elanus.bytes = tracing::field::Empty,
+        elanus.rows = tracing::field::Empty
+    );
+    let written =
+        keeping_lease(parts, snapshot.id, write(parts, &collection, &snapshot)).instrument(step.clone()).await;
+    if let Err(failure) = &written {
+        elanus_trace::span_failed(&step, &failure.message);
+    }
+    written.map(|_| true)
 }

@@ -9,12 +9,12 @@ use elanus_datacoord::{DataCoord, DataCoordConfig, RemoteWorkers, Workers};
 use elanus_datanode::{DataNode, DataNodeConfig};
 use elanus_events::LocalBus;
 use elanus_lifecycle::DeletePermit;
-use elanus_meta::model::WorkerRecord;
+use elanus_meta::model::{KnownObject, TaskRecord, WorkerRecord};
 use elanus_meta::{Meta, MetaError};
 use elanus_objects::{Expected, MemoryStore, ObjectInfo, ObjectStore, Result as StoreResult, StaleUpload};
 use elanus_proto::admin::ScrubRequest;
 use elanus_proto::datacoord as pb;
-use elanus_proto::datanode::data_node_client::DataNodeClient;
+use elanus_proto::datanode::{AssignTaskRequest, CopyFile, data_node_client::DataNodeClient};
 use elanus_proto::transport::{Channel, datacoord_client, datacoord_server, datanode_client, datanode_server};
 use elanus_runtime::background::Background;
 use elanus_runtime::grpc::{self, GrpcConfig};
@@ -238,6 +238,28 @@ impl Coord {
         self.calls.restore("source", "s", target, RestoreMode::Copy).await.unwrap()
     }
 
+    /// The order for a task, to copy one file that was copied before.
+    pub(crate) async fn order(&self, task: &TaskRecord) -> AssignTaskRequest {
+        let objects = self.calls.meta.known_objects(None, 10_000).await.unwrap();
+        let same = |a: &KnownObject, b: &KnownObject| a.key < b.key && a.size == b.size && a.checksum == b.checksum;
+        let twins = objects.iter().flat_map(|a| objects.iter().map(move |b| (a, b))).find(|(a, b)| same(a, b));
+        let (source, target) = twins.expect("a file and its copy");
+        let file = CopyFile {
+            source_key: source.key.to_string(),
+            target_key: target.key.to_string(),
+            size: i64::try_from(source.size.unwrap()).unwrap(),
+            checksum: source.checksum.unwrap().to_string(),
+        };
+        AssignTaskRequest {
+            task_id: task.id.0,
+            generation: task.generation.0,
+            lease_ms: 60_000,
+            files: vec![file],
+            node_id: task.worker.clone().unwrap().0,
+            ..AssignTaskRequest::default()
+        }
+    }
+
     /// Which worker has how many tasks.
     pub(crate) async fn at_work(&self) -> BTreeMap<String, usize> {
         let mut count = BTreeMap::new();
@@ -261,7 +283,6 @@ impl Coord {
     /// Objects in the bucket that only a claim that was lost needed: its worker was within a call to the store when the
     /// claim's file sets were cleaned up. Nothing else is there that the metadata does not want, and nothing is missing.
     pub(crate) async fn of_lost_claims(&mut self) -> usize {
-        let objects = self.calls.meta.known_objects(None, 10_000).await.unwrap();
         let report = self
             .calls
             .coord
@@ -270,11 +291,8 @@ impl Coord {
             .unwrap()
             .into_inner();
         assert!(report.missing.is_empty() && report.damaged.is_empty(), "{report:?}");
-        for key in &report.unknown {
-            let known = objects.iter().find(|object| object.key.to_string() == *key).unwrap();
-            assert_eq!(known.file_set_state, "gone", "{key}");
-        }
-        report.unknown.len()
+        assert!(report.unknown.is_empty(), "{report:?}");
+        report.orphans.len()
     }
 
     /// The end of a process that does not know it.
@@ -290,6 +308,20 @@ impl Worker {
     /// From now on it reports to this coordinator.
     pub(crate) fn follow(&self, coord: &Coord) {
         self.to_coord.set(Channel::to(&coord.served.address).unwrap());
+    }
+
+    /// Gives it an order, as a coordinator does that has stalled, and waits until nothing of it runs. It has one slot.
+    pub(crate) async fn ordered(&self, order: AssignTaskRequest) {
+        let mut node = datanode_client(Channel::to(&self.served.address).unwrap());
+        let next = AssignTaskRequest { task_id: order.task_id + 1_000_000, files: vec![], ..order.clone() };
+        assert!(node.assign_task(order).await.unwrap().into_inner().accepted);
+        for _ in 0..LOOKS_MAX {
+            if node.assign_task(next.clone()).await.unwrap().into_inner().accepted {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        panic!("the order never ends");
     }
 
     /// Ends as it should: what it has is given back.

@@ -106,6 +106,25 @@ async fn a_worker_that_wakes_up_after_its_task_was_given_away_stops_and_its_copi
     second.end().await;
 }
 
+async fn tk_7_an_order_that_arrives_when_its_task_has_ended_copies_nothing_again(cluster: Cluster) {
+    let mut coord = cluster.coord("coord", Effects::none()).await.unwrap();
+    let a = cluster.worker("a", 1, &coord, Effects::none()).await;
+    coord.filled(&a).await;
+    a.copies.set_open(false);
+    coord.copying("target").await;
+    let has_one = async || coord.at_work().await == [("a".to_owned(), 1)].into();
+    cluster.until(&[&coord], &[&a], "a has a task", has_one).await;
+    let task = coord.calls.meta.in_progress_tasks().await.unwrap()[0].clone();
+    a.copies.set_open(true);
+    cluster.until_settled(&coord, &[&a]).await;
+
+    // Of a coordinator that was stopped while it sent it, or from a network that held it back.
+    a.ordered(coord.order(&task).await).await;
+    assert_nothing_twice(&cluster, &mut coord, 0).await;
+    a.drain().await;
+    coord.end().await;
+}
+
 async fn two_coordinators_that_both_work_on_one_job_end_it_once(cluster: Cluster) {
     let mut first = cluster.coord("first", Effects::none()).await.unwrap();
     let a = cluster.worker("a", 1, &first, Effects::none()).await;
@@ -162,4 +181,5 @@ on_every_store! {
     a_coordinator_that_wakes_up_after_its_successor_took_over_changes_nothing_and_stops,
     a_worker_that_wakes_up_after_its_task_was_given_away_stops_and_its_copies_are_of_no_use,
     two_coordinators_that_both_work_on_one_job_end_it_once,
+    tk_7_an_order_that_arrives_when_its_task_has_ended_copies_nothing_again,
 }

@@ -353,6 +353,7 @@ impl Calls {
         let report =
             self.coord.scrub(admin::ScrubRequest { checksums: true, ..Default::default() }).await.unwrap().into_inner();
         assert!(report.missing.is_empty() && report.damaged.is_empty() && report.unknown.is_empty(), "{report:?}");
+        assert!(report.orphans.is_empty(), "{report:?}");
         assert!(report.findings.is_empty(), "{report:?}");
         report
     }

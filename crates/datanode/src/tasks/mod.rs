@@ -6,7 +6,7 @@
 //! CW-3  A worker that is told `fenced`, or cannot renew its lease until it ends, stops writing.
 //! CW-4  When `drop_task` returns, nothing of the task runs.
 //! CW-5  Nothing is written before the coordinator has confirmed the claim, nor by this clock after its lease: an order
-//!       that was on its way for too long has no effect.
+//!       that was on its way for too long has no effect, also when it was carried out long ago (TK-7).
 //! CW-6  A worker that ends gives its claims back when nothing of them runs any more.
 
 mod compact;

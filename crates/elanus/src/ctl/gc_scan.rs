@@ -217,6 +217,7 @@ fn render_orphans(orphans: &[Orphan]) -> Rendered {
             one.state.clone(),
             size(one.size),
             seconds(one.modified_ms),
+            seconds(one.deleted_ms),
             seconds(one.first_ms),
             one.scans.to_string(),
             one.key.clone(),
@@ -230,6 +231,8 @@ fn render_orphans(orphans: &[Orphan]) -> Rendered {
             "modified_ms": one.modified_ms,
             "modified": rfc3339(one.modified_ms),
             "tombstone": super::output::number_or_null(one.tombstone),
+            "deleted_ms": super::output::number_or_null(one.deleted_ms),
+            "deleted": rfc3339(one.deleted_ms),
             "first_seen_ms": one.first_ms,
             "first_seen": rfc3339(one.first_ms),
             "last_seen_ms": one.last_ms,
@@ -240,7 +243,7 @@ fn render_orphans(orphans: &[Orphan]) -> Rendered {
         })
     };
     Rendered {
-        text: table(&["STATE", "SIZE>", "WRITTEN", "FIRST SEEN", "SCANS>", "KEY"], orphans.iter().map(row)),
+        text: table(&["STATE", "SIZE>", "WRITTEN", "DELETED", "FIRST SEEN", "SCANS>", "KEY"], orphans.iter().map(row)),
         json: orphans.iter().map(to_json).collect(),
     }
 }
@@ -331,14 +334,15 @@ deletes are frozen by scan: a\\nb";
             key: "c/insert_log/1/a".to_owned(),
             size: 1_024,
             modified_ms: 1_700_000_000_000,
+            deleted_ms: 1_699_999_990_000,
             scans: 2,
             state: "ready".to_owned(),
             ..Orphan::default()
         };
         let rendered = render_orphans(&[orphan]);
         let expected = "\
-STATE      SIZE  WRITTEN               FIRST SEEN  SCANS  KEY
-ready  1.00 KiB  2023-11-14T22:13:20Z  -               2  c/insert_log/1/a";
+STATE      SIZE  WRITTEN               DELETED               FIRST SEEN  SCANS  KEY
+ready  1.00 KiB  2023-11-14T22:13:20Z  2023-11-14T22:13:10Z  -               2  c/insert_log/1/a";
         assert_eq!(rendered.text, expected);
         assert_eq!(rendered.json[0]["tombstone"], Value::Null);
     }

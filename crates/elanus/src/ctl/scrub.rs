@@ -12,8 +12,8 @@ use std::time::Duration;
 
 /// Compare the object store with the metadata
 ///
-/// Changes nothing without --repair. Ends with exit code 1 when an object is missing, damaged, or unknown to the metadata, or
-/// when a rule is broken.
+/// Changes nothing without --repair. Ends with exit code 1 when an object is missing, damaged, unknown to the metadata, or there
+/// although it was deleted (an orphan: `elanus ctl gc orphans` says when it goes), or when a rule is broken.
 #[derive(Debug, Args)]
 pub(super) struct ScrubArgs {
     /// How deep to look
@@ -76,7 +76,7 @@ async fn run(client: &Client, level: Level, repair: bool) -> Result<ScrubReport,
 /// What was repaired is no difference any more.
 fn differs(report: &ScrubReport) -> bool {
     let broken = report.findings.iter().any(|finding| !finding.repaired);
-    broken || !(report.missing.is_empty() && report.damaged.is_empty() && report.unknown.is_empty())
+    broken || [&report.missing, &report.damaged, &report.unknown, &report.orphans].iter().any(|keys| !keys.is_empty())
 }
 
 fn render(report: &ScrubReport, level: Level) -> Rendered {
@@ -86,6 +86,7 @@ fn render(report: &ScrubReport, level: Level) -> Rendered {
         missing,
         damaged,
         unknown,
+        orphans,
         abandoned,
         findings,
         file_sets,
@@ -101,13 +102,14 @@ fn render(report: &ScrubReport, level: Level) -> Rendered {
             ("missing", missing.len().to_string()),
             ("damaged", format!("{}{sizes_only}", damaged.len())),
             ("unknown", unknown.len().to_string()),
+            ("orphans", orphans.len().to_string()),
         ]);
     }
     if level == Level::Checksum {
         lines.push(("snapshots read", snapshots.to_string()));
     }
     let mut text = facts(&lines);
-    for (what, keys) in [("missing", missing), ("damaged", damaged), ("unknown", unknown)] {
+    for (what, keys) in [("missing", missing), ("damaged", damaged), ("unknown", unknown), ("orphan", orphans)] {
         for key in keys {
             text.push_str(&format!("\n{what}: {}", clean(key)));
         }
@@ -128,6 +130,7 @@ fn render(report: &ScrubReport, level: Level) -> Rendered {
         "missing": missing,
         "damaged": damaged,
         "unknown": unknown,
+        "orphans": orphans,
         "file_sets": file_sets,
         "snapshots": snapshots,
         "findings": findings.iter().map(finding).collect::<Vec<Value>>(),
@@ -163,6 +166,7 @@ abandoned, to be deleted  1
 missing                   1
 damaged                   0 (sizes only)
 unknown                   0
+orphans                   0
 missing: c/insert_log/1";
         assert_eq!(render(&report, Level::Presence).text, expected);
         assert!(differs(&report));

@@ -6,6 +6,7 @@
 //! S3-4  A failed upload in parts is aborted; one of a process that died, or whose begin was not heard of, is found by
 //!       age.
 //! S3-5  Nothing that is secret is in a text: not in an error, not in `Debug`, not in the log.
+//! S3-6  A delete counts for the keys that the store says it deleted, or that are not there when they are looked for.
 //!
 //! A request that failed with 500, 503, 429, 409 or ran out of time is sent again by the SDK, with growing and random
 //! pauses, and fewer requests are sent while the store says that it has too many. What comes out as

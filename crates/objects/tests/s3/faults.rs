@@ -61,6 +61,27 @@ async fn a_request_that_is_refused_for_now_is_sent_again_whether_it_was_done_or_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn s3_6_a_key_that_the_answer_to_a_delete_does_not_name_is_looked_for() {
+    let (config, faults) = flaky(config(None).await);
+    let store = store(config);
+    let names = [key("a"), key("b")];
+    for name in &names {
+        store.put(name, HELLO).await.unwrap();
+    }
+    faults.put(1, Happening::Silent);
+    let error = store.delete(permits(&names)).await.unwrap_err();
+    let Error::Undeleted { keys, source } = &error else { panic!("{error:?}") };
+    assert_eq!((keys.as_slice(), source.retry()), (names.as_slice(), Retry::After), "{error:?}");
+    for name in &names {
+        assert_eq!(store.get(name).await.unwrap(), HELLO);
+    }
+    faults.put(1, Happening::SilentAfter);
+    store.delete(permits(&names)).await.unwrap();
+    assert_eq!(faults.take(), 0);
+    assert!(store.list(None).try_collect::<Vec<_>>().await.unwrap().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_has_too_much_to_do_is_asked_again() {
     for happening in [Happening::SlowDownBefore, Happening::SlowDownAfter] {
         let (config, faults) = flaky(config(None).await);

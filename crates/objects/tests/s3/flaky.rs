@@ -39,6 +39,10 @@ pub(crate) enum Happening {
     OtherRegion,
     /// 403, because of the clock.
     Skewed,
+    /// An answer to a delete that names no key, and nothing was done.
+    Silent,
+    /// An answer to a delete that names no key, although it was done.
+    SilentAfter,
     /// 501 for a copy with `If-None-Match`; nothing else is touched.
     NoConditionalCopy,
 }
@@ -127,6 +131,8 @@ impl HttpConnector for Connector {
                 Happening::OtherRegion => Ok(answer(301, "PermanentRedirect")),
                 Happening::Skewed => Ok(answer(403, "RequestTimeTooSkewed")),
                 Happening::NoConditionalCopy => Ok(answer(501, "NotImplemented")),
+                Happening::Silent => Ok(named_no_key()),
+                Happening::SilentAfter => done(inner.call(request)).await.map(|()| named_no_key()),
                 Happening::SlowDownAfter => done(inner.call(request)).await.map(|()| answer(503, "SlowDown")),
                 Happening::ErrorAfter => done(inner.call(request)).await.map(|()| answer(500, "InternalError")),
                 Happening::Cut => {
@@ -151,6 +157,11 @@ async fn done(answer: HttpConnectorFuture) -> Result<(), ConnectorError> {
     let body = std::mem::replace(response.body_mut(), SdkBody::empty());
     ByteStream::new(body).collect().await.map_err(|error| ConnectorError::io(error.into()))?;
     Ok(())
+}
+
+fn named_no_key() -> HttpResponse {
+    let body = "<?xml version=\"1.0\"?><DeleteResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"></DeleteResult>";
+    HttpResponse::new(StatusCode::try_from(200).unwrap(), SdkBody::from(body))
 }
 
 fn answer(status: u16, code: &str) -> HttpResponse {

@@ -179,6 +179,7 @@ fn report(victim: &Victim, world: &World, met: &BTreeMap<String, u64>, found: &F
         ("rows at the end", found.rows as u64),
         ("snapshots at the end", found.snapshots as u64),
         ("objects at the end, all right", found.objects.unsigned_abs()),
+        ("objects written after they were given up", found.late as u64),
     ];
     let operations = operations.map(|(name, count)| vec![name.to_owned(), count.to_string()]);
     let total: u64 = met.values().sum();

@@ -10,6 +10,9 @@ use elanus_types::RestoreMode;
 use std::{collections::BTreeSet, time::Instant};
 use tokio::time::sleep;
 
+/// The store tells times in whole seconds.
+const STORE_CLOCK_MS: i64 = 1_000;
+
 /// What was found at the end.
 #[derive(Clone, Debug, Default)]
 pub struct Found {
@@ -23,6 +26,8 @@ pub struct Found {
     pub unknown: [u64; 2],
     /// Objects that scrub looked at.
     pub objects: i64,
+    /// Those that were written after they had been given up; the scans for orphans delete them.
+    pub late: usize,
 }
 
 /// Checks everything.
@@ -43,7 +48,7 @@ pub async fn settle(world: &World, stack: &Stack) -> Result<Found> {
     found.snapshots = restores(world).await?;
     leftovers(world).await?;
     quiet(world).await?;
-    found.objects = scrub(world).await?;
+    (found.objects, found.late) = scrub(world).await?;
     everybody(stack).await?;
     panics(stack)?;
     Ok(found)
@@ -122,22 +127,54 @@ async fn quiet(world: &World) -> Result<()> {
     }
 }
 
-/// What is in the store is what the metadata say; what was begun and given up is deleted.
-async fn scrub(world: &World) -> Result<i64> {
+/// What is in the store is what the metadata say; what was begun and given up is deleted. How many objects there are, and how
+/// many were written too late for that: a scan has seen them.
+async fn scrub(world: &World) -> Result<(i64, usize)> {
     let until = Instant::now() + PATIENCE;
     loop {
         let report = world.milvus().operator().scrub().checksums(true).send().await?;
-        let ScrubReport { missing, damaged, unknown, findings, .. } = &report;
+        let ScrubReport { missing, damaged, unknown, findings, orphans, .. } = &report;
         let clean = missing.is_empty() && damaged.is_empty() && unknown.is_empty() && findings.is_empty();
         ensure!(clean, "scrub: {report:#?}");
         if report.abandoned == 0 {
-            return Ok(report.objects_known);
+            late(world, orphans).await?;
+            return Ok((report.objects_known, orphans.len()));
         }
         if Instant::now() > until {
             bail!("G-2: {} objects of what was given up are still there", report.abandoned);
         }
         sleep(AGAIN * 5).await;
     }
+}
+
+/// G-2: a scan finds what is there although it was deleted, and it was written afterwards: no delete was lost.
+async fn late(world: &World, orphans: &[String]) -> Result<()> {
+    if orphans.is_empty() {
+        return Ok(());
+    }
+    let operator = world.milvus().operator();
+    let scan = operator.scans().start().await?;
+    let until = Instant::now() + PATIENCE;
+    while !operator.scans().list(10).await?.scans.iter().any(|one| one.id == scan.id && one.state == "complete") {
+        ensure!(Instant::now() < until, "scan {} of the bucket does not end", scan.id);
+        sleep(AGAIN).await;
+    }
+    let seen = operator.scans().orphans("", u32::MAX).await?;
+    let mut lost = Vec::new();
+    for key in orphans {
+        let Some(orphan) = seen.iter().find(|orphan| orphan.key == *key) else {
+            lost.push(format!("{key}: no scan sees it"));
+            continue;
+        };
+        let (written, deleted) = (orphan.modified_ms, orphan.deleted_ms);
+        let why = operator.gc().why(key).await?;
+        eprintln!("orphan {key}: written {written}, deleted {deleted}, {:?}", why.reasons);
+        if written + STORE_CLOCK_MS < deleted {
+            lost.push(format!("{key}: written {written}, deleted {deleted}"));
+        }
+    }
+    ensure!(lost.is_empty(), "G-2: deleted, and still there: {lost:#?}");
+    Ok(())
 }
 
 /// Whoever was killed is forgotten, everybody else is there.
