@@ -26,6 +26,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (17, "accepted", include_str!("../migrations/0017_accepted.sql")),
     (18, "security", include_str!("../migrations/0018_security.sql")),
     (21, "segments_in_order", include_str!("../migrations/0021_segments_in_order.sql")),
+    (23, "ttl", include_str!("../migrations/0023_ttl.sql")),
 ];
 
 /// The last of them.

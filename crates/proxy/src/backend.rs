@@ -29,6 +29,7 @@ pub(crate) struct RestoreHeaders {
     pub(crate) mode: Option<String>,
     pub(crate) partitions: Option<String>,
     pub(crate) indexes: Option<String>,
+    pub(crate) ages: Option<String>,
 }
 
 /// Metadata of a read: the name of the snapshot to read inside of.
@@ -53,6 +54,7 @@ impl Call {
                 mode: given(restore_headers::MODE),
                 partitions: given(restore_headers::PARTITIONS),
                 indexes: given(restore_headers::INDEXES),
+                ages: given(restore_headers::AGES),
             },
             identity: request.extensions().get::<Identity>().cloned(),
         }

@@ -2,14 +2,15 @@
 //! those that would have to change what it does, and cannot, are refused; all others are kept without effect.
 
 use elanus_proto::{common::KeyValuePair, convert};
-use elanus_types::{Code, Failure, schema::CollectionSchema, schema::ConsistencyLevel, schema::DataType};
+use elanus_types::{
+    Code, Failure, aging::TTL_PROPERTY, schema::CollectionSchema, schema::ConsistencyLevel, schema::DataType,
+};
 use std::collections::BTreeMap;
 
 const PROPERTIES_MAX: usize = 256;
 const KEY_BYTES_MAX: usize = 255;
 const VALUE_BYTES_MAX: usize = 64 << 10;
 
-const TTL: &str = "collection.ttl.seconds";
 /// As in Milvus: a hundred years.
 const TTL_S: std::ops::RangeInclusive<i64> = -1..=3_155_760_000;
 const ISOLATION: &str = "partitionkey.isolation";
@@ -65,11 +66,13 @@ pub(crate) fn of_database(pairs: &[KeyValuePair]) -> Result<BTreeMap<String, Str
 /// Properties of a collection that has this schema, when it is made or later.
 pub(crate) fn of_collection(pairs: &[KeyValuePair], schema: &CollectionSchema) -> Result<Change, Failure> {
     let mut properties = checked(pairs)?;
-    if let Some(ttl) = properties.get(TTL)
-        && !ttl.parse().is_ok_and(|ttl: i64| TTL_S.contains(&ttl))
-    {
-        let (from, to) = (TTL_S.start(), TTL_S.end());
-        return Err(Failure::invalid(format!("collection TTL is out of range, expect [{from}, {to}], got {ttl}")));
+    if let Some(ttl) = properties.get(TTL_PROPERTY) {
+        let number: i64 =
+            ttl.parse().map_err(|_| Failure::invalid("collection TTL is not a valid positive integer"))?;
+        if !TTL_S.contains(&number) {
+            let (from, to) = (TTL_S.start(), TTL_S.end());
+            return Err(Failure::invalid(format!("collection TTL is out of range, expect [{from}, {to}], got {ttl}")));
+        }
     }
     if is_on(&properties, ISOLATION) && schema.partition_key.is_none() {
         return Err(Failure::invalid(
@@ -201,7 +204,7 @@ mod tests {
     fn bad_settings_are_refused_by_their_name() {
         for (key, value, code, fragment) in [
             ("collection.ttl.seconds", "-2", 1100, "collection TTL is out of range, expect [-1, 3155760000], got -2"),
-            ("collection.ttl.seconds", "soon", 1100, "collection TTL is out of range"),
+            ("collection.ttl.seconds", "soon", 1100, "collection TTL is not a valid positive integer"),
             ("mmap.enabled", "perhaps", 1100, "mmap.enabled, it should be true or false"),
             ("partitionkey.isolation", "true", 1100, "no partition key field is set"),
             ("consistency_level", "Certain", 1100, "unknown consistency level Certain"),

@@ -1,6 +1,6 @@
 //! Collections, fields and indexes as users define them, in the words of Milvus.
 
-use crate::{FieldId, IndexId, PartitionId};
+use crate::{Aging, FieldId, IndexId, PartitionId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -372,6 +372,9 @@ pub struct CollectionDefinition {
     pub partitions: Vec<PartitionInfo>,
     /// In order of creation.
     pub indexes: Vec<IndexInfo>,
+    /// From when its rows age; not for users.
+    #[serde(default, skip_serializing_if = "Aging::is_default")]
+    pub aging: Aging,
 }
 
 #[cfg(test)]

@@ -50,6 +50,7 @@ pub(super) async fn create_collection(
             // Ids are given later.
             partitions: names.map(|name| PartitionInfo { id: PartitionId(0), name }).collect(),
             indexes: Vec::new(),
+            aging: elanus_types::Aging::default(),
         },
     };
     Ok(convert::collection(parts.coordinator.create_collection(new).await?))

@@ -60,5 +60,6 @@ mod store;
 mod store_file;
 mod store_server;
 mod trash;
+mod ttl;
 mod undrops;
 mod writes;
