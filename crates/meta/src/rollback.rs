@@ -185,7 +185,7 @@ impl Coordinator {
         exchange_indexes(&mut tx, cut).await?;
         exchange_version(&mut tx, cut).await?;
         let files = exchange_files(&mut tx, cut, not_before_ms).await?;
-        end_segments(&mut tx, cut).await?;
+        end_segments(&mut tx, collection).await?;
         if loaded {
             release_if_not_indexed(&mut tx, cut).await?;
         }
@@ -454,14 +454,14 @@ async fn exchange_files(tx: &mut Tx, cut: Cut, not_before_ms: i64) -> Result<u64
 }
 
 /// What grew ends, for writers to open fresh segments; what has no files any more is dropped.
-async fn end_segments(tx: &mut Tx, cut: Cut) -> Result<()> {
+pub(crate) async fn end_segments(tx: &mut Tx, collection: CollectionId) -> Result<()> {
     for sql in [
         "UPDATE segments SET state = 'flushed', writer = NULL WHERE collection_id = $1 AND state = 'growing'",
         "UPDATE segments SET state = 'dropped' WHERE collection_id = $1 AND state = 'flushed' \
          AND NOT EXISTS (SELECT 1 FROM memberships m WHERE m.segment_id = segments.segment_id \
                          AND m.removed_ts = 9223372036854775807)",
     ] {
-        tx.execute(sql, args![cut.collection.0]).await?;
+        tx.execute(sql, args![collection.0]).await?;
     }
     Ok(())
 }

@@ -39,15 +39,15 @@ impl Call {
     /// Reads the metadata of a request.
     pub(crate) fn of<T>(request: &Request<T>) -> Self {
         let text = |key| request.metadata().get(key).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        let db = text("dbname");
         let given = |key: &str| {
             let value = request.metadata().get(key)?;
             Some(String::from_utf8_lossy(value.as_encoded_bytes()).into_owned())
         };
         // A name that is not text is no name, but it must not be passed over either.
         let name = |value: &MetadataValue<Ascii>| value.to_str().unwrap_or("\u{fffd}").to_owned();
+        let db = request.metadata().get("dbname").map(name).filter(|db| !db.is_empty());
         Self {
-            db: if db.is_empty() { DEFAULT_DATABASE.to_owned() } else { db.to_owned() },
+            db: db.unwrap_or_else(|| DEFAULT_DATABASE.to_owned()),
             request_id: text("client-request-id").to_owned(),
             snapshot: request.metadata().get(SNAPSHOT).map(name),
             restore: RestoreHeaders {

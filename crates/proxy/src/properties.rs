@@ -42,6 +42,8 @@ pub(crate) struct Change {
     pub(crate) properties: BTreeMap<String, String>,
     pub(crate) consistency_level: Option<i32>,
     pub(crate) description: Option<String>,
+    /// The dynamic field is wanted, or not wanted, where it is the other way.
+    pub(crate) dynamic: Option<bool>,
 }
 
 /// 1100 unless something is set, or something is removed, but not both.
@@ -79,19 +81,15 @@ pub(crate) fn of_collection(pairs: &[KeyValuePair], schema: &CollectionSchema) -
             "partition key isolation mode is enabled but no partition key field is set. Please set the partition key first",
         ));
     }
-    if let Some(dynamic) = properties.remove(DYNAMIC)
-        && dynamic.eq_ignore_ascii_case("true") != schema.enable_dynamic_field
-    {
-        let text = format!("{DYNAMIC} can be set only when the collection is created, by enable_dynamic_field");
-        return Err(Failure::new(Code::Unimplemented, text));
-    }
+    let dynamic = properties.remove(DYNAMIC).map(|value| value.eq_ignore_ascii_case("true"));
+    let dynamic = dynamic.filter(|wanted| *wanted != schema.enable_dynamic_field);
     let level = properties.remove(CONSISTENCY).map(|level| {
         ConsistencyLevel::from_text(&level)
             .map(ConsistencyLevel::number)
             .ok_or_else(|| Failure::invalid(format!("unknown consistency level {level}")))
     });
     let description = properties.remove(DESCRIPTION);
-    Ok(Change { consistency_level: level.transpose()?, description, properties })
+    Ok(Change { consistency_level: level.transpose()?, description, properties, dynamic })
 }
 
 /// Parameters of a field that may change after it was made.
@@ -197,7 +195,9 @@ mod tests {
         let given = [("collection.description", "new"), ("consistency_level", "3"), ("dynamicfield.enabled", "False")];
         let change = of_collection(&pairs(&given), &CollectionSchema::default()).unwrap();
         assert_eq!((change.consistency_level, change.description.as_deref()), (Some(3), Some("new")));
-        assert!(change.properties.is_empty());
+        assert!(change.properties.is_empty() && change.dynamic.is_none());
+        let change = of_collection(&pairs(&[("dynamicfield.enabled", "True")]), &CollectionSchema::default()).unwrap();
+        assert_eq!((change.dynamic, change.properties.len()), (Some(true), 0));
     }
 
     #[test]
@@ -208,7 +208,7 @@ mod tests {
             ("mmap.enabled", "perhaps", 1100, "mmap.enabled, it should be true or false"),
             ("partitionkey.isolation", "true", 1100, "no partition key field is set"),
             ("consistency_level", "Certain", 1100, "unknown consistency level Certain"),
-            ("dynamicfield.enabled", "true", 10, "only when the collection is created"),
+            ("dynamicfield.enabled", "yes", 1100, "dynamicfield.enabled, it should be true or false"),
             ("allow_insert_auto_id", "true", 10, "allow_insert_auto_id is not served"),
             ("", "x", 1100, "1 to 255 bytes"),
         ] {

@@ -106,8 +106,9 @@ impl View {
         self.files.iter().any(|file| file.record.base_ts < ts)
     }
 
-    /// The view for one read, without rows that were written before (V-4). It shares with this one what did not change.
-    pub(crate) fn without_rows_before(&self, ts: Timestamp) -> Self {
+    /// The view for a read at `read_ts`, without rows that were written before `ts` (V-4). It shares with this one what did not
+    /// change. Whoever reads on as of its timestamp sees the same rows.
+    pub(crate) fn without_rows_before(&self, ts: Timestamp, read_ts: Timestamp) -> Self {
         let left = |file: &Arc<FileView>| match file.record.base_ts < ts {
             true => Some(Arc::new(FileView::clone(file).without(|file, hide| {
                 let old = (0..).take(file.keys.len()).filter(|row| file.ts(*row) < ts);
@@ -118,7 +119,7 @@ impl View {
         };
         Self {
             collection: self.collection,
-            ts: self.ts,
+            ts: read_ts,
             schema: Arc::clone(&self.schema),
             files: self.files.iter().filter_map(left).collect(),
             logs: HashMap::new(),

@@ -68,14 +68,15 @@ impl Views {
     /// # Errors
     /// 100 when the collection is not there at that time; when its files cannot be read.
     pub(crate) async fn at(&self, collection: CollectionId, read_ts: u64) -> Result<Arc<View>, Failure> {
-        let now = Timestamp::from_ms(self.meta.clock().now_ms());
         let view = self.committed_at(collection, read_ts).await?;
-        let at = i64::try_from(read_ts).ok().filter(|ts| *ts > 0).map_or(now, Timestamp).min(now);
+        // The end of the last millisecond: what is committed from now on is later, where clocks agree.
+        let now = Timestamp(Timestamp::from_ms(self.meta.clock().now_ms()).0 - 1).max(view.ts);
+        let at = i64::try_from(read_ts).ok().filter(|ts| *ts > 0).map_or(now, |ts| Timestamp(ts).min(now));
         let expired_before = view.expiry.before(at);
         if !view.has_rows_before(expired_before) {
             return Ok(view);
         }
-        self.cpu.run(move || Ok(Arc::new(view.without_rows_before(expired_before)))).await
+        self.cpu.run(move || Ok(Arc::new(view.without_rows_before(expired_before, at)))).await
     }
 
     /// The view at `read_ts`, also with rows that have expired.

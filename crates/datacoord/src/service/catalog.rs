@@ -88,6 +88,14 @@ pub(super) async fn drop_collection(parts: &Parts, of: pb::CollectionRef) -> Res
     Ok(())
 }
 
+pub(super) async fn truncate_collection(parts: &Parts, of: pb::CollectionRef) -> Result<(), Failure> {
+    let collection = resolve(parts, Some(of)).await?;
+    let ended = parts.coordinator.truncate_collection(collection.id).await?;
+    tracing::info!(collection = %collection.id, ended, "a collection was emptied");
+    parts.background.activate(GC_RELEASE);
+    Ok(())
+}
+
 pub(super) async fn create_partition(parts: &Parts, request: pb::PartitionRef) -> Result<pb::Partition, Failure> {
     let collection = resolve(parts, request.collection).await?;
     Ok(convert::partition(parts.coordinator.create_partition(collection.id, &request.partition_name).await?))

@@ -142,7 +142,11 @@ fn check_number(field: &FieldSchema, key: &str, range: RangeInclusive<usize>) ->
              range {from} ~ {to}",
             field.name
         )),
-        _ => Err(format!("type param {key} should be in range {from} ~ {to}, got {text}")),
+        _ if key == "max_length" => Err(format!(
+            "the maximum length specified for the field({}) should be in (0, {to}], but got {text} instead",
+            field.name
+        )),
+        _ => Err(format!("the maximum capacity specified for a Array should be in (0, {to}], but got {text} instead")),
     }
 }
 

@@ -1,7 +1,8 @@
 //! Rows that expire: now, inside snapshots, after a change of the time to live, and after what brings old rows back.
 
 use super::past::{at, roll_back, snapshot, v};
-use super::world::{World, row};
+use super::world::{World, ids_of, row};
+use elanus_proto::querynode::{QueryRequest, ReadScope};
 use elanus_types::aging::TTL_PROPERTY;
 
 async fn live_for(world: &World, ttl_s: Option<i64>) {
@@ -44,6 +45,30 @@ async fn v_4_expired_rows_are_not_read_and_a_snapshot_shows_what_it_held() {
     for forever in [Some(0), Some(-1), None] {
         live_for(&world, forever).await;
         assert_eq!(ids(&world).await, [1, 2, 3]);
+    }
+}
+
+#[tokio::test]
+async fn pages_of_one_read_agree_while_rows_expire() {
+    let world = World::new().await;
+    live_for(&world, Some(100)).await;
+    world.insert((0..4).map(|id| row(id, v(1)))).await;
+    world.clock.advance_ms(60_000);
+    world.insert((4..8).map(|id| row(id, v(1)))).await;
+    for (waited_ms, expected) in [(50_000, 4..8), (10_000, 4..8), (80_000, 8..8)] {
+        world.clock.advance_ms(waited_ms);
+        let scope = ReadScope { output_fields: vec!["id".to_owned()], ..world.scope("", &[]) };
+        let ask = |scope, offset| QueryRequest { scope: Some(scope), limit: 2, offset, count_only: false };
+        let first = world.query(ask(scope.clone(), 0)).await.unwrap();
+        let mut found = ids_of(&first.arrow_ipc);
+        world.clock.advance_ms(1_000);
+        world.insert([row(100, v(1))]).await;
+        world.commit([super::world::Act::Delete(100)]).await;
+        for offset in [2, 4] {
+            let scope = ReadScope { read_ts: first.read_ts, ..scope.clone() };
+            found.extend(ids_of(&world.query(ask(scope, offset)).await.unwrap().arrow_ipc));
+        }
+        assert_eq!(found, expected.collect::<Vec<i64>>(), "{waited_ms}");
     }
 }
 
