@@ -88,7 +88,9 @@ async fn a_new_row_that_lacks_something_is_refused_and_nothing_is_written() {
 
 #[tokio::test]
 async fn what_a_collection_needs_is_not_dropped_and_functions_are_not_served() {
-    use m::alter_collection_schema_request::{Action, AddRequest, DropRequest, FieldInfo, action::Op, drop_request::Identifier};
+    use m::alter_collection_schema_request::{
+        Action, AddRequest, DropRequest, FieldInfo, action::Op, drop_request::Identifier,
+    };
     let fakes = Fakes::default();
     let dropping = |identifier| Op::DropRequest(DropRequest { identifier: Some(identifier), ..Default::default() });
     let by_name = |name: &str| dropping(Identifier::FieldName(name.to_owned()));
@@ -101,7 +103,11 @@ async fn what_a_collection_needs_is_not_dropped_and_functions_are_not_served() {
         (Some(dropping(Identifier::FieldId(7))), 1100, "field not found[field=7]"),
         (Some(dropping(Identifier::FunctionName("f".to_owned()))), 10, "functions are not served"),
         (Some(Op::AddRequest(AddRequest::default())), 1100, "give one field to add"),
-        (Some(Op::AddRequest(AddRequest { field_infos: vec![info], ..Default::default() })), 10, "then create the index"),
+        (
+            Some(Op::AddRequest(AddRequest { field_infos: vec![info], ..Default::default() })),
+            10,
+            "then create the index",
+        ),
         (None, 1100, "neither adds nor drops"),
     ] {
         let collection_name = "things".to_owned();
@@ -144,10 +150,8 @@ async fn there_is_one_replica_in_one_group() {
 #[tokio::test]
 async fn a_database_that_is_no_text_is_not_taken_for_the_default_one() {
     let fakes = Fakes::default();
-    let mut request = Request::new(m::DescribeCollectionRequest {
-        collection_name: "things".to_owned(),
-        ..Default::default()
-    });
+    let mut request =
+        Request::new(m::DescribeCollectionRequest { collection_name: "things".to_owned(), ..Default::default() });
     request.metadata_mut().insert("dbname", tonic::metadata::MetadataValue::try_from(&b"\xc3\xbc"[..]).unwrap());
     let status = fakes.client().describe_collection(request).await.unwrap().into_inner().status.unwrap();
     assert_eq!(status.code, 800, "{}", status.reason);

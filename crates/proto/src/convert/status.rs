@@ -103,7 +103,10 @@ mod tests {
     fn a_failure_carries_both_codes_to_a_client() {
         let status = common::Status::from(Failure::invalid("the name is empty"));
         assert_eq!((status.code, status.error_code, status.retriable), (1100, 5, false));
-        assert_eq!((status.reason.as_str(), status.detail.as_str()), ("the name is empty", "the name is empty"));
+        let text = "the name is empty: invalid parameter";
+        assert_eq!((status.reason.as_str(), status.detail.as_str()), (text, text));
+        let status = common::Status::from(Failure::invalid("the name: invalid parameter[expected=one][actual=none]"));
+        assert_eq!(status.reason, "the name: invalid parameter[expected=one][actual=none]", "said once");
         assert_eq!(status.extra_info["is_input_error"], "true");
 
         let status = common::Status::from(Failure::new(Code::NotReady, "starting"));
