@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[allow(dead_code, reason = "shared with tests of other things")]
 mod fakes;
 
 use arrow::array::{ArrayRef, AsArray as _, FixedSizeListArray, Float32Array, Int64Array, RecordBatch, StringArray};
