@@ -120,7 +120,7 @@ def what_does_not_fit_is_refused_with_field_and_row(client):
     same(count(client, "scalars"), before)
     schemas = [
         (DataType.ARRAY, {"element_type": DataType.JSON, "max_capacity": 4}, "element type JSON is not supported"),
-        (DataType.ARRAY, {"element_type": DataType.INT8, "max_capacity": 5000}, "max_capacity"),
+        (DataType.ARRAY, {"element_type": DataType.INT8, "max_capacity": 5000}, "maximum capacity specified for a Array"),
         (DataType.ARRAY, {"element_type": DataType.VARCHAR, "max_capacity": 5}, "max_length"),
         (DataType.BINARY_VECTOR, {"dim": 12}, "binary vector dimension should be multiple of 8"),
         (DataType.FLOAT16_VECTOR, {"dim": 1}, "invalid dimension: 1"),

@@ -342,7 +342,7 @@ def what_is_over_the_limits_is_refused(client):
         client.search(NAME, [TITLE], anns_field="title", limit=16385)
     with refused(1100, "(offset+limit) should be in range [1, 16384], but got 16394"):
         client.search(NAME, [TITLE], anns_field="title", limit=10, search_params={"offset": 16384})
-    with refused(1100, "limit [16385] is invalid"):
+    with refused(1100, "invalid max query result window, (offset+limit) should be in range [1, 16384], but got 16385"):
         client.query(NAME, filter="id > 0", limit=16385)
 
 

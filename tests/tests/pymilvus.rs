@@ -70,6 +70,11 @@ async fn pymilvus_catalog_r_4() {
 }
 
 #[tokio::test]
+async fn pymilvus_changing_r_4() {
+    run("changing.py").await;
+}
+
+#[tokio::test]
 async fn pymilvus_types_r_4() {
     let mut server = Server::start().await.unwrap();
     let (data, program) = (server.data().display().to_string(), program().unwrap().display().to_string());

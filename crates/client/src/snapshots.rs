@@ -204,6 +204,12 @@ impl RestoreSnapshot<'_> {
         self
     }
 
+    /// Rows of a collection with a time to live age from when they were written, and not from the restore.
+    pub fn keep_ages(mut self) -> Self {
+        self.headers.push((restore_headers::AGES, "write".to_owned()));
+        self
+    }
+
     /// Starts the job, or joins the one that does the same already.
     ///
     /// # Errors

@@ -125,6 +125,7 @@ fn metadata() -> SnapshotMetadata {
                 field_id: FieldId(101),
                 params: words(&[("index_type", "HNSW"), ("M", "16")]),
             }],
+            aging: elanus_types::Aging::default(),
         },
         manifests: vec![ManifestRef {
             key: key("c/manifests/1.avro"),

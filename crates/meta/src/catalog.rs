@@ -334,7 +334,7 @@ pub(crate) async fn insert_version(
 ) -> Result<()> {
     tx.execute(
         "INSERT INTO collection_versions (collection_id, added_ts, removed_ts, schema_json, shards_num, \
-         consistency_level, properties_json) VALUES ($1, $2, $3, $4, $5, $6, $7)",
+         consistency_level, properties_json, ages_from_ts, expired_before_ts) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
         args![
             collection.0,
             ts.0,
@@ -342,7 +342,9 @@ pub(crate) async fn insert_version(
             to_json(&definition.schema),
             i64::from(definition.shards_num),
             i64::from(definition.consistency_level.number()),
-            to_json(&definition.properties)
+            to_json(&definition.properties),
+            definition.aging.from_ts.0,
+            definition.aging.expired_before_ts.0
         ],
     )
     .await?;

@@ -2,7 +2,7 @@
 //! change of a row's state is a step of `elanus_lifecycle::task`.
 //!
 //! CP-1  Readers see no change: the new file holds exactly the rows of the inputs that no delete until the claim's time
-//!       hides, each with its own timestamp, and takes the place of the inputs in one transaction under the collection's
+//!       hides and that had not expired at it, each with its own timestamp, and takes the place of the inputs in one transaction under the collection's
 //!       clock. Later deletes hide rows of the new file as they would have hidden them in the old ones.
 //! CP-2  Memberships are ended, not changed: a snapshot that was taken before holds the inputs, one that is taken later the
 //!       new file.
@@ -79,6 +79,8 @@ struct Work {
 /// What is fixed when a claim is given.
 struct ClaimOf {
     view_ts: Timestamp,
+    /// Rows that were written before have expired.
+    expired_before: Timestamp,
     segment: SegmentId,
     file_set: FileSetId,
 }
@@ -197,8 +199,8 @@ async fn locked(tx: &mut Tx, id: TaskId) -> Result<Option<CompactionRow>> {
 async fn work(tx: &mut Tx, id: TaskId) -> Result<Option<Work>> {
     let row = tx
         .optional(
-            "SELECT collection_id, partition_id, shard, files_num, rows_num, view_ts, target_segment_id, \
-             target_file_set_id FROM compactions WHERE task_id = $1",
+            "SELECT collection_id, partition_id, shard, files_num, rows_num, view_ts, expired_before_ts, \
+             target_segment_id, target_file_set_id FROM compactions WHERE task_id = $1",
             args![id.0],
         )
         .await?;
@@ -206,9 +208,12 @@ async fn work(tx: &mut Tx, id: TaskId) -> Result<Option<Work>> {
         let claim: [Option<i64>; 3] =
             [row.try_get("view_ts")?, row.try_get("target_segment_id")?, row.try_get("target_file_set_id")?];
         let claim = match claim {
-            [Some(ts), Some(segment), Some(file_set)] => {
-                Some(ClaimOf { view_ts: Timestamp(ts), segment: SegmentId(segment), file_set: FileSetId(file_set) })
-            }
+            [Some(ts), Some(segment), Some(file_set)] => Some(ClaimOf {
+                view_ts: Timestamp(ts),
+                expired_before: Timestamp(row.try_get("expired_before_ts")?),
+                segment: SegmentId(segment),
+                file_set: FileSetId(file_set),
+            }),
             [None, None, None] => None,
             _ => return Err(MetaError::Corrupt(format!("compaction {id} has half of a claim"))),
         };

@@ -6,7 +6,7 @@ use crate::error::{MetaError, Result};
 use crate::model::{CollectionKey, CollectionRecord, PartitionRecord, Statistics};
 use crate::partition_drops::left_behind;
 use crate::reads::{PARTITIONS_AT, version_at};
-use crate::rows::{count, from_json};
+use crate::rows::{aging, count, from_json};
 use elanus_types::schema::{CollectionDefinition, CollectionSchema, ConsistencyLevel, IndexInfo, PartitionInfo};
 use elanus_types::{Code, CollectionId, DatabaseId, Failure, FieldId, IndexId, PartitionId, Timestamp};
 use sqlx::Row;
@@ -18,7 +18,7 @@ macro_rules! select_collections {
     ($tail:literal) => {
         concat!(
             "SELECT c.collection_id, c.database_id, d.name AS database_name, c.name, c.created_ts, c.updated_ts, \
-                    c.last_ts, c.loaded, v.schema_json, v.shards_num, v.consistency_level, v.properties_json, \
+                    c.last_ts, c.loaded, v.schema_json, v.shards_num, v.consistency_level, v.properties_json, v.ages_from_ts, v.expired_before_ts, \
                     (SELECT STRING_AGG(a.name, ',') FROM aliases a WHERE a.collection_id = c.collection_id) AS aliases \
              FROM collections c JOIN databases d ON d.database_id = c.database_id \
              JOIN collection_versions v ON v.collection_id = c.collection_id AND v.removed_ts = 9223372036854775807 \
@@ -285,6 +285,7 @@ fn definition(row: &AnyRow, partitions: Vec<PartitionInfo>, indexes: Vec<IndexIn
         properties: from_json(row, "properties_json")?,
         partitions,
         indexes,
+        aging: aging(row)?,
     })
 }
 

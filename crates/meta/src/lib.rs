@@ -50,6 +50,7 @@ mod snapshots;
 mod status;
 mod tasks;
 mod trash;
+mod truncate;
 mod writes;
 
 pub use aliases::Names;

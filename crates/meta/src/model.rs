@@ -12,8 +12,8 @@ pub use services::*;
 use elanus_trace::TraceParent;
 use elanus_types::schema::{CollectionDefinition, CollectionSchema};
 use elanus_types::{
-    Checksum, CollectionId, DatabaseId, FileSetId, JobId, NodeId, ObjectKey, PartitionId, PinId, SegmentId, Shard,
-    SnapshotId, Timestamp,
+    Aging, Checksum, CollectionId, DatabaseId, FileSetId, JobId, NodeId, ObjectKey, PartitionId, PinId, SegmentId,
+    Shard, SnapshotId, Timestamp,
 };
 
 /// How a caller names a collection.
@@ -136,6 +136,10 @@ pub struct CollectionView {
     pub ts: Timestamp,
     /// Schema at that time.
     pub schema: CollectionSchema,
+    /// From when rows age.
+    pub aging: Aging,
+    /// After how many seconds they expire; `None`: never.
+    pub ttl_s: Option<i64>,
     /// Ids of the partitions at that time.
     pub partitions: Vec<PartitionId>,
     /// Files at that time, by segment and file set.

@@ -5,14 +5,14 @@ use crate::db::{Tx, args};
 use crate::error::Result;
 use crate::model::{CollectionView, MembershipChanges, ViewChanges};
 use crate::partition_drops::{dropped_members, left_behind};
-use crate::rows::{collection_not_found, file_columns, files, from_json, select_files};
+use crate::rows::{aging, collection_not_found, file_columns, files, from_json, select_files, ttl_s};
 use elanus_types::{CollectionId, Failure, FileSetId, PartitionId, SegmentId, Timestamp};
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
 /// The version that held at `$2`, or that holds now where `$2` is NULL.
 const VERSION_AT: &str = "
-SELECT c.last_ts, v.schema_json, v.shards_num, v.consistency_level, v.properties_json
+SELECT c.last_ts, v.schema_json, v.shards_num, v.consistency_level, v.properties_json, v.ages_from_ts, v.expired_before_ts
 FROM collections c JOIN collection_versions v ON v.collection_id = c.collection_id
 WHERE c.collection_id = $1
   -- Nobody sees a restore's target before it is published.
@@ -141,6 +141,8 @@ impl Meta {
         Ok(CollectionView {
             ts,
             schema: from_json(&row, "schema_json")?,
+            aging: aging(&row)?,
+            ttl_s: ttl_s(&row)?,
             partitions: partitions
                 .iter()
                 .map(|row| Ok(PartitionId(row.try_get("partition_id")?)))

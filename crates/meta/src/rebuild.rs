@@ -225,8 +225,8 @@ async fn write_definition(tx: &mut Tx, plan: &RebuiltCollection) -> Result<()> {
     .await?;
     tx.insert_many(
         "INSERT INTO collection_versions (collection_id, added_ts, removed_ts, schema_json, shards_num, \
-         consistency_level, properties_json)",
-        7,
+         consistency_level, properties_json, ages_from_ts, expired_before_ts)",
+        9,
         &plan.versions,
         |arguments, version| {
             add(arguments, plan.id.0);
@@ -235,6 +235,8 @@ async fn write_definition(tx: &mut Tx, plan: &RebuiltCollection) -> Result<()> {
             add(arguments, i64::from(version.fact.shards_num));
             add(arguments, i64::from(version.fact.consistency_level.number()));
             add(arguments, to_json(&version.fact.properties));
+            add(arguments, version.fact.aging.from_ts.0);
+            add(arguments, version.fact.aging.expired_before_ts.0);
         },
     )
     .await?;

@@ -38,7 +38,7 @@ macro_rules! select_jobs {
         concat!(
             "SELECT j.job_id, j.kind, j.snapshot_id, j.snapshot_name, j.source_collection_id, j.source_name, \
              j.source_database, j.target_collection_id, j.target_name, j.target_database, j.mode, j.partitions_json, \
-             j.with_indexes, j.state, j.reason, j.message, j.files_total, j.bytes_total, j.files_done, j.bytes_done, j.started_ms, j.deadline_ms, \
+             j.with_indexes, j.keeps_ages, j.state, j.reason, j.message, j.files_total, j.bytes_total, j.files_done, j.bytes_done, j.started_ms, j.deadline_ms, \
              j.ended_ms, j.traceparent, COALESCE(s.create_ts, 0) AS create_ts \
              FROM restore_jobs j LEFT JOIN snapshots s ON s.snapshot_id = j.snapshot_id WHERE ",
             $rest
@@ -324,6 +324,7 @@ impl JobRow {
                 mode: mode(row.try_get("mode")?)?,
                 partitions: from_json(row, "partitions_json")?,
                 with_indexes: row.try_get::<i64, _>("with_indexes")? != 0,
+                keeps_ages: row.try_get::<i64, _>("keeps_ages")? != 0,
             },
             state: machine.state().clone(),
             reason: reason_of(machine.state()),

@@ -17,7 +17,8 @@ use crate::error::{MetaError, Result};
 use crate::history::{Told, record};
 use crate::memberships::{self, Ending, For};
 use crate::model::{NewSnapshot, SnapshotRecord, SnapshotStatus};
-use crate::rows::{count, from_json};
+use crate::reads::version_at;
+use crate::rows::{aging, count, from_json, ttl_s};
 use crate::{Coordinator, Meta, file_sets, partition_drops, pins, snapshots};
 use elanus_lifecycle::Segment;
 use elanus_lifecycle::snapshot::Event;
@@ -184,7 +185,7 @@ impl Coordinator {
         exchange_indexes(&mut tx, cut).await?;
         exchange_version(&mut tx, cut).await?;
         let files = exchange_files(&mut tx, cut, not_before_ms).await?;
-        end_segments(&mut tx, cut).await?;
+        end_segments(&mut tx, collection).await?;
         if loaded {
             release_if_not_indexed(&mut tx, cut).await?;
         }
@@ -367,12 +368,23 @@ async fn exchange_indexes(tx: &mut Tx, cut: Cut) -> Result<()> {
     .map(|_| ())
 }
 
-/// Schema, properties and the rest, where they are not those of the snapshot.
+/// Schema, properties and the rest, where they are not those of the snapshot. With a time to live, what comes back begins to
+/// age: that is another version in any case.
 async fn exchange_version(tx: &mut Tx, cut: Cut) -> Result<()> {
-    let arguments = || args![cut.collection.0, cut.then.0, cut.now.0];
-    let ended = tx
-        .execute(concat!("UPDATE collection_versions SET removed_ts = $3 WHERE ", holds_since!()), arguments())
-        .await?;
+    let source = version_at(tx, cut.collection, Some(cut.then)).await?.row;
+    let (mut aging, ttl_s) = (aging(&source)?, ttl_s(&source)?);
+    let ended = match ttl_s {
+        Some(_) => {
+            aging = aging.brought_back(ttl_s, cut.then, cut.now);
+            let sql = "UPDATE collection_versions SET removed_ts = $2 WHERE collection_id = $1 \
+                       AND removed_ts = 9223372036854775807";
+            tx.execute(sql, args![cut.collection.0, cut.now.0]).await?
+        }
+        None => {
+            let sql = concat!("UPDATE collection_versions SET removed_ts = $3 WHERE ", holds_since!());
+            tx.execute(sql, args![cut.collection.0, cut.then.0, cut.now.0]).await?
+        }
+    };
     if ended == 0 {
         return Ok(());
     }
@@ -381,12 +393,13 @@ async fn exchange_version(tx: &mut Tx, cut: Cut) -> Result<()> {
         "the definition as of the snapshot",
         concat!(
             "INSERT INTO collection_versions (collection_id, added_ts, removed_ts, schema_json, shards_num, \
-             consistency_level, properties_json) \
+             consistency_level, properties_json, ages_from_ts, expired_before_ts) \
              SELECT collection_id, CAST($3 AS BIGINT), 9223372036854775807, schema_json, shards_num, \
-             consistency_level, properties_json FROM collection_versions WHERE ",
+             consistency_level, properties_json, CAST($4 AS BIGINT), CAST($5 AS BIGINT) \
+             FROM collection_versions WHERE ",
             held_then!()
         ),
-        arguments(),
+        args![cut.collection.0, cut.then.0, cut.now.0, aging.from_ts.0, aging.expired_before_ts.0],
     )
     .await
 }
@@ -441,14 +454,14 @@ async fn exchange_files(tx: &mut Tx, cut: Cut, not_before_ms: i64) -> Result<u64
 }
 
 /// What grew ends, for writers to open fresh segments; what has no files any more is dropped.
-async fn end_segments(tx: &mut Tx, cut: Cut) -> Result<()> {
+pub(crate) async fn end_segments(tx: &mut Tx, collection: CollectionId) -> Result<()> {
     for sql in [
         "UPDATE segments SET state = 'flushed', writer = NULL WHERE collection_id = $1 AND state = 'growing'",
         "UPDATE segments SET state = 'dropped' WHERE collection_id = $1 AND state = 'flushed' \
          AND NOT EXISTS (SELECT 1 FROM memberships m WHERE m.segment_id = segments.segment_id \
                          AND m.removed_ts = 9223372036854775807)",
     ] {
-        tx.execute(sql, args![cut.collection.0]).await?;
+        tx.execute(sql, args![collection.0]).await?;
     }
     Ok(())
 }

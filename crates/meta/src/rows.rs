@@ -4,7 +4,7 @@ use crate::error::{MetaError, Result};
 use crate::model::{FileKind, FileRecord, StoredObject};
 use elanus_trace::TraceParent;
 use elanus_types::{
-    Checksum, Code, CollectionId, Failure, FileSetId, ObjectKey, PartitionId, SegmentId, Shard, Timestamp,
+    Aging, Checksum, Code, CollectionId, Failure, FileSetId, ObjectKey, PartitionId, SegmentId, Shard, Timestamp,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -133,4 +133,22 @@ pub(crate) fn collection_not_found(id: CollectionId) -> MetaError {
 /// 200.
 pub(crate) fn partition_not_found(name: impl std::fmt::Display) -> MetaError {
     Failure::new(Code::PartitionNotFound, format!("partition not found[partition={name}]")).into()
+}
+
+/// From when rows age, of a row with the columns of `collection_versions`.
+pub(crate) fn aging(row: &AnyRow) -> Result<Aging> {
+    Ok(Aging {
+        from_ts: Timestamp(row.try_get("ages_from_ts")?),
+        expired_before_ts: Timestamp(row.try_get("expired_before_ts")?),
+    })
+}
+
+/// Rows that were written before this have expired now, of such a row.
+pub(crate) fn expired_before(row: &AnyRow, now_ms: i64) -> Result<Timestamp> {
+    Ok(aging(row)?.expired_before(ttl_s(row)?, Timestamp::from_ms(now_ms)))
+}
+
+/// After how many seconds rows expire, of such a row.
+pub(crate) fn ttl_s(row: &AnyRow) -> Result<Option<i64>> {
+    Ok(elanus_types::aging::ttl_s(&from_json(row, "properties_json")?))
 }

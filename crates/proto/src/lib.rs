@@ -22,7 +22,7 @@ pub mod transport;
 pub use generated::elanus::{
     admin::v1 as admin, datacoord::v1 as datacoord, datanode::v1 as datanode, querynode::v1 as querynode,
 };
-pub use generated::milvus::proto::{common, milvus, msg, schema};
+pub use generated::milvus::proto::{common, milvus, msg, rg, schema};
 
 /// All descriptors, for gRPC reflection.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

@@ -7,3 +7,6 @@ pub const MODE: &str = "elanus-restore-mode";
 pub const PARTITIONS: &str = "elanus-restore-partitions";
 /// `false`: the target has no indexes. `true` is the default.
 pub const INDEXES: &str = "elanus-restore-indexes";
+/// Of a collection with a time to live: `restore`, the default: its rows begin to age with the restore; `write`: they age from
+/// when they were written, so old ones may expire at once.
+pub const AGES: &str = "elanus-restore-ages";

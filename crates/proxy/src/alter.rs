@@ -41,14 +41,20 @@ pub(crate) async fn alter_collection(
         collection_id: request.collection_id,
     };
     let collection = proxy.find(reference).await?;
-    let Change { properties, consistency_level, description } =
+    let Change { properties, consistency_level, description, dynamic } =
         properties::of_collection(&request.properties, &collection.schema)?;
+    let added_field = match dynamic {
+        None => None,
+        Some(true) => Some(convert::field_to_proto(&definition::late_dynamic_field())),
+        Some(false) => return Err(Failure::invalid("dynamic schema cannot supported to be disabled")),
+    };
     let alter = dc::AlterCollectionRequest {
         collection: Some(collection.reference()),
         properties,
         removed_properties: request.delete_keys,
         consistency_level,
         description,
+        added_field,
         ..dc::AlterCollectionRequest::default()
     };
     answer(proxy.datacoord().alter_collection(alter)).await.map(drop)
@@ -69,28 +75,6 @@ pub(crate) async fn alter_collection_field(
         field_params: properties,
         removed_field_params: request.delete_keys,
         field_description: description,
-        ..dc::AlterCollectionRequest::default()
-    };
-    answer(proxy.datacoord().alter_collection(alter)).await.map(drop)
-}
-
-/// Rows that are there read the new field's default value, or null.
-pub(crate) async fn add_collection_field(
-    proxy: &Proxy,
-    call: &Call,
-    request: m::AddCollectionFieldRequest,
-) -> Result<(), Failure> {
-    let reference = dc::CollectionRef {
-        db_name: call.db(&request.db_name),
-        collection_name: request.collection_name,
-        collection_id: request.collection_id,
-    };
-    let collection = proxy.find(reference).await?;
-    let field = definition::added_field(&collection.schema, request.schema, &proxy.config)?;
-    let alter = dc::AlterCollectionRequest {
-        collection: Some(collection.reference()),
-        added_field: Some(convert::field_to_proto(&field)),
-        fields_max: i64::try_from(proxy.config.fields_max).unwrap_or(i64::MAX),
         ..dc::AlterCollectionRequest::default()
     };
     answer(proxy.datacoord().alter_collection(alter)).await.map(drop)

@@ -29,6 +29,7 @@ pub(crate) struct RestoreHeaders {
     pub(crate) mode: Option<String>,
     pub(crate) partitions: Option<String>,
     pub(crate) indexes: Option<String>,
+    pub(crate) ages: Option<String>,
 }
 
 /// Metadata of a read: the name of the snapshot to read inside of.
@@ -38,21 +39,22 @@ impl Call {
     /// Reads the metadata of a request.
     pub(crate) fn of<T>(request: &Request<T>) -> Self {
         let text = |key| request.metadata().get(key).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        let db = text("dbname");
         let given = |key: &str| {
             let value = request.metadata().get(key)?;
             Some(String::from_utf8_lossy(value.as_encoded_bytes()).into_owned())
         };
         // A name that is not text is no name, but it must not be passed over either.
         let name = |value: &MetadataValue<Ascii>| value.to_str().unwrap_or("\u{fffd}").to_owned();
+        let db = request.metadata().get("dbname").map(name).filter(|db| !db.is_empty());
         Self {
-            db: if db.is_empty() { DEFAULT_DATABASE.to_owned() } else { db.to_owned() },
+            db: db.unwrap_or_else(|| DEFAULT_DATABASE.to_owned()),
             request_id: text("client-request-id").to_owned(),
             snapshot: request.metadata().get(SNAPSHOT).map(name),
             restore: RestoreHeaders {
                 mode: given(restore_headers::MODE),
                 partitions: given(restore_headers::PARTITIONS),
                 indexes: given(restore_headers::INDEXES),
+                ages: given(restore_headers::AGES),
             },
             identity: request.extensions().get::<Identity>().cloned(),
         }

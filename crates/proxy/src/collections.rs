@@ -34,6 +34,19 @@ pub(crate) async fn drop_collection(
     }
 }
 
+/// All rows that are acknowledged go; all else stays. A snapshot that was
+/// taken before keeps them.
+pub(crate) async fn truncate_collection(
+    proxy: &Proxy,
+    call: &Call,
+    request: m::TruncateCollectionRequest,
+) -> Result<m::TruncateCollectionResponse, Failure> {
+    call.requires_present()?;
+    let collection = proxy.collection(call, &request.db_name, &request.collection_name).await?;
+    answer(proxy.datacoord().truncate_collection(collection.reference())).await?;
+    Ok(m::TruncateCollectionResponse::default())
+}
+
 pub(crate) async fn has_collection(
     proxy: &Proxy,
     call: &Call,

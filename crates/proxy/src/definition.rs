@@ -5,7 +5,7 @@ use bytes::Bytes;
 use elanus_proto::{convert, datacoord as dc, milvus as m, schema as proto};
 use elanus_types::{
     Failure, FieldId,
-    schema::{CollectionSchema, ConsistencyLevel, DYNAMIC_FIELD, DataType, FieldSchema},
+    schema::{CollectionSchema, ConsistencyLevel, DYNAMIC_FIELD, DataType, DefaultValue, FieldSchema},
 };
 use prost::Message as _;
 use std::collections::BTreeSet;
@@ -34,8 +34,13 @@ pub(crate) fn define(
     let mut schema = complete(convert::schema_from_proto(&message)?);
     check_vectors(&schema, limits)?;
     let partition_names = partitions(&schema, request.num_partitions, limits)?;
-    let properties::Change { properties, consistency_level, description } =
+    let properties::Change { properties, consistency_level, description, dynamic } =
         properties::of_collection(&request.properties, &schema)?;
+    if dynamic.is_some() {
+        return Err(Failure::invalid(
+            "dynamicfield.enabled of a new collection is what its schema says: set enable_dynamic_field",
+        ));
+    }
     if let Some(text) = description {
         schema.description = text;
     }
@@ -162,13 +167,22 @@ fn complete(mut schema: CollectionSchema) -> CollectionSchema {
     if schema.enable_dynamic_field {
         let last = i64::try_from(schema.fields.len()).unwrap_or(i64::MAX >> 1);
         let id = FieldId(FieldId::FIRST_USER.0 + last);
-        schema.fields.push(FieldSchema {
-            description: "dynamic schema".to_owned(),
-            is_dynamic: true,
-            ..FieldSchema::new(id, DYNAMIC_FIELD, DataType::Json)
-        });
+        schema.fields.push(dynamic_field(id));
     }
     schema
+}
+
+fn dynamic_field(id: FieldId) -> FieldSchema {
+    FieldSchema {
+        description: "dynamic schema".to_owned(),
+        is_dynamic: true,
+        ..FieldSchema::new(id, DYNAMIC_FIELD, DataType::Json)
+    }
+}
+
+/// The dynamic column of a collection that got it later: rows that are there have no keys in it.
+pub(crate) fn late_dynamic_field() -> FieldSchema {
+    FieldSchema { default_value: Some(DefaultValue::Text("{}".to_owned())), ..dynamic_field(FieldId::NONE) }
 }
 
 #[cfg(test)]

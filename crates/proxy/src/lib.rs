@@ -7,7 +7,7 @@
 //!
 //! * `service`: every served call and the function that answers it. A call that is not in the table is gRPC UNIMPLEMENTED.
 //! * one module per topic: `connect`, `databases`, `aliases`, `collections` (with `definition`), `alter` (with
-//!   `properties`), `segments`, `partitions`, `indexes`, `load`, `flush`, `write`, `read`, `snapshots`, `admin`,
+//!   `properties`), `fields`, `segments`, `replicas`, `partitions`, `indexes`, `load`, `flush`, `write`, `read`, `snapshots`, `admin`,
 //!   `events`.
 //! * `access`: who is let in and what he may do; `rbac`: the calls that say so.
 //! * `backend`: the other services, and a collection as the coordinator describes it.
@@ -24,6 +24,7 @@ mod connect;
 mod databases;
 mod definition;
 mod events;
+mod fields;
 mod flush;
 mod indexes;
 mod load;
@@ -32,6 +33,7 @@ mod partitions;
 mod properties;
 mod rbac;
 mod read;
+mod replicas;
 mod segments;
 mod service;
 mod snapshots;

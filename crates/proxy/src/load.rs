@@ -3,6 +3,7 @@
 use crate::{
     Proxy,
     backend::{Call, Collection, answer},
+    replicas,
 };
 use elanus_proto::{
     common::LoadState,
@@ -17,6 +18,7 @@ pub(crate) async fn load_collection(
     request: m::LoadCollectionRequest,
 ) -> Result<(), Failure> {
     let collection = proxy.collection(call, &request.db_name, &request.collection_name).await?;
+    request.resource_groups.iter().try_for_each(|name| replicas::group(name))?;
     check_indexes(&collection)?;
     mark(proxy, &collection, &[], true).await
 }
@@ -37,6 +39,7 @@ pub(crate) async fn load_partitions(
 ) -> Result<(), Failure> {
     let collection = proxy.collection(call, &request.db_name, &request.collection_name).await?;
     require_names(&request.partition_names)?;
+    request.resource_groups.iter().try_for_each(|name| replicas::group(name))?;
     collection.requires_own_partitions("load")?;
     check_indexes(&collection)?;
     mark(proxy, &collection, &request.partition_names, true).await

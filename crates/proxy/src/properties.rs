@@ -2,14 +2,15 @@
 //! those that would have to change what it does, and cannot, are refused; all others are kept without effect.
 
 use elanus_proto::{common::KeyValuePair, convert};
-use elanus_types::{Code, Failure, schema::CollectionSchema, schema::ConsistencyLevel, schema::DataType};
+use elanus_types::{
+    Code, Failure, aging::TTL_PROPERTY, schema::CollectionSchema, schema::ConsistencyLevel, schema::DataType,
+};
 use std::collections::BTreeMap;
 
 const PROPERTIES_MAX: usize = 256;
 const KEY_BYTES_MAX: usize = 255;
 const VALUE_BYTES_MAX: usize = 64 << 10;
 
-const TTL: &str = "collection.ttl.seconds";
 /// As in Milvus: a hundred years.
 const TTL_S: std::ops::RangeInclusive<i64> = -1..=3_155_760_000;
 const ISOLATION: &str = "partitionkey.isolation";
@@ -41,6 +42,8 @@ pub(crate) struct Change {
     pub(crate) properties: BTreeMap<String, String>,
     pub(crate) consistency_level: Option<i32>,
     pub(crate) description: Option<String>,
+    /// The dynamic field is wanted, or not wanted, where it is the other way.
+    pub(crate) dynamic: Option<bool>,
 }
 
 /// 1100 unless something is set, or something is removed, but not both.
@@ -65,30 +68,28 @@ pub(crate) fn of_database(pairs: &[KeyValuePair]) -> Result<BTreeMap<String, Str
 /// Properties of a collection that has this schema, when it is made or later.
 pub(crate) fn of_collection(pairs: &[KeyValuePair], schema: &CollectionSchema) -> Result<Change, Failure> {
     let mut properties = checked(pairs)?;
-    if let Some(ttl) = properties.get(TTL)
-        && !ttl.parse().is_ok_and(|ttl: i64| TTL_S.contains(&ttl))
-    {
-        let (from, to) = (TTL_S.start(), TTL_S.end());
-        return Err(Failure::invalid(format!("collection TTL is out of range, expect [{from}, {to}], got {ttl}")));
+    if let Some(ttl) = properties.get(TTL_PROPERTY) {
+        let number: i64 =
+            ttl.parse().map_err(|_| Failure::invalid("collection TTL is not a valid positive integer"))?;
+        if !TTL_S.contains(&number) {
+            let (from, to) = (TTL_S.start(), TTL_S.end());
+            return Err(Failure::invalid(format!("collection TTL is out of range, expect [{from}, {to}], got {ttl}")));
+        }
     }
     if is_on(&properties, ISOLATION) && schema.partition_key.is_none() {
         return Err(Failure::invalid(
             "partition key isolation mode is enabled but no partition key field is set. Please set the partition key first",
         ));
     }
-    if let Some(dynamic) = properties.remove(DYNAMIC)
-        && dynamic.eq_ignore_ascii_case("true") != schema.enable_dynamic_field
-    {
-        let text = format!("{DYNAMIC} can be set only when the collection is created, by enable_dynamic_field");
-        return Err(Failure::new(Code::Unimplemented, text));
-    }
+    let dynamic = properties.remove(DYNAMIC).map(|value| value.eq_ignore_ascii_case("true"));
+    let dynamic = dynamic.filter(|wanted| *wanted != schema.enable_dynamic_field);
     let level = properties.remove(CONSISTENCY).map(|level| {
         ConsistencyLevel::from_text(&level)
             .map(ConsistencyLevel::number)
             .ok_or_else(|| Failure::invalid(format!("unknown consistency level {level}")))
     });
     let description = properties.remove(DESCRIPTION);
-    Ok(Change { consistency_level: level.transpose()?, description, properties })
+    Ok(Change { consistency_level: level.transpose()?, description, properties, dynamic })
 }
 
 /// Parameters of a field that may change after it was made.
@@ -194,18 +195,20 @@ mod tests {
         let given = [("collection.description", "new"), ("consistency_level", "3"), ("dynamicfield.enabled", "False")];
         let change = of_collection(&pairs(&given), &CollectionSchema::default()).unwrap();
         assert_eq!((change.consistency_level, change.description.as_deref()), (Some(3), Some("new")));
-        assert!(change.properties.is_empty());
+        assert!(change.properties.is_empty() && change.dynamic.is_none());
+        let change = of_collection(&pairs(&[("dynamicfield.enabled", "True")]), &CollectionSchema::default()).unwrap();
+        assert_eq!((change.dynamic, change.properties.len()), (Some(true), 0));
     }
 
     #[test]
     fn bad_settings_are_refused_by_their_name() {
         for (key, value, code, fragment) in [
             ("collection.ttl.seconds", "-2", 1100, "collection TTL is out of range, expect [-1, 3155760000], got -2"),
-            ("collection.ttl.seconds", "soon", 1100, "collection TTL is out of range"),
+            ("collection.ttl.seconds", "soon", 1100, "collection TTL is not a valid positive integer"),
             ("mmap.enabled", "perhaps", 1100, "mmap.enabled, it should be true or false"),
             ("partitionkey.isolation", "true", 1100, "no partition key field is set"),
             ("consistency_level", "Certain", 1100, "unknown consistency level Certain"),
-            ("dynamicfield.enabled", "true", 10, "only when the collection is created"),
+            ("dynamicfield.enabled", "yes", 1100, "dynamicfield.enabled, it should be true or false"),
             ("allow_insert_auto_id", "true", 10, "allow_insert_auto_id is not served"),
             ("", "x", 1100, "1 to 255 bytes"),
         ] {

@@ -3,8 +3,8 @@
 //! A failure becomes the status of the answer, so that it reaches the user at once: a gRPC status would be retried.
 
 use crate::{
-    Proxy, access::Needs as _, aliases, alter, backend::Call, collections, compaction, connect, databases, flush,
-    indexes, load, partitions, rbac, read, segments, snapshots, write,
+    Proxy, access::Needs as _, aliases, alter, backend::Call, collections, compaction, connect, databases, fields,
+    flush, indexes, load, partitions, rbac, read, replicas, segments, snapshots, write,
 };
 use elanus_proto::{
     common::Status as MilvusStatus,
@@ -51,7 +51,14 @@ with_status! {
     GetPersistentSegmentInfoResponse GetQuerySegmentInfoResponse GetRestoreSnapshotStateResponse GetVersionResponse ListAliasesResponse ListDatabasesResponse
     ListRestoreSnapshotJobsResponse ListSnapshotsResponse ManualCompactionResponse MutationResult PinSnapshotDataResponse QueryResults
     RestoreSnapshotResponse SearchResults ShowCollectionsResponse ShowPartitionsResponse
+    TruncateCollectionResponse GetReplicasResponse ListResourceGroupsResponse DescribeResourceGroupResponse
     ListCredUsersResponse ListPrivilegeGroupsResponse SelectGrantResponse SelectRoleResponse SelectUserResponse
+}
+
+impl Answer<Self> for m::AlterCollectionSchemaResponse {
+    fn of(result: Result<Self, Failure>) -> Self {
+        Self { alter_status: Some(result.map_or_else(MilvusStatus::from, |_| success())) }
+    }
 }
 
 /// Users cause most failures and read them; those that they did not cause are for whoever runs the service.
@@ -115,7 +122,15 @@ serve! {
         rename_collection(RenameCollectionRequest) -> MilvusStatus;
         alter_collection(AlterCollectionRequest) -> MilvusStatus;
         alter_collection_field(AlterCollectionFieldRequest) -> MilvusStatus;
+    }
+    fields {
         add_collection_field(AddCollectionFieldRequest) -> MilvusStatus;
+        alter_collection_schema(AlterCollectionSchemaRequest) -> m::AlterCollectionSchemaResponse;
+    }
+    replicas {
+        get_replicas(GetReplicasRequest) -> m::GetReplicasResponse;
+        list_resource_groups(ListResourceGroupsRequest) -> m::ListResourceGroupsResponse;
+        describe_resource_group(DescribeResourceGroupRequest) -> m::DescribeResourceGroupResponse;
     }
     segments {
         get_persistent_segment_info(GetPersistentSegmentInfoRequest) -> m::GetPersistentSegmentInfoResponse;
@@ -124,6 +139,7 @@ serve! {
     collections {
         create_collection(CreateCollectionRequest) -> MilvusStatus;
         drop_collection(DropCollectionRequest) -> MilvusStatus;
+        truncate_collection(TruncateCollectionRequest) -> m::TruncateCollectionResponse;
         has_collection(HasCollectionRequest) -> m::BoolResponse;
         describe_collection(DescribeCollectionRequest) -> m::DescribeCollectionResponse;
         batch_describe_collection(BatchDescribeCollectionRequest) -> m::BatchDescribeCollectionResponse;

@@ -150,8 +150,13 @@ fn wish(headers: &RestoreHeaders) -> Result<dc::RestoreSnapshotRequest, Failure>
         Some("false") => true,
         Some(other) => return Err(bad(restore_headers::INDEXES, format!("{other:?} is neither true nor false"))),
     };
+    let keeps_ages = match headers.ages.as_deref() {
+        None | Some("restore") => false,
+        Some("write") => true,
+        Some(other) => return Err(bad(restore_headers::AGES, format!("{other:?} is neither restore nor write"))),
+    };
     let mode = headers.mode.clone().unwrap_or_default();
-    Ok(dc::RestoreSnapshotRequest { mode, partition_names, without_indexes, ..Default::default() })
+    Ok(dc::RestoreSnapshotRequest { mode, partition_names, without_indexes, keeps_ages, ..Default::default() })
 }
 
 pub(crate) async fn get_restore_snapshot_state(

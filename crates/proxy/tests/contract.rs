@@ -273,7 +273,7 @@ async fn a_compaction_that_asks_for_what_is_not_there_is_refused() {
         manual_compaction(of(|r| r.partition_id = 7)) => 10, "compacting a part of a collection";
         manual_compaction(of(|r| r.channel = "c".into())) => 10, "compacting a part of a collection";
         manual_compaction(of(|r| r.segment_ids = vec![7])) => 10, "compacting a part of a collection";
-        manual_compaction(of(|r| r.target_size = 7)) => 10, "a target size";
+        manual_compaction(of(|r| r.target_size = -7)) => 1100, "target size should not be negative, got -7";
         manual_compaction(of(|r| r.collection_name = "x".into())) => 100, "can't find collection";
         manual_compaction(of(|r| r.collection_name.clear())) => 1100, "collection name should not be empty";
     }

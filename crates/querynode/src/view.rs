@@ -5,6 +5,8 @@
 //!      all partitions. An upsert is a delete and an insert of one timestamp: its own row stays.
 //! V-2  A view that was carried on through changes equals the view that is made from all files at once.
 //! V-3  A view of the past shows no row and applies no delete that is newer than its timestamp.
+//! V-4  A row that has expired is not there, and no delete of it is asked for: time goes on between commits, so a read takes
+//!      such rows out of the view that it was given, and the view that is carried on keeps them.
 
 use crate::deletes::{DeleteLog, DeleteLogs};
 use crate::keys::{KeyRef, Keys};
@@ -13,7 +15,7 @@ use arrow::buffer::BooleanBuffer;
 use elanus_meta::model::FileRecord;
 use elanus_segment::Deletes;
 use elanus_types::schema::CollectionSchema;
-use elanus_types::{CollectionId, FileSetId, PartitionId, SegmentId, Shard, Timestamp};
+use elanus_types::{Aging, CollectionId, FileSetId, PartitionId, SegmentId, Shard, Timestamp};
 use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -34,6 +36,21 @@ pub(crate) struct View {
     logs: HashMap<Member, Arc<FileRecord>>,
     deletes: HashMap<Place, DeleteLogs>,
     cut: Option<Timestamp>,
+    pub(crate) expiry: Expiry,
+}
+
+/// When rows of a collection expire.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Expiry {
+    pub(crate) aging: Aging,
+    pub(crate) ttl_s: Option<i64>,
+}
+
+impl Expiry {
+    /// Rows that were written before this have expired at `at`.
+    pub(crate) fn before(&self, at: Timestamp) -> Timestamp {
+        self.aging.expired_before(self.ttl_s, at)
+    }
 }
 
 /// A file of rows in a view.
@@ -66,7 +83,12 @@ pub(crate) enum Added {
 
 impl View {
     /// A collection without files. With `cut`, nothing newer than it is ever shown.
-    pub(crate) fn empty(collection: CollectionId, schema: Arc<CollectionSchema>, cut: Option<Timestamp>) -> Self {
+    pub(crate) fn empty(
+        collection: CollectionId,
+        schema: Arc<CollectionSchema>,
+        expiry: Expiry,
+        cut: Option<Timestamp>,
+    ) -> Self {
         Self {
             collection,
             ts: Timestamp::ZERO,
@@ -75,6 +97,35 @@ impl View {
             logs: HashMap::new(),
             deletes: HashMap::new(),
             cut,
+            expiry,
+        }
+    }
+
+    /// True when rows that were written before this may be in the view.
+    pub(crate) fn has_rows_before(&self, ts: Timestamp) -> bool {
+        self.files.iter().any(|file| file.record.base_ts < ts)
+    }
+
+    /// The view for a read at `read_ts`, without rows that were written before `ts` (V-4). It shares with this one what did not
+    /// change. Whoever reads on as of its timestamp sees the same rows.
+    pub(crate) fn without_rows_before(&self, ts: Timestamp, read_ts: Timestamp) -> Self {
+        let left = |file: &Arc<FileView>| match file.record.base_ts < ts {
+            true => Some(Arc::new(FileView::clone(file).without(|file, hide| {
+                let old = (0..).take(file.keys.len()).filter(|row| file.ts(*row) < ts);
+                old.for_each(hide);
+            })))
+            .filter(|file| file.visible_rows > 0),
+            false => Some(Arc::clone(file)),
+        };
+        Self {
+            collection: self.collection,
+            ts: read_ts,
+            schema: Arc::clone(&self.schema),
+            files: self.files.iter().filter_map(left).collect(),
+            logs: HashMap::new(),
+            deletes: HashMap::new(),
+            cut: self.cut,
+            expiry: self.expiry,
         }
     }
 
@@ -134,7 +185,8 @@ impl View {
             Arc::new(fresh.without(|file, hide| file.hidden_by(&deletes, hide)))
         }));
         files.sort_by_key(|file| member(&file.record));
-        Self { collection: self.collection, ts, schema: Arc::clone(&self.schema), files, logs, deletes, cut: self.cut }
+        let (schema, cut, expiry) = (Arc::clone(&self.schema), self.cut, self.expiry);
+        Self { collection: self.collection, ts, schema, files, logs, deletes, cut, expiry }
     }
 
     fn places_without(&self, removed: &[Member]) -> HashSet<Place> {

@@ -6,7 +6,7 @@
 
 use crate::cache::FileCache;
 use crate::cpu::Cpu;
-use crate::view::{Added, View, member};
+use crate::view::{Added, Expiry, View, member};
 use elanus_meta::Meta;
 use elanus_meta::model::{CollectionView, FileKind, FileRecord};
 use elanus_types::{Code, CollectionId, Failure, Timestamp};
@@ -62,11 +62,25 @@ impl Views {
         Self { meta, cache, cpu, loads_max: loads_max.max(1), idle_ms_max, followed, past, past_builds }
     }
 
-    /// The view that a read at `read_ts` sees; 0 is now. A timestamp that no commit has reached yet is now, too.
+    /// The view that a read at `read_ts` sees, without the rows that had expired then; 0 is now. A timestamp that no commit has
+    /// reached yet is now, too.
     ///
     /// # Errors
     /// 100 when the collection is not there at that time; when its files cannot be read.
     pub(crate) async fn at(&self, collection: CollectionId, read_ts: u64) -> Result<Arc<View>, Failure> {
+        let view = self.committed_at(collection, read_ts).await?;
+        // The end of the last millisecond: what is committed from now on is later, where clocks agree.
+        let now = Timestamp(Timestamp::from_ms(self.meta.clock().now_ms()).0 - 1).max(view.ts);
+        let at = i64::try_from(read_ts).ok().filter(|ts| *ts > 0).map_or(now, |ts| Timestamp(ts).min(now));
+        let expired_before = view.expiry.before(at);
+        if !view.has_rows_before(expired_before) {
+            return Ok(view);
+        }
+        self.cpu.run(move || Ok(Arc::new(view.without_rows_before(expired_before, at)))).await
+    }
+
+    /// The view at `read_ts`, also with rows that have expired.
+    async fn committed_at(&self, collection: CollectionId, read_ts: u64) -> Result<Arc<View>, Failure> {
         let wanted = i64::try_from(read_ts).map_or(Timestamp(i64::MAX), Timestamp);
         let last = self.meta.last_ts(collection).await?;
         self.forget_idle();
@@ -195,8 +209,8 @@ impl Views {
             }
             // The first view, or another schema: made anew.
             _ => {
-                let CollectionView { ts, schema, files, .. } = self.meta.view(id, None).await?;
-                (Arc::new(View::empty(id, Arc::new(schema), None)), ts, files, Vec::new())
+                let CollectionView { ts, schema, aging, ttl_s, files, .. } = self.meta.view(id, None).await?;
+                (Arc::new(View::empty(id, Arc::new(schema), Expiry { aging, ttl_s }, None)), ts, files, Vec::new())
             }
         };
         let added = self.read(&before, to_read, newest.as_deref()).await?;
@@ -232,8 +246,8 @@ impl Views {
     async fn build(&self, id: CollectionId, ts: Timestamp, newest: Option<Arc<View>>) -> Result<Arc<View>, Failure> {
         let permit = self.past_builds.acquire().await;
         let _permit = permit.map_err(|_| Failure::internal("this query node was closed"))?;
-        let CollectionView { ts, schema, files, .. } = self.meta.view(id, Some(ts)).await?;
-        let empty = View::empty(id, Arc::new(schema), Some(ts));
+        let CollectionView { ts, schema, aging, ttl_s, files, .. } = self.meta.view(id, Some(ts)).await?;
+        let empty = View::empty(id, Arc::new(schema), Expiry { aging, ttl_s }, Some(ts));
         let added = self.read(&empty, files, newest.as_deref()).await?;
         self.cpu.run(move || Ok(Arc::new(empty.next(ts, added, &[])))).await
     }

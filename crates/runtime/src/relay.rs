@@ -250,6 +250,7 @@ mod tests {
             properties: Default::default(),
             partitions: Vec::new(),
             indexes: Vec::new(),
+            aging: elanus_types::Aging::default(),
         };
         let new = NewCollection { database: "default".to_owned(), name: "docs".to_owned(), definition };
         let coordinator = meta.take_over(&NodeId("test".to_owned())).await.unwrap();

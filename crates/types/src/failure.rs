@@ -30,6 +30,8 @@ pub enum Code {
     PartitionNotFound,
     /// The partition must be loaded before it is read.
     PartitionNotLoaded,
+    /// No such resource group.
+    ResourceGroupNotFound,
     /// No such index.
     IndexNotFound,
     /// An index with this name exists with other parameters.
@@ -85,6 +87,7 @@ impl Code {
             Self::SchemaMismatch => 109,
             Self::PartitionNotFound => 200,
             Self::PartitionNotLoaded => 201,
+            Self::ResourceGroupNotFound => 300,
             Self::IndexNotFound => 700,
             Self::IndexDuplicate => 702,
             Self::DatabaseNotFound => 800,
@@ -151,7 +154,7 @@ impl Code {
     }
 }
 
-const ALL: [Code; 30] = [
+const ALL: [Code; 31] = [
     Code::NotReady,
     Code::Internal,
     Code::DiskFull,
@@ -164,6 +167,7 @@ const ALL: [Code; 30] = [
     Code::SchemaMismatch,
     Code::PartitionNotFound,
     Code::PartitionNotLoaded,
+    Code::ResourceGroupNotFound,
     Code::IndexNotFound,
     Code::IndexDuplicate,
     Code::DatabaseNotFound,

@@ -3,6 +3,7 @@
 //! * [`ids`]: one type per kind of identifier, so that a segment id cannot be given for a collection id.
 //! * [`time`]: Milvus hybrid timestamps, intervals, and the clock that every service is given.
 //! * [`key`]: the one type that names an object in the store.
+//! * [`aging`]: when rows expire.
 //! * [`schema`]: collections, fields and indexes as users define them.
 //! * [`privilege`]: what users may be allowed to do.
 //! * [`restore`]: how a restore makes its target.
@@ -10,6 +11,7 @@
 //! * [`trace`]: which trace the present work belongs to.
 //! * [`failure`]: what a caller is told when something could not be done, with the Milvus code.
 
+pub mod aging;
 pub mod checksum;
 pub mod failure;
 pub mod ids;
@@ -21,6 +23,7 @@ pub mod schema;
 pub mod time;
 pub mod trace;
 
+pub use aging::Aging;
 pub use checksum::Checksum;
 pub use failure::{Code, Failure};
 pub use ids::*;

@@ -1,6 +1,6 @@
 //! Collections, fields and indexes as users define them, in the words of Milvus.
 
-use crate::{FieldId, IndexId, PartitionId};
+use crate::{Aging, Failure, FieldId, IndexId, PartitionId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -253,6 +253,27 @@ impl CollectionSchema {
         self.fields.iter().find(|field| field.is_primary_key).expect("a schema has a primary key")
     }
 
+    /// That a collection stays one without this field.
+    ///
+    /// # Errors
+    /// 1100 for what rows are found or placed by, and for the only vector.
+    pub fn require_droppable(&self, field: &FieldSchema) -> Result<(), Failure> {
+        let why = if field.is_primary_key {
+            "it is the primary key"
+        } else if self.partition_key == Some(field.id) {
+            "it is the partition key"
+        } else if self.clustering_key == Some(field.id) {
+            "it is the clustering key"
+        } else if field.is_dynamic {
+            "it is the dynamic field"
+        } else if field.data_type.is_vector() && self.vector_fields().count() == 1 {
+            "a collection needs a vector field"
+        } else {
+            return Ok(());
+        };
+        Err(Failure::invalid(format!("field {} cannot be dropped: {why}", field.name)))
+    }
+
     /// The field with this name.
     #[must_use]
     pub fn field(&self, name: &str) -> Option<&FieldSchema> {
@@ -372,6 +393,9 @@ pub struct CollectionDefinition {
     pub partitions: Vec<PartitionInfo>,
     /// In order of creation.
     pub indexes: Vec<IndexInfo>,
+    /// From when its rows age; not for users.
+    #[serde(default, skip_serializing_if = "Aging::is_default")]
+    pub aging: Aging,
 }
 
 #[cfg(test)]

@@ -5,7 +5,8 @@
 //! CY-2  What becomes one file keeps the bounds of rows, bytes and files; one larger file is compacted alone, or not at all.
 //! CY-3  By itself the policy takes files in tiers, each four times the size of the one before: only files of one tier
 //!       become one, and only enough of them. So a row is written again once a tier, however it came.
-//! CY-4  By itself the policy takes a file for its deletes when many of them wait to be applied; on demand, when any may.
+//! CY-4  By itself the policy takes a file for its deletes when many of them wait to be applied, and for the age of its rows
+//!       when all of them have expired; on demand, when any may be hidden or may have expired.
 
 use super::CompactionConfig;
 use elanus_lifecycle::deletes::{LogOf, Place, RowsOf, needless};
@@ -34,6 +35,8 @@ pub(crate) enum Why {
 /// What is to be compacted.
 pub(crate) fn plan(view: &CompactionView, config: &CompactionConfig, why: Why) -> Vec<NewCompaction> {
     let waiting = Waiting::of(view);
+    let is_stale =
+        |file: &LiveMember, rows: u64| waiting.is_stale(file, rows, why) || is_expired(file, view.expired_before, why);
     let mut places: BTreeMap<Place, Vec<&LiveMember>> = BTreeMap::new();
     for member in view.members.iter().filter(|member| member.kind == FileKind::Insert) {
         places.entry(place(member)).or_default().push(member);
@@ -48,16 +51,16 @@ pub(crate) fn plan(view: &CompactionView, config: &CompactionConfig, why: Why) -
             match (why, tier(member, config)) {
                 (Why::Asked, Some(_)) => lists.entry(0).or_default().push(member),
                 (Why::Policy, Some(tier)) => lists.entry(tier).or_default().push(member),
-                (_, None) if waiting.is_stale(member, rows, why) => stale.push(member),
+                (_, None) if is_stale(member, rows) => stale.push(member),
                 (_, None) => {}
             }
         }
         for (_, list) in lists {
             let enough = if why == Why::Policy { config.files_min.max(2) } else { 2 };
             if list.len() >= enough {
-                tasks.extend(bundles(&list, place, config, |one| waiting.is_stale(one, rows, why)));
+                tasks.extend(bundles(&list, place, config, |one| is_stale(one, rows)));
             } else {
-                stale.extend(list.into_iter().filter(|member| waiting.is_stale(member, rows, why)));
+                stale.extend(list.into_iter().filter(|member| is_stale(member, rows)));
             }
         }
         stale.sort_by_key(|member| (member.base_ts, member.file_set));
@@ -83,6 +86,14 @@ fn is_free(member: &LiveMember, protected_ts: Option<Timestamp>, why: Why) -> bo
     let protected = protected_ts.is_some_and(|ts| member.added_ts <= ts);
     let rests = member.failed && why == Why::Policy;
     !(member.busy || protected || rests)
+}
+
+/// CY-4. No row of a file is newer than its membership.
+fn is_expired(file: &LiveMember, expired_before: Timestamp, why: Why) -> bool {
+    match why {
+        Why::Asked => file.base_ts < expired_before,
+        Why::Policy => file.added_ts < expired_before,
+    }
 }
 
 /// `None` for a file that is large enough.
@@ -240,12 +251,32 @@ mod tests {
     }
 
     fn view(members: Vec<LiveMember>) -> CompactionView {
-        CompactionView { ts: Timestamp(i64::MAX - 1), members, protected_ts: None, automatic: true, waits_for: None }
+        CompactionView {
+            ts: Timestamp(i64::MAX - 1),
+            members,
+            expired_before: Timestamp::ZERO,
+            expires: false,
+            protected_ts: None,
+            automatic: true,
+            waits_for: None,
+        }
     }
 
     fn planned(view: &CompactionView, why: Why) -> Vec<Vec<i64>> {
         let ids = |task: &NewCompaction| task.inputs.iter().map(|input| input.1.0).collect();
         plan(view, &CONFIG, why).iter().map(ids).collect()
+    }
+
+    #[test]
+    fn cy_4_a_file_of_which_all_rows_have_expired_is_taken_and_on_demand_one_of_which_any_may() {
+        let at = |ts: i64| Timestamp(ts);
+        let mut file = member(1, FileKind::Insert, CONFIG.file_bytes);
+        (file.base_ts, file.added_ts) = (at(100), at(200));
+        for (expired_before, by_policy, asked) in [(100, 0, 0), (101, 0, 1), (200, 0, 1), (201, 1, 1)] {
+            let view = CompactionView { expired_before: at(expired_before), ..view(vec![file.clone()]) };
+            let found = (plan(&view, &CONFIG, Why::Policy).len(), plan(&view, &CONFIG, Why::Asked).len());
+            assert_eq!(found, (by_policy, asked), "{expired_before}");
+        }
     }
 
     #[test]

@@ -100,7 +100,7 @@ async fn look(parts: &Parts, collection: CollectionId) -> Result<u64, Failure> {
 
 /// True when only a commit can change what is planned.
 fn is_at_rest(view: &CompactionView) -> bool {
-    view.protected_ts.is_none() && !view.members.iter().any(|member| member.busy || member.failed)
+    view.protected_ts.is_none() && !view.expires && !view.members.iter().any(|member| member.busy || member.failed)
 }
 
 async fn end_logs(parts: &Parts, collection: CollectionId, view: &CompactionView) -> Result<u64, Failure> {

@@ -330,6 +330,7 @@ mod tests {
                 properties: BTreeMap::new(),
                 partitions: partitions.collect(),
                 indexes: vec![],
+                aging: elanus_types::Aging::default(),
             },
             manifests: vec![],
             totals: Totals::default(),

@@ -33,6 +33,9 @@ fn apply(definition: &mut CollectionDefinition, request: pb::AlterCollectionRequ
     if let Some(added) = &request.added_field {
         add_field(definition, added, request.fields_max)?;
     }
+    if !request.dropped_field.is_empty() {
+        drop_field(definition, &request.dropped_field)?;
+    }
     if request.field_name.is_empty() {
         return Ok(());
     }
@@ -51,6 +54,14 @@ fn apply(definition: &mut CollectionDefinition, request: pb::AlterCollectionRequ
 /// The metadata store gives the id.
 fn add_field(definition: &mut CollectionDefinition, added: &FieldMessage, fields_max: i64) -> Result<(), Failure> {
     let field = FieldSchema { id: FieldId::NONE, ..field_from_proto(added)? };
+    if field.is_dynamic {
+        // Two who enable it want the same.
+        if !definition.schema.enable_dynamic_field {
+            definition.schema.enable_dynamic_field = true;
+            definition.schema.fields.push(field);
+        }
+        return Ok(());
+    }
     let fields = &mut definition.schema.fields;
     if fields.iter().any(|known| known.name == field.name) {
         return Err(Failure::invalid(format!("duplicate field name: {}", field.name)));
@@ -61,6 +72,19 @@ fn add_field(definition: &mut CollectionDefinition, added: &FieldMessage, fields
     }
     // The dynamic field stays the last one.
     fields.insert(named, field);
+    Ok(())
+}
+
+/// A field that has gone meanwhile has gone.
+fn drop_field(definition: &mut CollectionDefinition, name: &str) -> Result<(), Failure> {
+    let Some(field) = definition.schema.field(name) else { return Ok(()) };
+    definition.schema.require_droppable(field)?;
+    if definition.indexes.iter().any(|index| index.field_id == field.id) {
+        return Err(Failure::invalid(format!(
+            "field {name} cannot be dropped: it has an index by now, drop that first"
+        )));
+    }
+    definition.schema.fields.retain(|field| field.name != name);
     Ok(())
 }
 

@@ -50,6 +50,7 @@ pub(super) async fn create_collection(
             // Ids are given later.
             partitions: names.map(|name| PartitionInfo { id: PartitionId(0), name }).collect(),
             indexes: Vec::new(),
+            aging: elanus_types::Aging::default(),
         },
     };
     Ok(convert::collection(parts.coordinator.create_collection(new).await?))
@@ -83,6 +84,14 @@ pub(super) async fn drop_collection(parts: &Parts, of: pb::CollectionRef) -> Res
         }
     };
     dropped?;
+    parts.background.activate(GC_RELEASE);
+    Ok(())
+}
+
+pub(super) async fn truncate_collection(parts: &Parts, of: pb::CollectionRef) -> Result<(), Failure> {
+    let collection = resolve(parts, Some(of)).await?;
+    let ended = parts.coordinator.truncate_collection(collection.id).await?;
+    tracing::info!(collection = %collection.id, ended, "a collection was emptied");
     parts.background.activate(GC_RELEASE);
     Ok(())
 }

@@ -39,6 +39,7 @@ impl Calls for DataCoord {
     async fn drop_collection(&self, r: Request<pb::CollectionRef>) -> Result<Response<pb::Empty>, Status> { done(catalog::drop_collection(&self.parts, r.into_inner()).await) }
     async fn alter_collection(&self, r: Request<pb::AlterCollectionRequest>) -> Result<Response<pb::Collection>, Status> { answer(alter::alter_collection(&self.parts, r.into_inner()).await) }
     async fn rename_collection(&self, r: Request<pb::RenameCollectionRequest>) -> Result<Response<pb::Collection>, Status> { answer(alter::rename_collection(&self.parts, r.into_inner()).await) }
+    async fn truncate_collection(&self, r: Request<pb::CollectionRef>) -> Result<Response<pb::Empty>, Status> { done(catalog::truncate_collection(&self.parts, r.into_inner()).await) }
     async fn create_partition(&self, r: Request<pb::PartitionRef>) -> Result<Response<pb::Partition>, Status> { answer(catalog::create_partition(&self.parts, r.into_inner()).await) }
     async fn drop_partition(&self, r: Request<pb::PartitionRef>) -> Result<Response<pb::Empty>, Status> { done(catalog::drop_partition(&self.parts, r.into_inner()).await) }
     async fn create_index(&self, r: Request<pb::CreateIndexRequest>) -> Result<Response<pb::Index>, Status> { answer(catalog::create_index(&self.parts, r.into_inner()).await) }

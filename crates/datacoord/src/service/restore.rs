@@ -20,7 +20,12 @@ pub(super) async fn submit(parts: &Parts, request: pb::RestoreSnapshotRequest) -
         "" => parts.config.restore_mode,
         named => RestoreMode::parse(named)?,
     };
-    let options = RestoreOptions { mode, partitions: request.partition_names, with_indexes: !request.without_indexes };
+    let options = RestoreOptions {
+        mode,
+        partitions: request.partition_names,
+        with_indexes: !request.without_indexes,
+        keeps_ages: request.keeps_ages,
+    };
     let new = NewRestore {
         source: collection.id,
         snapshot_name: source.snapshot_name,

@@ -49,7 +49,7 @@ async fn rewrite(
     let work = worker.meta.compaction_work(claim.task, claim.generation, &worker.node).await;
     let work = work.map_err(|error| transient("", Failure::from(error).message))?;
     // Another has it by now.
-    let CompactionWork { schema, inputs, logs, base_ts, target, .. } = work.ok_or(Stop::Told)?;
+    let CompactionWork { schema, inputs, logs, expired_before, base_ts, target, .. } = work.ok_or(Stop::Told)?;
     let schema = Arc::new(schema);
 
     let mut deletes = Newest::default();
@@ -66,7 +66,7 @@ async fn rewrite(
     }
     drop(fetched);
 
-    let mut merge = Merge::new(schema, base_ts, deletes).map_err(|error| permanent("", error))?;
+    let mut merge = Merge::new(schema, base_ts, expired_before, deletes).map_err(|error| permanent("", error))?;
     let mut fetched = stream::iter(0..inputs.len()).map(|n| fetch(way, &inputs[n])).buffered(INPUTS_AT_ONCE);
     while let Some(next) = fetched.next().await {
         let (input, bytes) = next?;

@@ -1,6 +1,6 @@
 //! What is left of files of rows when deletes are applied, as one file. Pure.
 //!
-//! CP-1  A row is left unless a delete of its key is strictly newer. What is left keeps its values and its timestamp: the
+//! CP-1  A row is left unless a delete of its key is strictly newer, or it has expired. What is left keeps its values and its timestamp: the
 //!       offset in the new file counts from the new file's `base_ts`.
 
 use arrow::array::{Array as _, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch};
@@ -46,15 +46,21 @@ fn newest<K>(entry: std::collections::hash_map::Entry<'_, K, i64>, ts: i64) {
 pub(super) struct Merge {
     schema: Arc<CollectionSchema>,
     base_ts: Timestamp,
+    expired_before: Timestamp,
     deletes: Arc<Newest>,
     writer: RowsWriter,
 }
 
 impl Merge {
-    /// A file whose offsets count from `base_ts`, which is not after any row.
-    pub(super) fn new(schema: Arc<CollectionSchema>, base_ts: Timestamp, deletes: Newest) -> Result<Self, Error> {
+    /// A file whose offsets count from `base_ts`, which is not after any row that is left.
+    pub(super) fn new(
+        schema: Arc<CollectionSchema>,
+        base_ts: Timestamp,
+        expired_before: Timestamp,
+        deletes: Newest,
+    ) -> Result<Self, Error> {
         let writer = RowsWriter::new(&schema)?;
-        Ok(Self { schema, base_ts, deletes: Arc::new(deletes), writer })
+        Ok(Self { schema, base_ts, expired_before, deletes: Arc::new(deletes), writer })
     }
 
     /// Adds what is left of a file of rows whose offsets count from `base_ts`; how many rows the file had.
@@ -80,7 +86,7 @@ impl Merge {
         });
         let wrong = |e: arrow::error::ArrowError| Error::Write { what: "a compacted file", source: e.into() };
         let batch = RecordBatch::try_new(batch.schema(), columns.collect()).map_err(wrong)?;
-        if self.deletes.is_empty() {
+        if self.deletes.is_empty() && self.expired_before == Timestamp::ZERO {
             return Ok(batch);
         }
         let mask = self.mask(&batch, &moved)?;
@@ -92,7 +98,9 @@ impl Merge {
         let refuse = |why: &str| Error::Field { field: pk.clone(), why: why.to_owned() };
         let keys = batch.column_by_name(pk).ok_or_else(|| refuse("there is no such column"))?;
         let ts = offsets.values().iter().map(|offset| self.base_ts.0 + offset);
-        let stays = |deleted: Option<&i64>, ts: i64| Some(deleted.is_none_or(|deleted| *deleted <= ts));
+        let expired_before = self.expired_before.0;
+        let stays =
+            |deleted: Option<&i64>, ts: i64| Some(ts >= expired_before && deleted.is_none_or(|deleted| *deleted <= ts));
         Ok(match keys.data_type() {
             DataType::Int64 => {
                 let keys = keys.as_primitive::<Int64Type>().values().iter();
@@ -145,7 +153,7 @@ mod tests {
             deletes.add(log(text, &[(1, 5), (2, 0), (3, 1)]), Timestamp(100));
             // An older delete of a key says nothing after a newer one.
             deletes.add(log(text, &[(1, 0)]), Timestamp(50));
-            let mut merge = Merge::new(Arc::clone(&schema), Timestamp(10), deletes).unwrap();
+            let mut merge = Merge::new(Arc::clone(&schema), Timestamp(10), Timestamp::ZERO, deletes).unwrap();
             assert_eq!(merge.add(file(&schema, &[(1, 0), (2, 1), (4, 2)]), Timestamp(10)).unwrap(), 3);
             // Of one timestamp with the delete, as in an upsert; older; newer.
             assert_eq!(merge.add(file(&schema, &[(1, 5), (2, 0), (3, 0), (3, 7)]), Timestamp(100)).unwrap(), 4);
@@ -165,9 +173,21 @@ mod tests {
         let schema = schema("int64");
         let mut deletes = Newest::default();
         deletes.add(log(false, &[(1, 0)]), Timestamp(11));
-        let mut merge = Merge::new(Arc::clone(&schema), Timestamp(10), deletes).unwrap();
+        let mut merge = Merge::new(Arc::clone(&schema), Timestamp(10), Timestamp::ZERO, deletes).unwrap();
         merge.add(file(&schema, &[(1, 0)]), Timestamp(10)).unwrap();
         assert!(merge.finish().unwrap().is_none());
+    }
+
+    #[test]
+    fn cp_1_what_has_expired_is_left_out_and_offsets_count_from_the_oldest_that_is_left() {
+        let schema = schema("int64");
+        let mut merge = Merge::new(Arc::clone(&schema), Timestamp(105), Timestamp(105), Newest::default()).unwrap();
+        assert_eq!(merge.add(file(&schema, &[(1, 0), (2, 94), (3, 95)]), Timestamp(10)).unwrap(), 3);
+        assert_eq!(merge.add(file(&schema, &[(4, 4), (5, 5), (6, 60)]), Timestamp(100)).unwrap(), 3);
+        let rows = decode_rows(&schema, merge.finish().unwrap().unwrap().bytes).unwrap();
+        let keys: Vec<String> = PkColumn::from_batch(&rows, "pk").unwrap().iter().map(|key| key.to_string()).collect();
+        assert_eq!(keys, ["3", "5", "6"]);
+        assert_eq!(ts_offsets(&rows).unwrap().values().to_vec(), [0, 0, 55]);
     }
 
     #[test]
@@ -177,7 +197,7 @@ mod tests {
         let mut deletes = Newest::default();
         deletes
             .add(log(false, &rows.iter().filter(|row| row.0 % 3 == 0).copied().collect::<Vec<_>>()), Timestamp(9_000));
-        let mut merge = Merge::new(Arc::clone(&schema), Timestamp(10), deletes).unwrap();
+        let mut merge = Merge::new(Arc::clone(&schema), Timestamp(10), Timestamp::ZERO, deletes).unwrap();
         assert_eq!(merge.add(file(&schema, &rows), Timestamp(10)).unwrap(), rows.len());
         let left = merge.finish().unwrap().unwrap();
         assert_eq!(left.rows, rows.iter().filter(|row| row.0 % 3 != 0).count() as u64);
@@ -185,7 +205,7 @@ mod tests {
 
     #[test]
     fn what_is_no_file_of_rows_is_damaged() {
-        let mut merge = Merge::new(schema("int64"), Timestamp(10), Newest::default()).unwrap();
+        let mut merge = Merge::new(schema("int64"), Timestamp(10), Timestamp::ZERO, Newest::default()).unwrap();
         assert!(matches!(merge.add(bytes::Bytes::from_static(b"no"), Timestamp(10)), Err(Error::Damaged { .. })));
     }
 }

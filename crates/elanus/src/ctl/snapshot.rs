@@ -118,6 +118,9 @@ pub(super) enum Command {
         /// Without the indexes of the snapshot
         #[arg(long)]
         no_indexes: bool,
+        /// With a time to live, rows age from when they were written: old ones may expire at once [default: from the restore]
+        #[arg(long)]
+        keep_ages: bool,
         /// Watch the job until it ended
         #[arg(long)]
         wait: bool,
@@ -187,13 +190,16 @@ pub(super) async fn execute(client: &Client, command: Command) -> Result<Rendere
             let count = query.count().await?;
             Rendered { text: count.to_string(), json: json!({"count": count}) }
         }
-        Command::Restore { collection, name, target, target_db, mode, partitions, no_indexes, wait } => {
+        Command::Restore { collection, name, target, target_db, mode, partitions, no_indexes, keep_ages, wait } => {
             let mut restore = snapshots.restore(&collection, &name, &target).partitions(&partitions);
             if let Some(mode) = mode {
                 restore = restore.mode(mode);
             }
             if no_indexes {
                 restore = restore.without_indexes();
+            }
+            if keep_ages {
+                restore = restore.keep_ages();
             }
             if let Some(database) = target_db {
                 restore = restore.target_database(database);

@@ -8,7 +8,7 @@ use crate::file_sets::{self, NewIntent};
 use crate::machines::refused;
 use crate::model::{Assignment, CompactionWork, FileKind};
 use crate::reads::version_at;
-use crate::rows::{files, from_json, object_key, select_files};
+use crate::rows::{expired_before, files, from_json, object_key, select_files};
 use crate::{Coordinator, Meta};
 use elanus_lifecycle::deletes::GROUP_TIMESTAMPS_MAX;
 use elanus_lifecycle::task::{Event, State};
@@ -98,11 +98,14 @@ impl Coordinator {
             keys: vec![self.meta().keys().insert_log(place, 0, name)],
         };
         file_sets::register(tx, &[intent]).await?;
+        // Rows expire also while nothing is committed, so this goes by the time of day, not by the collection's clock.
+        let expired_before = expired_before(&version_at(tx, work.collection, None).await?.row, tx.now_ms)?;
         tx.execute_exactly(
             1,
             "the compaction",
-            "UPDATE compactions SET view_ts = $2, target_segment_id = $3, target_file_set_id = $4 WHERE task_id = $1",
-            args![id.0, view_ts.0, segment.0, file_set.0],
+            "UPDATE compactions SET view_ts = $2, target_segment_id = $3, target_file_set_id = $4, \
+             expired_before_ts = $5 WHERE task_id = $1",
+            args![id.0, view_ts.0, segment.0, file_set.0, expired_before.0],
         )
         .await
     }
@@ -134,22 +137,23 @@ impl Meta {
         else {
             return Err(MetaError::Corrupt(format!("compaction {id} is with a worker and has no claim")));
         };
-        let ClaimOf { view_ts, file_set, .. } = claim;
+        let ClaimOf { view_ts, expired_before, file_set, .. } = claim;
         let mut inputs = files(&tx.all(INPUTS, args![collection.0, id.0]).await?)?;
         if inputs.len() as u64 != files_num {
             // Forgotten, long after they ended: publishing would be refused.
             return Ok(None);
         }
         inputs.sort_by_key(|file| (file.base_ts, file.file_set));
-        let Some(base_ts) = inputs.first().map(|file| file.base_ts) else { return Ok(None) };
+        let Some(oldest) = inputs.first().map(|file| file.base_ts) else { return Ok(None) };
+        let base_ts = oldest.max(expired_before);
         // Less than that, no delete of a log is after the first row.
-        let logs_after = base_ts.0.saturating_sub(GROUP_TIMESTAMPS_MAX);
+        let logs_after = oldest.0.saturating_sub(GROUP_TIMESTAMPS_MAX);
         let arguments = args![collection.0, view_ts.0, shard, partition.0, logs_after];
         let logs = files(&tx.all(LOGS, arguments).await?)?;
         let row = tx.one("SELECT object_key FROM objects WHERE file_set_id = $1", args![file_set.0]).await?;
         let target = object_key(row.try_get("object_key")?)?;
         let version = version_at(&mut tx, collection, Some(view_ts)).await?;
         let schema = from_json(&version.row, "schema_json")?;
-        Ok(Some(CompactionWork { collection, view_ts, schema, inputs, logs, base_ts, target }))
+        Ok(Some(CompactionWork { collection, view_ts, schema, inputs, logs, expired_before, base_ts, target }))
     }
 }

@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::model::{CompactionView, LiveMember, NewCompaction};
 use crate::partition_drops::left_behind;
 use crate::reads::version_at;
-use crate::rows::{bigint, collection_not_found, count, from_json, kind, shard};
+use crate::rows::{bigint, collection_not_found, count, expired_before, from_json, kind, shard, ttl_s};
 use crate::{Coordinator, Meta};
 use elanus_lifecycle::Compaction;
 use elanus_types::{CollectionId, FileSetId, JobId, PartitionId, SegmentId, Timestamp};
@@ -85,6 +85,8 @@ impl Meta {
         drop(tx);
         Ok(CompactionView {
             ts: version.ts,
+            expired_before: expired_before(&version.row, now_ms)?,
+            expires: ttl_s(&version.row)?.is_some(),
             members: rows.iter().map(live_member).collect::<Result<_>>()?,
             protected_ts: (protected_ts >= 0).then_some(Timestamp(protected_ts)),
             automatic: properties.get(AUTOMATIC).is_none_or(|value| !value.eq_ignore_ascii_case("false")),

@@ -121,7 +121,7 @@ async fn exchange(
             args![id.0],
         )
         .await?;
-    let base_ts: i64 = row.try_get("base_ts")?;
+    let base_ts = Timestamp(row.try_get("base_ts")?).max(claim.expired_before);
     let ended =
         memberships::end(tx, work.collection, Ending::Compaction(id), ts, For::Successor, not_before_ms).await?;
     if ended != work.files {
@@ -163,7 +163,7 @@ async fn add(
     node: &NodeId,
     file: &CompactedFile,
     ts: Timestamp,
-    base_ts: i64,
+    base_ts: Timestamp,
 ) -> Result<()> {
     let row = tx.one("SELECT object_key FROM objects WHERE file_set_id = $1", args![claim.file_set.0]).await?;
     let key = object_key(row.try_get("object_key")?)?;
@@ -199,7 +199,7 @@ async fn add(
             work.collection.0,
             work.partition.0,
             work.shard,
-            base_ts,
+            base_ts.0,
             rows,
             bytes,
             ts.0,

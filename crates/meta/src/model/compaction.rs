@@ -42,6 +42,10 @@ pub struct CompactionView {
     pub ts: Timestamp,
     /// Rows and deletes that it has now.
     pub members: Vec<LiveMember>,
+    /// Rows that were written before have expired; [`Timestamp::ZERO`]: none have.
+    pub expired_before: Timestamp,
+    /// Rows expire, so what is to be done changes also while nothing is committed.
+    pub expires: bool,
     /// What was added until then is in a snapshot that asked compaction to wait.
     pub protected_ts: Option<Timestamp>,
     /// False where the collection's properties turn the policy off.
@@ -78,7 +82,9 @@ pub struct CompactionWork {
     pub inputs: Vec<FileRecord>,
     /// Every delete log that may hide a row of the inputs.
     pub logs: Vec<FileRecord>,
-    /// What the offsets in the new file count from.
+    /// Rows that were written before have expired.
+    pub expired_before: Timestamp,
+    /// What the offsets in the new file count from: not after any row that is left.
     pub base_ts: Timestamp,
     /// Where the new file goes: a key of this claim alone.
     pub target: ObjectKey,

@@ -32,13 +32,15 @@ pub struct RestoreOptions {
     pub partitions: Vec<String>,
     /// The target has the indexes of the source.
     pub with_indexes: bool,
+    /// With a time to live, rows age from when they were written; else from the restore.
+    pub keeps_ages: bool,
 }
 
 impl RestoreOptions {
     /// The whole snapshot.
     #[must_use]
     pub fn whole(mode: RestoreMode) -> Self {
-        Self { mode, partitions: Vec::new(), with_indexes: true }
+        Self { mode, partitions: Vec::new(), with_indexes: true, keeps_ages: false }
     }
 
     /// True when the rows of this partition are restored.

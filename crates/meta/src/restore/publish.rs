@@ -156,7 +156,9 @@ pub(super) async fn reveal(tx: &mut Tx, job: &JobRow, ts: Timestamp) -> Result<(
     complete(tx, job).await?;
     for sql in [
         "UPDATE segments SET created_ts = $2 WHERE collection_id = $1",
-        "UPDATE collection_versions SET added_ts = $2 WHERE collection_id = $1",
+        // What begins to age with the restore was given the time at which the hidden version began.
+        "UPDATE collection_versions SET added_ts = $2, \
+         ages_from_ts = CASE WHEN ages_from_ts = added_ts THEN $2 ELSE ages_from_ts END WHERE collection_id = $1",
         "UPDATE partitions SET added_ts = $2 WHERE collection_id = $1",
         "UPDATE indexes SET added_ts = $2 WHERE collection_id = $1",
     ] {

@@ -8,13 +8,13 @@ use crate::error::Result;
 use crate::history::{Told, tell};
 use crate::model::{Created, JobRecord, NewRestore, RestoreOptions};
 use crate::reads::{PARTITIONS_AT, version_at};
-use crate::rows::{collection_not_found, from_json, to_json};
+use crate::rows::{aging, collection_not_found, from_json, to_json, ttl_s};
 use crate::{Coordinator, databases, pins};
 use elanus_lifecycle::RestoreJob;
 use elanus_lifecycle::pin::{Expiry, Pin};
 use elanus_lifecycle::restore_job::State;
 use elanus_types::schema::{CollectionSchema, DEFAULT_PARTITION};
-use elanus_types::{Code, CollectionId, Failure, JobId, SnapshotId, Timestamp};
+use elanus_types::{Aging, Code, CollectionId, Failure, JobId, SnapshotId, Timestamp};
 use sqlx::Row;
 
 /// The hidden target and where its definition comes from.
@@ -97,8 +97,8 @@ impl Coordinator {
         tx.execute(
             "INSERT INTO restore_jobs (job_id, snapshot_id, snapshot_name, source_collection_id, source_name, \
              source_database, target_collection_id, target_name, target_database, mode, partitions_json, \
-             with_indexes, state, started_ms, deadline_ms, traceparent) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
+             with_indexes, state, started_ms, deadline_ms, traceparent, keeps_ages) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)",
             args![
                 target.job.0,
                 snapshot.id.0,
@@ -115,7 +115,8 @@ impl Coordinator {
                 machine.label().to_owned(),
                 started_ms,
                 new.deadline_ms,
-                elanus_trace::current().map(|step| step.to_string())
+                elanus_trace::current().map(|step| step.to_string()),
+                i64::from(new.options.keeps_ages)
             ],
         )
         .await?;
@@ -183,18 +184,37 @@ async fn holder_of_name(
     Err(Failure::invalid(text).into())
 }
 
+/// From when the rows of the target age. What is hidden begins to age when it is shown: until then this is when the hidden
+/// definition began.
+async fn aging_of_target(tx: &mut Tx, target: &Target<'_>) -> Result<Aging> {
+    let source = version_at(tx, target.source, Some(target.create_ts)).await?.row;
+    let (aging, ttl_s) = (aging(&source)?, ttl_s(&source)?);
+    let restarts = ttl_s.is_some() && !target.options.keeps_ages;
+    let from_ts = if restarts { target.hidden_ts } else { aging.from_ts };
+    Ok(aging.brought_back(ttl_s, target.create_ts, from_ts))
+}
+
 /// Schema, properties, and of partitions and indexes what is asked for, as of the snapshot (R-4): field ids stay,
 /// partitions and indexes get new ids in the old order.
 async fn copy_definition(tx: &mut Tx, target: &Target<'_>) -> Result<()> {
+    let aging = aging_of_target(tx, target).await?;
     tx.execute_exactly(
         1,
         "the definition of the source",
         "INSERT INTO collection_versions (collection_id, added_ts, removed_ts, schema_json, shards_num, \
-         consistency_level, properties_json) \
+         consistency_level, properties_json, ages_from_ts, expired_before_ts) \
          SELECT CAST($1 AS BIGINT), CAST($2 AS BIGINT), CAST($3 AS BIGINT), schema_json, shards_num, \
-         consistency_level, properties_json FROM collection_versions \
+         consistency_level, properties_json, CAST($6 AS BIGINT), CAST($7 AS BIGINT) FROM collection_versions \
          WHERE collection_id = $4 AND added_ts <= $5 AND $5 < removed_ts",
-        args![target.collection.0, target.hidden_ts.0, Timestamp::NEVER.0, target.source.0, target.create_ts.0],
+        args![
+            target.collection.0,
+            target.hidden_ts.0,
+            Timestamp::NEVER.0,
+            target.source.0,
+            target.create_ts.0,
+            aging.from_ts.0,
+            aging.expired_before_ts.0
+        ],
     )
     .await?;
 

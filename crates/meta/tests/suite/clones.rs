@@ -170,7 +170,7 @@ async fn only_the_named_partitions_are_restored_in_either_mode(store: Store) {
         .enumerate()
         {
             let partitions = named.iter().map(|name| (*name).to_owned()).collect();
-            let options = RestoreOptions { mode, partitions, with_indexes: indexes };
+            let options = RestoreOptions { mode, partitions, with_indexes: indexes, keeps_ages: false };
             let new = NewRestore { options, ..new_restore(books, &format!("part_{mode}_{n}")) };
             let submitted = submit_new(coordinator, new.clone()).await;
             match coordinator.submit_restore(new.clone()).await.unwrap() {

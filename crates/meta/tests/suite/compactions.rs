@@ -21,7 +21,7 @@ async fn write(store: &Store, collection: CollectionId, place: FilePlace) -> ((S
 }
 
 /// A collection with three files of rows and its default partition.
-async fn three(store: &Store) -> (CollectionId, PartitionId, Vec<(SegmentId, FileSetId)>) {
+pub(crate) async fn three(store: &Store) -> (CollectionId, PartitionId, Vec<(SegmentId, FileSetId)>) {
     let books = store.collection("books").await;
     let (id, partition) = (books.id, books.partitions[0].id);
     let mut members = Vec::new();
@@ -31,12 +31,12 @@ async fn three(store: &Store) -> (CollectionId, PartitionId, Vec<(SegmentId, Fil
     (id, partition, members)
 }
 
-fn of(partition: PartitionId, inputs: &[(SegmentId, FileSetId)]) -> NewCompaction {
+pub(crate) fn of(partition: PartitionId, inputs: &[(SegmentId, FileSetId)]) -> NewCompaction {
     let files = inputs.len() as u64;
     NewCompaction { partition, shard: Shard(0), inputs: inputs.to_vec(), rows: files * 10, bytes: files * 1_000 }
 }
 
-async fn plan(store: &Store, collection: CollectionId, task: NewCompaction) {
+pub(crate) async fn plan(store: &Store, collection: CollectionId, task: NewCompaction) {
     assert_eq!(store.coordinator.plan_compactions(collection, &[task]).await.unwrap(), 1);
 }
 
@@ -45,7 +45,7 @@ async fn pending(store: &Store) -> TaskRecord {
 }
 
 /// Claims the one that waits, as `n1`; `None` when it is void.
-async fn claim(store: &Store) -> Option<(TaskId, Generation)> {
+pub(crate) async fn claim(store: &Store) -> Option<(TaskId, Generation)> {
     let task = pending(store).await;
     assert!(matches!(task.owner, TaskOwner::Collection(_)), "{task:?}");
     let claimed = store.coordinator.claim_task(task.id, task.generation, &node("n1"), LATER_MS).await.unwrap();
@@ -55,11 +55,11 @@ async fn claim(store: &Store) -> Option<(TaskId, Generation)> {
     })
 }
 
-async fn say(store: &Store, (task, generation): (TaskId, Generation), message: TaskMessage) -> Answer {
+pub(crate) async fn say(store: &Store, (task, generation): (TaskId, Generation), message: TaskMessage) -> Answer {
     store.coordinator.report_task(task, generation, &node("n1"), message).await.unwrap()
 }
 
-fn left(rows: u64) -> TaskMessage {
+pub(crate) fn left(rows: u64) -> TaskMessage {
     TaskMessage::Compacted(Some(CompactedFile { rows, size: rows * 50, checksum: Checksum(9) }))
 }
 

@@ -60,5 +60,7 @@ mod store;
 mod store_file;
 mod store_server;
 mod trash;
+mod truncate;
+mod ttl;
 mod undrops;
 mod writes;

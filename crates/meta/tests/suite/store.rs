@@ -164,9 +164,10 @@ pub(crate) fn definition() -> CollectionDefinition {
         },
         shards_num: 2,
         consistency_level: ConsistencyLevel::Bounded,
-        properties: BTreeMap::from([("collection.ttl.seconds".to_owned(), "60".to_owned())]),
+        properties: BTreeMap::from([("mmap.enabled".to_owned(), "true".to_owned())]),
         partitions: Vec::new(),
         indexes: Vec::new(),
+        aging: elanus_types::Aging::default(),
     }
 }
 

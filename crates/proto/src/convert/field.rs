@@ -142,7 +142,11 @@ fn check_number(field: &FieldSchema, key: &str, range: RangeInclusive<usize>) ->
              range {from} ~ {to}",
             field.name
         )),
-        _ => Err(format!("type param {key} should be in range {from} ~ {to}, got {text}")),
+        _ if key == "max_length" => Err(format!(
+            "the maximum length specified for the field({}) should be in (0, {to}], but got {text} instead",
+            field.name
+        )),
+        _ => Err(format!("the maximum capacity specified for a Array should be in (0, {to}], but got {text} instead")),
     }
 }
 
@@ -280,8 +284,11 @@ mod tests {
             (array(22, &[("max_capacity", "8")]), "element type Array is not supported"),
             (array(101, &[("max_capacity", "8")]), "element type FloatVector is not supported"),
             (array(5, &[]), "type param max_capacity should be specified"),
-            (array(5, &[("max_capacity", "0")]), "max_capacity should be in range 1 ~ 4096, got 0"),
-            (array(5, &[("max_capacity", "4097")]), "max_capacity should be in range 1 ~ 4096, got 4097"),
+            (array(5, &[("max_capacity", "0")]), "specified for a Array should be in (0, 4096], but got 0 instead"),
+            (
+                array(5, &[("max_capacity", "4097")]),
+                "specified for a Array should be in (0, 4096], but got 4097 instead",
+            ),
             (array(21, &[("max_capacity", "8")]), "type param max_length should be specified"),
             (message(2, &[], Some(Data::IntData(128))), "the default value 128 is out of range [-128, 127]"),
             (message(3, &[], Some(Data::IntData(-32_769))), "out of range [-32768, 32767]"),

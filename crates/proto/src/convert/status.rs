@@ -11,16 +11,23 @@ pub fn success() -> common::Status {
     common::Status::default()
 }
 
+/// Milvus says last what kind of failure it is, and tests compare that, too.
+fn as_in_milvus(Failure { code, message }: Failure) -> String {
+    const KIND: &str = "invalid parameter";
+    if code != Code::ParameterInvalid || message.contains(KIND) { message } else { format!("{message}: {KIND}") }
+}
+
 impl From<Failure> for common::Status {
     /// Sets the new and the old code: a client takes either for an error, but reads only one of them.
     fn from(failure: Failure) -> Self {
         let code = failure.code;
+        let message = as_in_milvus(failure);
         let mut status = Self {
             error_code: code.legacy_number(),
             code: code.number(),
             retriable: code.retriable() && !code.is_input(),
-            detail: failure.message.clone(),
-            reason: failure.message,
+            detail: message.clone(),
+            reason: message,
             ..Self::default()
         };
         if code.is_input() {
@@ -96,7 +103,10 @@ mod tests {
     fn a_failure_carries_both_codes_to_a_client() {
         let status = common::Status::from(Failure::invalid("the name is empty"));
         assert_eq!((status.code, status.error_code, status.retriable), (1100, 5, false));
-        assert_eq!((status.reason.as_str(), status.detail.as_str()), ("the name is empty", "the name is empty"));
+        let text = "the name is empty: invalid parameter";
+        assert_eq!((status.reason.as_str(), status.detail.as_str()), (text, text));
+        let status = common::Status::from(Failure::invalid("the name: invalid parameter[expected=one][actual=none]"));
+        assert_eq!(status.reason, "the name: invalid parameter[expected=one][actual=none]", "said once");
         assert_eq!(status.extra_info["is_input_error"], "true");
 
         let status = common::Status::from(Failure::new(Code::NotReady, "starting"));

@@ -83,6 +83,11 @@ table! {
     ShowCollections(ShowCollectionsRequest): "" nothing;
     AlterCollection(AlterCollectionRequest): "CreateCollection" collection_or_id;
     AddCollectionField(AddCollectionFieldRequest): "AddCollectionField" collection;
+    AlterCollectionSchema(AlterCollectionSchemaRequest): "AlterCollectionSchema" collection_or_id;
+    TruncateCollection(TruncateCollectionRequest): "DropCollection" collection;
+    GetReplicas(GetReplicasRequest): "" nothing;
+    ListResourceGroups(ListResourceGroupsRequest): "ListResourceGroups" cluster;
+    DescribeResourceGroup(DescribeResourceGroupRequest): "DescribeResourceGroup" cluster;
     AlterCollectionField(AlterCollectionFieldRequest): "CreateCollection" collection;
     RenameCollection(RenameCollectionRequest): "RenameCollection" special;
     GetPersistentSegmentInfo(GetPersistentSegmentInfoRequest): "" nothing;
@@ -340,6 +345,7 @@ mod tests {
             "AllocTimestamp",
             "HasCollection",
             "ShowCollections",
+            "GetReplicas",
             "GetPersistentSegmentInfo",
             "GetQuerySegmentInfo",
             "GetFlushAllState",

@@ -55,7 +55,7 @@ fn is_there(
     let same_place =
         |index: &dc::Index| index.field_id == field.id.0 && index.params.get(JSON_PATH) == params.get(JSON_PATH);
     if indexes.iter().any(same_place) {
-        let text = format!("field {}: at most one distinct index is allowed per field", field.name);
+        let text = "at most one distinct index is allowed per field";
         return Err(Failure::invalid(text).context("CreateIndex failed"));
     }
     if indexes.iter().any(|index| index.name == name) {

@@ -69,23 +69,23 @@ impl Options {
         if self.is_set("iterator") {
             limit = limit.map(|limit| limit.min(max));
         }
-        let offset = self.number("offset")?.unwrap_or(0);
-        if let Some(limit) = limit
-            && !(1..=max).contains(&limit)
-        {
-            let text = format!("{limit_key} [{limit}] is invalid, it should be in range [1, {max}], but got {limit}");
-            return Err(Failure::invalid(text));
+        let offset: i64 = self.number("offset")?.unwrap_or(0);
+        let sum = offset.saturating_add(limit.unwrap_or(0));
+        let outside = |why: String| Err(Failure::invalid(format!("invalid max query result window, {why}")));
+        let out_of = |key: &str, value: i64, from: i64| {
+            let range = format!("it should be in range [{from}, {max}], but got {value}");
+            Err(Failure::invalid(format!("{key} [{value}] is invalid, {range}")))
+        };
+        // Milvus has one wording for queries and another one for searches.
+        let of_query = limit_key == "limit";
+        match limit {
+            _ if of_query && offset < 0 => outside(format!("offset [{offset}] is invalid, should be gte than 0")),
+            Some(limit @ ..=0) if of_query => outside(format!("limit [{limit}] is invalid, should be greater than 0")),
+            Some(limit) if !of_query && !(1..=max).contains(&limit) => out_of(limit_key, limit, 1),
+            _ if !of_query && !(0..=max).contains(&offset) => out_of("offset", offset, 0),
+            _ if sum > max => outside(format!("(offset+limit) should be in range [1, {max}], but got {sum}")),
+            _ => Ok((limit, offset)),
         }
-        if !(0..=max).contains(&offset) {
-            let text = format!("offset [{offset}] is invalid, it should be in range [0, {max}], but got {offset}");
-            return Err(Failure::invalid(text));
-        }
-        let sum = offset + limit.unwrap_or(0);
-        if sum > max {
-            let range = format!("(offset+limit) should be in range [1, {max}], but got {sum}");
-            return Err(Failure::invalid(format!("invalid max query result window, {range}")));
-        }
-        Ok((limit, offset))
     }
 }
 
@@ -106,14 +106,23 @@ mod tests {
         let page = read(&[("limit", "500"), ("iterator", "True")]).unwrap();
         assert_eq!(page.window("limit", 100).unwrap(), (Some(100), 0));
         for (pairs, fragment) in [
-            ([("limit", "0"), ("offset", "0")], "limit [0] is invalid"),
-            ([("limit", "101"), ("offset", "0")], "range [1, 100], but got 101"),
-            ([("limit", "1"), ("offset", "-1")], "offset [-1] is invalid"),
+            ([("limit", "0"), ("offset", "0")], "window, limit [0] is invalid, should be greater than 0"),
+            ([("limit", "101"), ("offset", "0")], "(offset+limit) should be in range [1, 100], but got 101"),
+            ([("limit", "1"), ("offset", "-1")], "window, offset [-1] is invalid, should be gte than 0"),
             ([("limit", "60"), ("offset", "41")], "(offset+limit) should be in range [1, 100], but got 101"),
             ([("limit", "many"), ("offset", "0")], "limit [many] is invalid, it is no number"),
         ] {
             let failure = read(&pairs).unwrap().window("limit", 100).unwrap_err();
             assert!(failure.message.contains(fragment), "{}", failure.message);
+        }
+        for (topk, offset, fragment) in [
+            ("0", "0", "topk [0] is invalid, it should be in range [1, 100], but got 0"),
+            ("101", "0", "topk [101] is invalid, it should be in range [1, 100], but got 101"),
+            ("1", "-1", "offset [-1] is invalid, it should be in range [0, 100], but got -1"),
+            ("60", "41", "invalid max query result window, (offset+limit) should be in range [1, 100], but got 101"),
+        ] {
+            let failure = read(&[("topk", topk), ("offset", offset)]).unwrap().window("topk", 100).unwrap_err();
+            assert_eq!(failure.message, fragment);
         }
     }
 

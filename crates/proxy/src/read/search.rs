@@ -167,7 +167,9 @@ fn vector_field<'a>(collection: &'a Collection, options: &Options) -> Result<&'a
         };
     };
     match schema.field(name) {
-        None => Err(Failure::invalid(format!("failed to get field schema by name: fieldName({name}) not found"))),
+        None => Err(Failure::invalid(format!(
+            "failed to create query plan: failed to get field schema by name: fieldName({name}) not found"
+        ))),
         Some(field) if !field.data_type.is_vector() => {
             Err(Failure::invalid(format!("field {name} is not a vector field")))
         }

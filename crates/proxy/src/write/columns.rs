@@ -153,7 +153,8 @@ impl Column<'_> {
             return Ok(());
         }
         let what = if self.valid.is_some() { "values that are not null" } else { "passed num_rows" };
-        Err(self.fault(format!("the num_rows ({values}) of the field is not equal to {what} ({wanted})")))
+        let name = &self.field.name;
+        Err(self.fault(format!("the num_rows ({values}) of field ({name}) is not equal to {what} ({wanted})")))
     }
 
     fn build<T, V, A>(&self, values: &[T], convert: impl Fn(&T) -> Result<V, String>) -> Result<ArrayRef, Failure>
@@ -294,7 +295,11 @@ mod tests {
         let pks = || Data::LongData(LongArray { data: vec![1] });
         let table = [
             ("small", data("small", ints(&[1, 128])), "field small: row 1: 128 does not fit into i8"),
-            ("small", data("small", ints(&[1])), "the num_rows (1) of the field is not equal to passed num_rows (2)"),
+            (
+                "small",
+                data("small", ints(&[1])),
+                "the num_rows (1) of field (small) is not equal to passed num_rows (2)",
+            ),
             ("small", data("small", pks()), "field small: the data does not hold values of type Int8"),
             ("small", nulls(data("small", ints(&[1])), &[true]), "valid_data has 1 entries for 2 rows"),
             ("small", nulls(data("small", ints(&[1, 2])), &[true, false]), "values that are not null (1)"),
@@ -314,7 +319,7 @@ mod tests {
                 "row 1: value 'NaN' is not a number",
             ),
             ("v", vectors("v", 2, &[1.0, 2.0, 3.0, f32::INFINITY]), "field v: row 1: value 'inf'"),
-            ("v", vectors("v", 3, &[1.0, 2.0, 3.0]), "the dim (3) of field data is not equal to schema dim (2)"),
+            ("v", vectors("v", 3, &[1.0, 2.0, 3.0]), "the dim (3) of field data(v) is not equal to schema dim (2)"),
             ("v", vectors("v", 2, &[1.0, 2.0, 3.0]), "3 elements are no whole vectors"),
             ("v", vectors("v", 2, &[1.0, 2.0]), "the num_rows (1)"),
             ("v", data("v", pks()), "does not hold values of type FloatVector"),

@@ -3,7 +3,7 @@
 use super::{
     check_schema_age, ids,
     placing::Placing,
-    rows::{Keys, Rows},
+    rows::{Columns, Keys, Rows},
     write,
 };
 use crate::{
@@ -27,8 +27,8 @@ pub(crate) async fn insert(
     check_schema_age(&collection, request.schema_timestamp)?;
     let placing = Placing::of(&collection, &request.partition_name)?;
     let keys = if collection.schema.primary_key().auto_id { Keys::Generated } else { Keys::Given };
-    let json_bytes_max = proxy.config.json_bytes_max;
-    let rows = Rows::check(&collection.schema, keys, request.fields_data, request.num_rows, json_bytes_max)?;
+    let (schema, json_bytes_max) = (&collection.schema, proxy.config.json_bytes_max);
+    let rows = Rows::check(schema, keys, Columns::All, request.fields_data, request.num_rows, json_bytes_max)?;
     let first = match keys {
         Keys::Given => None,
         Keys::Generated => Some(allocate(proxy, rows.count()).await?),

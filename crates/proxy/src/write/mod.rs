@@ -4,6 +4,7 @@ mod arrays;
 mod columns;
 mod delete;
 mod insert;
+mod partial;
 mod placing;
 mod rows;
 mod upsert;

@@ -2,7 +2,8 @@
 
 use super::columns::{Table, to_array};
 use arrow::{
-    array::{ArrayRef, Int64Array, RecordBatch, StringArray},
+    array::{ArrayRef, Int64Array, RecordBatch, StringArray, UInt32Array},
+    compute::take,
     datatypes::{Field, Schema},
 };
 use elanus_proto::schema::FieldData;
@@ -22,7 +23,16 @@ pub(super) enum Keys {
     Generated,
 }
 
-/// The checked columns of a request. Without the keys when they are generated.
+/// Which columns a request must have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Columns {
+    /// All that have no default value and are not nullable.
+    All,
+    /// The keys: what is left out is known from elsewhere.
+    Some,
+}
+
+/// The checked columns of a request. Without the keys when they are generated, and without those that it may leave out.
 #[derive(Debug)]
 pub(super) struct Rows {
     columns: Vec<(Arc<Field>, Option<ArrayRef>)>,
@@ -35,6 +45,7 @@ impl Rows {
     pub(super) fn check(
         schema: &CollectionSchema,
         keys: Keys,
+        which: Columns,
         fields_data: Vec<FieldData>,
         num_rows: u32,
         json_bytes_max: usize,
@@ -61,7 +72,8 @@ impl Rows {
                 }
                 Some(data) => Some(to_array(table, field, column, data)?),
                 None if field.is_primary_key && keys == Keys::Generated => None,
-                None => Some(absent(field, column, rows)?),
+                None if which == Columns::Some && !field.is_primary_key => None,
+                None => Some(required(field, column, rows)?),
             };
             columns.push((Arc::clone(column), array));
         }
@@ -90,6 +102,22 @@ impl Rows {
             .map_err(|error| Failure::internal(error.to_string()))
     }
 
+    /// The rows at these positions, each column as `complete` makes it of what the request has.
+    pub(super) fn completed(
+        self,
+        schema: &CollectionSchema,
+        kept: &[u32],
+        complete: impl Fn(&FieldSchema, &Field, Option<ArrayRef>) -> Result<ArrayRef, Failure>,
+    ) -> Result<RecordBatch, Failure> {
+        let mut columns = Vec::with_capacity(self.columns.len());
+        for (field, (column, given)) in schema.fields.iter().zip(self.columns) {
+            let given = given.map(|given| taken(given, kept)).transpose()?;
+            let array = complete(field, &column, given)?;
+            columns.push((column, Some(array)));
+        }
+        Self { columns, rows: kept.len(), ..self }.into_batch(None)
+    }
+
     /// The keys that the request gave.
     pub(super) fn given_keys(&self) -> Result<PkColumn, Failure> {
         let found = self.columns.iter().find(|(field, _)| field.name() == &self.pk);
@@ -100,6 +128,10 @@ impl Rows {
         let batch = batch.map_err(|error| Failure::internal(error.to_string()))?;
         PkColumn::from_batch(&batch, &self.pk).map_err(|error| Failure::internal(error.to_string()))
     }
+}
+
+fn taken(array: ArrayRef, rows: &[u32]) -> Result<ArrayRef, Failure> {
+    take(&array, &UInt32Array::from(rows.to_vec()), None).map_err(|error| Failure::internal(error.to_string()))
 }
 
 fn generated(pk_type: DataType, first: i64, rows: usize) -> ArrayRef {
@@ -129,7 +161,7 @@ fn by_field(schema: &CollectionSchema, fields_data: Vec<FieldData>) -> Result<BT
 }
 
 /// The column of a field that the request has nothing for.
-fn absent(field: &FieldSchema, column: &Field, rows: usize) -> Result<ArrayRef, Failure> {
+pub(super) fn required(field: &FieldSchema, column: &Field, rows: usize) -> Result<ArrayRef, Failure> {
     if field.is_dynamic {
         return Ok(Arc::new(StringArray::from_iter_values(std::iter::repeat_n("{}", rows))));
     }
@@ -212,14 +244,17 @@ pub(super) mod tests {
 
     #[test]
     fn columns_that_may_be_left_out_are_filled_in() {
-        let rows = Rows::check(&small(), Keys::Given, vec![vectors("v", 2, &[0.0; 4]), pks(&[3, 4])], 2, 100).unwrap();
+        let rows =
+            Rows::check(&small(), Keys::Given, Columns::All, vec![vectors("v", 2, &[0.0; 4]), pks(&[3, 4])], 2, 100)
+                .unwrap();
         assert_eq!(rows.given_keys().unwrap(), PkColumn::Int(vec![3, 4]));
         let batch = rows.into_batch(None).unwrap();
         let names: Vec<_> = batch.schema().fields().iter().map(|field| field.name().clone()).collect();
         assert_eq!(names, ["pk", "v", "small", "text", "$meta"]);
         assert_eq!(batch.column(2).null_count(), 2);
 
-        let rows = Rows::check(&small(), Keys::Generated, vec![vectors("v", 2, &[0.0; 4])], 2, 100).unwrap();
+        let rows =
+            Rows::check(&small(), Keys::Generated, Columns::All, vec![vectors("v", 2, &[0.0; 4])], 2, 100).unwrap();
         let batch = rows.into_batch(Some(70)).unwrap();
         assert_eq!(PkColumn::from_batch(&batch, "pk").unwrap(), PkColumn::Int(vec![70, 71]));
     }
@@ -239,7 +274,7 @@ pub(super) mod tests {
             (small(), Keys::Given, vec![pks(&[1, 2]), v(), vectors("w", 2, &[0.0; 4])], 2, "field w does not exist"),
             (fixed, Keys::Given, vec![pks(&[1, 2]), v(), dynamic()], 2, "the dynamic field is not enabled"),
         ] {
-            let failure = Rows::check(&schema, keys, columns, rows, 100).unwrap_err();
+            let failure = Rows::check(&schema, keys, Columns::All, columns, rows, 100).unwrap_err();
             assert!(failure.message.contains(fragment), "{} / {fragment}", failure.message);
         }
     }

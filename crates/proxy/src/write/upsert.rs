@@ -1,14 +1,19 @@
-//! Upsert: the older rows of these keys go and the new rows come, in one commit.
+//! Upsert: the older rows of these keys go and the new rows come, in one commit; whole ones, or such as only change some columns
+//! (`partial`).
 
 use super::{
     check_schema_age, delete_keys, ids,
     insert::allocate,
+    partial,
     placing::Placing,
-    rows::{Keys, Rows},
+    rows::{Columns, Keys, Rows},
     write,
 };
 use crate::{Proxy, backend::Call};
-use arrow::{array::ArrayRef, array::RecordBatch};
+use arrow::{
+    array::{ArrayRef, RecordBatch, UInt32Array},
+    compute::take,
+};
 use elanus_proto::{datanode as dn, milvus as m};
 use elanus_segment::{PkColumn, PkValue, take_rows};
 use elanus_types::{
@@ -24,8 +29,8 @@ pub(crate) async fn upsert(
     request: m::UpsertRequest,
 ) -> Result<m::MutationResult, Failure> {
     call.requires_present()?;
-    if request.partial_update || !request.field_ops.is_empty() {
-        return Err(Failure::new(Code::Unimplemented, "upsert with partial_update is not served, give whole rows"));
+    if !request.field_ops.is_empty() {
+        return Err(Failure::new(Code::Unimplemented, "operations on fields are not served, give values"));
     }
     if request.namespace.is_some() {
         return Err(Failure::new(Code::Unimplemented, "namespaces are not served"));
@@ -34,17 +39,23 @@ pub(crate) async fn upsert(
     check_schema_age(&collection, request.schema_timestamp)?;
     let placing = Placing::of(&collection, &request.partition_name)?;
     let schema = &collection.schema;
-    let rows = Rows::check(schema, Keys::Given, request.fields_data, request.num_rows, proxy.config.json_bytes_max)?;
+    let columns = if request.partial_update { Columns::Some } else { Columns::All };
+    let json_bytes_max = proxy.config.json_bytes_max;
+    let rows = Rows::check(schema, Keys::Given, columns, request.fields_data, request.num_rows, json_bytes_max)?;
     let old = rows.given_keys()?;
-    let mut batch = rows.into_batch(None)?;
+    let kept = last_of_each(&old);
+    let mut batch = match columns {
+        Columns::Some => partial::complete(proxy, &collection, &placing, rows, &kept).await?,
+        Columns::All => {
+            take_rows(&rows.into_batch(None)?, &kept).map_err(|error| Failure::internal(error.to_string()))?
+        }
+    };
     let mut new = old.clone();
     if schema.primary_key().auto_id {
         new = rekey(schema, &old, allocate(proxy, old.len()).await?);
-        batch = with_keys(schema, batch, new.to_array())?;
-    }
-    let kept = last_of_each(&old);
-    if kept.len() < old.len() {
-        batch = take_rows(&batch, &kept).map_err(|error| Failure::internal(error.to_string()))?;
+        let kept = UInt32Array::from(kept);
+        let keys = take(&new.to_array(), &kept, None).map_err(|error| Failure::internal(error.to_string()))?;
+        batch = with_keys(schema, batch, keys)?;
     }
     let rows = placing.batches(&batch)?;
     let deletes = vec![dn::DeleteBatch { partition_id: placing.deletes_in(), keys: Some(delete_keys(old)) }];

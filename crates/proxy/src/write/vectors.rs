@@ -23,7 +23,10 @@ impl Column<'_> {
         }
         let dim = self.field.dim().unwrap_or_default();
         if i64::try_from(dim) != Ok(vectors.dim) {
-            let why = format!("the dim ({}) of field data is not equal to schema dim ({dim})", vectors.dim);
+            let why = format!(
+                "the dim ({}) of field data({}) is not equal to schema dim ({dim}): invalid parameter[expected={dim}][actual={}]",
+                vectors.dim, self.field.name, vectors.dim
+            );
             return Err(self.fault(why));
         }
         match (data_type, vectors.data) {
@@ -176,13 +179,13 @@ mod tests {
                 DataType::BinaryVector,
                 16,
                 Data::BinaryVector(vec![0; 2].into()),
-                "the dim (16) of field data is not equal",
+                "the dim (16) of field data(v) is not equal",
             ),
             (
                 DataType::BinaryVector,
                 8,
                 Data::BinaryVector(vec![0; 3].into()),
-                "num_rows (3) of the field is not equal",
+                "num_rows (3) of field (v) is not equal",
             ),
             (DataType::BinaryVector, 8, floats(&[0.0; 16]), "the data does not hold vectors of type BinaryVector"),
             (DataType::Int8Vector, 8, Data::Int8Vector(vec![0; 15].into()), "15 bytes are no whole vectors of dim 8"),

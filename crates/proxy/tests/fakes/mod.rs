@@ -220,6 +220,7 @@ datacoord! {
     list_collections(dc::ListCollectionsRequest) -> dc::ListCollectionsResponse;
     alter_collection(dc::AlterCollectionRequest) -> dc::Collection;
     rename_collection(dc::RenameCollectionRequest) -> dc::Collection;
+    truncate_collection(dc::CollectionRef) -> dc::Empty;
     create_database(dc::AlterDatabaseRequest) -> dc::Database;
     drop_database(dc::DatabaseRef) -> dc::Empty;
     alter_database(dc::AlterDatabaseRequest) -> dc::Database;

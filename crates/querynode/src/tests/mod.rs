@@ -3,5 +3,6 @@
 mod groups;
 mod past;
 mod service;
+mod ttl;
 mod views;
 mod world;

@@ -11,11 +11,11 @@ use std::collections::BTreeSet;
 
 const LATER_MS: i64 = i64::MAX / 2;
 
-fn v(x: i16) -> [f32; DIM] {
+pub(super) fn v(x: i16) -> [f32; DIM] {
     [f32::from(x), 0.0, 0.0]
 }
 
-fn at(scope: ReadScope, ts: Timestamp) -> ReadScope {
+pub(super) fn at(scope: ReadScope, ts: Timestamp) -> ReadScope {
     ReadScope { read_ts: ts.0.try_into().unwrap(), ..scope }
 }
 
@@ -31,7 +31,7 @@ async fn complete(world: &World, pending: SnapshotRecord) -> SnapshotRecord {
     world.coordinator.commit_snapshot(pending.id, &writer(), &files, Totals::default()).await.unwrap()
 }
 
-async fn snapshot(world: &World, name: &str) -> SnapshotRecord {
+pub(super) async fn snapshot(world: &World, name: &str) -> SnapshotRecord {
     let new = NewSnapshot {
         collection: world.collection.id,
         name: name.to_owned(),
@@ -47,7 +47,7 @@ async fn snapshot(world: &World, name: &str) -> SnapshotRecord {
     }
 }
 
-async fn roll_back(world: &World, name: &str) {
+pub(super) async fn roll_back(world: &World, name: &str) {
     let collection = world.collection.id;
     let new = NewRollback {
         collection,

@@ -2,7 +2,7 @@
 //! ended delete logs and files that arrive late with old timestamps.
 
 use crate::keys::{KeyRef, Keys};
-use crate::view::{Added, Member, View};
+use crate::view::{Added, Expiry, Member, View};
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use elanus_meta::model::{FileKind, FileRecord};
 use elanus_segment::{Deletes, PkColumn, TIMESTAMP_COLUMN};
@@ -220,7 +220,7 @@ fn empty(cut: Option<Timestamp>) -> View {
         enable_dynamic_field: false,
         ..CollectionSchema::default()
     };
-    View::empty(CollectionId(1), Arc::new(schema), cut)
+    View::empty(CollectionId(1), Arc::new(schema), Expiry::default(), cut)
 }
 
 fn shown(view: &View, spelling: Spelling) -> Vec<(FileSetId, u8, i64)> {

@@ -116,6 +116,7 @@ impl World {
             properties: BTreeMap::new(),
             partitions: Vec::new(),
             indexes: Vec::new(),
+            aging: elanus_types::Aging::default(),
         };
         let new = NewCollection { database: "default".to_owned(), name: "c".to_owned(), definition };
         let collection = coordinator.create_collection(new).await.unwrap();

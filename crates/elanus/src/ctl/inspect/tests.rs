@@ -103,6 +103,7 @@ fn metadata(chain: &Chain) -> SnapshotMetadata {
             properties: BTreeMap::new(),
             partitions: vec![PartitionInfo { id: PartitionId(4), name: "_default".to_owned() }],
             indexes: vec![],
+            aging: elanus_types::Aging::default(),
         },
         manifests: manifests.collect(),
         totals: chain.totals,
