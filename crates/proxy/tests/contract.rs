@@ -168,7 +168,7 @@ async fn a_wrong_request_is_refused_in_the_answer_with_code_and_reason() {
         insert(insert("auto", rows(), 2)) => 1100, "field pk: auto id is on";
         upsert(names(|r: &mut m::UpsertRequest| { r.collection_name = "auto".into(); r.num_rows = 2 }))
             => 1100, "fieldSchema(pk) has no corresponding fieldData";
-        upsert(names(|r: &mut m::UpsertRequest| r.partial_update = true)) => 10, "partial_update is not served";
+        upsert(names(|r: &mut m::UpsertRequest| r.namespace = Some("a".into()))) => 10, "namespaces are not served";
         delete(names(|r: &mut m::DeleteRequest| r.collection_name = "things".into())) => 1100, "expr cannot be empty";
         delete(names(|r: &mut m::DeleteRequest| { r.collection_name = "things".into(); r.expr = "pk ==".into() }))
             => 1100, "cannot parse expression";

@@ -26,7 +26,7 @@ impl std::fmt::Debug for Scenario {
 }
 
 /// All of them, in the order in which they are run.
-pub const SCENARIOS: [Scenario; 12] = [
+pub const SCENARIOS: [Scenario; 13] = [
     Scenario { name: "pymilvus quick_start", run: |url| script("quick_start.py", url) },
     Scenario { name: "pymilvus schema", run: |url| script("schema.py", url) },
     Scenario { name: "pymilvus types_query", run: |url| script("types_query.py", url) },
@@ -36,6 +36,7 @@ pub const SCENARIOS: [Scenario; 12] = [
     Scenario { name: "pymilvus compaction", run: |url| script("compaction.py", url) },
     Scenario { name: "pymilvus errors", run: |url| script("errors.py", url) },
     Scenario { name: "pymilvus catalog", run: |url| script("catalog.py", url) },
+    Scenario { name: "pymilvus changing", run: |url| script("changing.py", url) },
     Scenario { name: "pymilvus on_s3", run: |url| Box::pin(clone_and_copy(url)) },
     Scenario { name: "rust client writes_and_reads", run: |url| Box::pin(writes_and_reads(url)) },
     Scenario { name: "rust client snapshots", run: |url| Box::pin(snapshots(url)) },
