@@ -51,8 +51,14 @@ with_status! {
     GetPersistentSegmentInfoResponse GetQuerySegmentInfoResponse GetRestoreSnapshotStateResponse GetVersionResponse ListAliasesResponse ListDatabasesResponse
     ListRestoreSnapshotJobsResponse ListSnapshotsResponse ManualCompactionResponse MutationResult PinSnapshotDataResponse QueryResults
     RestoreSnapshotResponse SearchResults ShowCollectionsResponse ShowPartitionsResponse
-    TruncateCollectionResponse GetReplicasResponse ListResourceGroupsResponse DescribeResourceGroupResponse
+    GetReplicasResponse ListResourceGroupsResponse DescribeResourceGroupResponse
     ListCredUsersResponse ListPrivilegeGroupsResponse SelectGrantResponse SelectRoleResponse SelectUserResponse
+}
+
+impl Answer<Self> for m::TruncateCollectionResponse {
+    fn of(result: Result<Self, Failure>) -> Self {
+        Self { status: Some(result.map_or_else(MilvusStatus::from, |_| success())) }
+    }
 }
 
 impl Answer<Self> for m::AlterCollectionSchemaResponse {

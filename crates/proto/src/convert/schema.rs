@@ -191,7 +191,10 @@ mod tests {
             (|s| s.fields[1].nullable = true, "field vector: a nullable vector"),
             (|s| s.fields[1].type_params.clear(), "field vector: type param dim"),
             (|s| s.fields[1].type_params[0].value = "1".to_owned(), "range 2 ~ 32768"),
-            (|s| s.fields[2].type_params[0].value = "65536".to_owned(), "should be in (0, 65535], but got 65536 instead"),
+            (
+                |s| s.fields[2].type_params[0].value = "65536".to_owned(),
+                "should be in (0, 65535], but got 65536 instead",
+            ),
             (|s| s.fields[2].is_primary_key = true, "field note: primary key field does not support null"),
             (|s| s.fields[0].is_primary_key = false, "primary key is not specified"),
             (
