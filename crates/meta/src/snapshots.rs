@@ -132,10 +132,8 @@ impl Coordinator {
             Step::Fenced => return Err(FENCED),
             Step::Refuse(refusal) => return Err(refused(&refusal)),
         }
-        if let Some(traceparent) = current_traceparent() {
-            tx.execute("UPDATE snapshots SET traceparent = $2 WHERE snapshot_id = $1", args![id.0, traceparent])
-                .await?;
-        }
+        tx.execute("UPDATE snapshots SET traceparent = $2 WHERE snapshot_id = $1", args![id.0, current_traceparent()])
+            .await?;
         let accepted = locked(&mut tx, id).await?.ok_or_else(|| unknown(id))?;
         tx.commit().await?;
         Ok(accepted.record)
