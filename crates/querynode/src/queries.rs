@@ -1,10 +1,11 @@
 //! The query vectors of a search, and how near each row's vector is to each of them: one form for each type of vector.
 
-use crate::kernel;
 use crate::rows::{RowFile, Vectors, norm_of_bytes, widen_into};
 use arrow::array::BinaryArray;
+use elanus_segment::kernel;
 use elanus_segment::vector::{bf16_to_f32, check_sparse, f16_to_f32, first_infinite, sparse_entries, widening, width};
 use elanus_types::Failure;
+use elanus_types::graph::GraphMetric;
 use elanus_types::schema::{DataType, FieldSchema};
 
 /// How near two vectors are.
@@ -75,6 +76,16 @@ impl Metric {
             "HAMMING" => Ok(Self::Hamming),
             "JACCARD" => Ok(Self::Jaccard),
             _ => Ok(Self::InnerProduct),
+        }
+    }
+
+    /// The metric of graphs; `None` where there are none.
+    pub(crate) fn of_graphs(self) -> Option<GraphMetric> {
+        match self {
+            Self::L2 => Some(GraphMetric::L2),
+            Self::InnerProduct => Some(GraphMetric::Ip),
+            Self::Cosine => Some(GraphMetric::Cosine),
+            Self::Hamming | Self::Jaccard => None,
         }
     }
 

@@ -7,38 +7,52 @@ use std::cmp::Ordering;
 const LANES: usize = 16;
 
 /// Squared Euclidean distance.
-pub(crate) fn squared_distance(a: &[f32], b: &[f32]) -> f32 {
+#[inline]
+#[must_use]
+pub fn squared_distance(a: &[f32], b: &[f32]) -> f32 {
     sum(a, b, |a, b| (a - b) * (a - b))
 }
 
 /// Inner product.
-pub(crate) fn inner_product(a: &[f32], b: &[f32]) -> f32 {
+#[inline]
+#[must_use]
+pub fn inner_product(a: &[f32], b: &[f32]) -> f32 {
     sum(a, b, |a, b| a * b)
 }
 
 /// Euclidean length.
-pub(crate) fn norm(a: &[f32]) -> f32 {
+#[inline]
+#[must_use]
+pub fn norm(a: &[f32]) -> f32 {
     inner_product(a, a).sqrt()
 }
 
 /// Cosine of the angle, given both lengths; 0 with a vector of no length.
-pub(crate) fn cosine(a: &[f32], b: &[f32], norm_a: f32, norm_b: f32) -> f32 {
+#[inline]
+#[must_use]
+pub fn cosine(a: &[f32], b: &[f32], norm_a: f32, norm_b: f32) -> f32 {
     cosine_of(inner_product(a, b), norm_a, norm_b)
 }
 
 /// The same, given the inner product.
-pub(crate) fn cosine_of(inner_product: f32, norm_a: f32, norm_b: f32) -> f32 {
+#[inline]
+#[must_use]
+pub fn cosine_of(inner_product: f32, norm_a: f32, norm_b: f32) -> f32 {
     // One after the other: the product of two lengths may be out of range where neither is.
     if norm_a == 0.0 || norm_b == 0.0 { 0.0 } else { (inner_product / norm_a / norm_b).clamp(-1.0, 1.0) }
 }
 
 /// Squared Euclidean distance of 8-bit integers. Not larger than 32,768 squares of 255, which 32 bits hold.
-pub(crate) fn squared_distance_i8(a: &[u8], b: &[u8]) -> f32 {
+#[inline]
+#[must_use]
+pub fn squared_distance_i8(a: &[u8], b: &[u8]) -> f32 {
     sum_i8(a, b, |a, b| (a - b) * (a - b))
 }
 
 /// Inner product of 8-bit integers.
-pub(crate) fn inner_product_i8(a: &[u8], b: &[u8]) -> f32 {
+#[inline]
+#[must_use]
+pub fn inner_product_i8(a: &[u8], b: &[u8]) -> f32 {
     sum_i8(a, b, |a, b| a * b)
 }
 
@@ -50,13 +64,17 @@ fn sum_i8(a: &[u8], b: &[u8], term: impl Fn(i32, i32) -> i32) -> f32 {
 }
 
 /// Bits that differ.
-pub(crate) fn hamming(a: &[u8], b: &[u8]) -> f32 {
+#[inline]
+#[must_use]
+pub fn hamming(a: &[u8], b: &[u8]) -> f32 {
     let (differ, _) = count_bits(a, b, |a, b| (a ^ b, 0));
     differ as f32
 }
 
 /// Of the bits that are set in either, the share that is not set in both; 1 where none is set, as in Milvus.
-pub(crate) fn jaccard(a: &[u8], b: &[u8]) -> f32 {
+#[inline]
+#[must_use]
+pub fn jaccard(a: &[u8], b: &[u8]) -> f32 {
     let (both, either) = count_bits(a, b, |a, b| (a & b, a | b));
     if either == 0 { 1.0 } else { (either - both) as f32 / either as f32 }
 }
@@ -71,10 +89,9 @@ fn count_bits(a: &[u8], b: &[u8], pair: impl Fn(u64, u64) -> (u64, u64)) -> (u32
 }
 
 /// Inner product of sparse vectors, whose places ascend; `None` where no place is in both.
-pub(crate) fn inner_product_sparse(
-    a: impl Iterator<Item = (u32, f32)>,
-    b: impl Iterator<Item = (u32, f32)>,
-) -> Option<f32> {
+#[inline]
+#[must_use]
+pub fn inner_product_sparse(a: impl Iterator<Item = (u32, f32)>, b: impl Iterator<Item = (u32, f32)>) -> Option<f32> {
     let (mut a, mut b) = (a.peekable(), b.peekable());
     let mut sum = None;
     while let (Some((a_place, a_value)), Some((b_place, b_value))) = (a.peek(), b.peek()) {
