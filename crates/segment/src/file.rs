@@ -3,7 +3,7 @@
 use crate::defaults::absent_column;
 use crate::error::guarded;
 use crate::schema::{fit, id_of};
-use crate::{Error, PkColumn, PkValue, checksum, footer};
+use crate::{Error, PkColumn, PkValue, checksum, footer, memory};
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::compute::concat_batches;
 use arrow::datatypes::{DataType as ArrowType, Field, Schema, SchemaRef};
@@ -130,7 +130,7 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
-    /// Opens a file for batches of at most so many rows; `None`: of all rows.
+    /// Opens a file for batches of at most so many rows; `None`: of as many as its size explains, mostly all.
     pub(crate) fn open(
         what: &'static str,
         wanted: &SchemaRef,
@@ -213,10 +213,15 @@ fn open_found(
     });
     let rows = rows.ok_or_else(|| Error::damaged(what, format!("it claims more than {ROWS_MAX} rows")))?;
 
+    if !memory::explains(&bytes, inferred.metadata()) {
+        return Err(Error::damaged(what, "a page of it claims to be larger than its bytes can make it"));
+    }
+    let rows_at_once = memory::rows_at_once(wanted, rows, bytes.len());
+
     let typed = ArrowReaderMetadata::try_new(Arc::clone(inferred.metadata()), options.with_schema(columns));
     let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(bytes, typed.map_err(damaged)?);
     let mask = ProjectionMask::roots(builder.parquet_schema(), roots);
-    let batch_rows = batch_rows_max.map_or(rows, |max| max.min(rows)).max(1);
+    let batch_rows = batch_rows_max.unwrap_or(rows).min(rows_at_once).max(1);
     let reader = builder.with_projection(mask).with_batch_size(batch_rows).build().map_err(damaged)?;
     Ok((reader, rows))
 }

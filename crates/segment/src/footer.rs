@@ -1,5 +1,6 @@
-//! A look at a Parquet footer before the Parquet reader sees it: the reader reserves memory for the row groups that a
-//! list header claims, so a few hostile bytes could end the process. Knows Thrift's compact encoding, not what it means.
+//! A look at a Parquet footer, and at the headers of pages, before the Parquet reader sees them: the reader reserves memory for
+//! the row groups that a list header claims, and for what a page claims to be without compression, so a few hostile bytes
+//! could end the process. Knows Thrift's compact encoding, not what it means.
 
 const TRAILER_LEN: usize = 8;
 const DEPTH_MAX: u32 = 32;
@@ -17,6 +18,29 @@ fn walk(file: &[u8]) -> Option<()> {
     }
     let len = usize::try_from(u32::from_le_bytes(len.try_into().ok()?)).ok()?;
     Cursor(body.get(body.len().checked_sub(len)?..)?).skip_struct(DEPTH_MAX)
+}
+
+/// The sizes that the header of a page claims, without and with compression, and what follows the header.
+pub(crate) fn page_header(bytes: &[u8]) -> Option<(u64, u64, &[u8])> {
+    let mut cursor = Cursor(bytes);
+    let (mut field, mut sizes) = (0, [None; 2]);
+    loop {
+        let header = cursor.byte()?;
+        if header == 0 {
+            break;
+        }
+        field = match header >> 4 {
+            0 => cursor.signed()?,
+            more => field + i64::from(more),
+        };
+        match (field, header & 0x0f) {
+            (2, 5) => sizes[0] = u64::try_from(cursor.signed()?).ok(),
+            (3, 5) => sizes[1] = u64::try_from(cursor.signed()?).ok(),
+            (_, 1 | 2) => {} // the value of a bool is in its header
+            (_, kind) => cursor.skip_value(kind, DEPTH_MAX)?,
+        }
+    }
+    Some((sizes[0]?, sizes[1]?, cursor.0))
 }
 
 struct Cursor<'a>(&'a [u8]);
@@ -43,6 +67,12 @@ impl Cursor<'_> {
             }
         }
         None
+    }
+
+    /// A number of which the lowest bit is the sign.
+    fn signed(&mut self) -> Option<i64> {
+        let value = self.varint()?;
+        Some((value >> 1).cast_signed() ^ -(value & 1).cast_signed())
     }
 
     fn skip_struct(&mut self, depth: u32) -> Option<()> {

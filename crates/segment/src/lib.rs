@@ -19,6 +19,7 @@ mod error;
 mod file;
 mod footer;
 pub mod ipc;
+mod memory;
 pub mod pk;
 pub mod rows;
 pub mod schema;
