@@ -104,7 +104,8 @@ impl Condition {
 }
 
 fn set_rows(mask: &BooleanBuffer, start: u32) -> Vec<u32> {
-    (start..).zip(mask.iter()).filter_map(|(row, set)| set.then_some(row)).collect()
+    // A word of bits at a time: of a selective filter most are empty.
+    mask.set_indices_u32().map(|row| start + row).collect()
 }
 
 /// A field and its position.

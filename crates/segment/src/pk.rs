@@ -164,7 +164,11 @@ pub fn take_rows(batch: &RecordBatch, rows: &[u32]) -> Result<RecordBatch, Error
 /// # Errors
 /// When the batch has no column of primary keys with this name.
 pub fn split_by_shard(batch: &RecordBatch, pk: &str, shards_num: i32) -> Result<Vec<(Shard, RecordBatch)>, Error> {
-    let by_shard = PkColumn::from_batch(batch, pk)?.rows_by_shard(shards_num);
+    let keys = PkColumn::from_batch(batch, pk)?;
+    if shards_num <= 1 && !keys.is_empty() {
+        return Ok(vec![(Shard(0), batch.clone())]);
+    }
+    let by_shard = keys.rows_by_shard(shards_num);
     by_shard.into_iter().map(|(shard, rows)| Ok((shard, take_rows(batch, &rows)?))).collect()
 }
 
