@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 /// From the top; a crate depends on crates of lower layers only. Those of one layer do not know each other, but for the
 /// pairs in [`BESIDE`].
 const LAYERS: [(&str, &[&str]); 9] = [
-    ("tests", &["elanus-scenarios", "elanus-e2e", "elanus-sim", "elanus-models", "elanus-bench"]),
+    ("tests", &["elanus-scenarios", "elanus-e2e", "elanus-sim", "elanus-fuzz", "elanus-models", "elanus-bench"]),
     ("programs", &["elanus", "xtask"]),
     ("test equipment", &["elanus-testkit"]),
     ("services", &["elanus-proxy", "elanus-datacoord", "elanus-datanode", "elanus-querynode", "elanus-client"]),

@@ -4,6 +4,7 @@ mod bench;
 mod demo;
 mod docs;
 mod e2e;
+mod fuzz;
 mod graph;
 mod images;
 mod run;
@@ -33,6 +34,8 @@ enum Command {
     Images(images::Args),
     /// Run the simulation of the whole system: same seed, same run.
     Sim(sim::Args),
+    /// Send hostile requests to all services, and read hostile files: same seed, same input.
+    Fuzz(fuzz::Args),
     /// Run the scenarios of pymilvus and of the Rust client through services on PostgreSQL and S3; --help tells its flags.
     E2e(e2e::Args),
     /// Kill, stop, cut and fill everything under load; then all that was promised must hold; --help tells its flags.
@@ -53,6 +56,7 @@ fn main() -> Result<()> {
         Command::Images(args) => images::run(&args),
         Command::Model => model(),
         Command::Sim(args) => sim::run(&args),
+        Command::Fuzz(args) => fuzz::run(&args),
         Command::E2e(args) => e2e::e2e(&args),
         Command::Chaos(args) => e2e::chaos(&args),
         Command::Graph => graph::check_and_print(),

@@ -1,7 +1,7 @@
 //! What a test run is told from outside. The only place of the tests that reads the environment.
 
 use anyhow::{Result, bail};
-use std::{ffi::OsString, path::PathBuf};
+use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 #[expect(clippy::disallowed_methods, reason = "cargo gives the tests no other way to be told something")]
 fn read(name: &str) -> Option<OsString> {
@@ -36,6 +36,15 @@ pub fn seed() -> Result<Option<u64>> {
 pub fn sim_seeds() -> Result<(u64, u64)> {
     let count = number("ELANUS_SIM_SEEDS")?.unwrap_or(if full() { 200 } else { 7 });
     Ok((number("ELANUS_SIM_FROM")?.unwrap_or(1), count))
+}
+
+/// The first seed of hostile input, and for how long seeds are run: `ELANUS_FUZZ_FROM=7 ELANUS_FUZZ_SECONDS=600`, set by
+/// `cargo xtask fuzz`; without a time as many as the test says.
+///
+/// # Errors
+/// When one is not a number.
+pub fn fuzz() -> Result<(u64, Option<Duration>)> {
+    Ok((number("ELANUS_FUZZ_FROM")?.unwrap_or(1), number("ELANUS_FUZZ_SECONDS")?.map(Duration::from_secs)))
 }
 
 fn number(name: &str) -> Result<Option<u64>> {
