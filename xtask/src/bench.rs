@@ -2,8 +2,12 @@
 
 use crate::demo::target;
 use crate::run::{cargo, command, read, succeed};
+use crate::test::python_with;
 use anyhow::Result;
 use std::process::Command;
+
+/// What Elanus is measured beside, in an environment of its own: no test needs it.
+const PACKAGES: [&str; 3] = ["pymilvus==3.0.2", "numpy==2.4.6", "milvus-lite==3.2.2"];
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -27,6 +31,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         if let Some(value) = value {
             bench.arg(name).arg(value);
         }
+    }
+    if args.filter.as_ref().is_none_or(|filter| "peer".contains(filter.as_str())) {
+        bench.arg("--python").arg(python_with("venv-bench", &PACKAGES)?);
     }
     if args.quick {
         bench.arg("--quick");

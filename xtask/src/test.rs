@@ -103,11 +103,16 @@ pub(crate) fn environment() -> Result<Vec<(&'static str, OsString)>> {
     ])
 }
 
-/// A Python with [`PACKAGES`], made once under `target`.
+/// A Python with [`PACKAGES`].
 fn python() -> Result<PathBuf> {
-    let venv = target(false).join("../venv-tests");
+    python_with("venv-tests", &PACKAGES)
+}
+
+/// A Python with these packages, made once under `target`.
+pub(crate) fn python_with(name: &str, packages: &[&str]) -> Result<PathBuf> {
+    let venv = target(false).join("..").join(name);
     let python = venv.join("bin/python");
-    let wanted = PACKAGES.join("\n");
+    let wanted = packages.join("\n");
     if std::fs::read_to_string(venv.join("complete")).is_ok_and(|found| found == wanted) {
         return Ok(python);
     }
@@ -115,7 +120,7 @@ fn python() -> Result<PathBuf> {
     succeed(&mut command("python3", &["-m", "venv", "--clear", &venv_text]))
         .context("needs python3 with venv (Debian: apt-get install python3-venv)")?;
     let mut install = command(&python_text, &["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);
-    succeed(install.args(PACKAGES)).context("cannot install the tests' packages from PyPI")?;
+    succeed(install.args(packages)).context("cannot install packages from PyPI")?;
     // Last: an interrupted installation is made again.
     std::fs::write(venv.join("complete"), wanted)?;
     Ok(python)

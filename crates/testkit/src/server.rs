@@ -279,13 +279,21 @@ impl Server {
             Signal::Stop => "STOP",
             Signal::Continue => "CONT",
         };
-        let pid = self.child.as_ref().context("the server does not run")?.id();
+        let pid = self.pid()?;
         // The shell has `kill` built in, on every machine that has a shell.
         let status = Command::new("sh").args(["-c", &format!("kill -{name} {pid}")]).status()?;
         if !status.success() {
             bail!("cannot send SIG{name} to {pid}");
         }
         Ok(())
+    }
+
+    /// The number of the process.
+    ///
+    /// # Errors
+    /// When the server does not run.
+    pub fn pid(&self) -> Result<u32> {
+        Ok(self.child.as_ref().context("the server does not run")?.id())
     }
 
     /// Waits for the end of the process; its exit code.

@@ -6,6 +6,7 @@
 mod collector;
 mod copies;
 mod memory;
+mod peer;
 mod renewal;
 mod report;
 mod snapshots;
@@ -15,7 +16,9 @@ mod world;
 
 use anyhow::{Result, bail};
 use clap::{Parser, ValueEnum};
+use peer::PeerSizes;
 use report::{Figure, Report};
+use std::path::PathBuf;
 
 /// Measures Elanus.
 #[derive(Debug, Parser)]
@@ -30,6 +33,9 @@ struct Args {
     /// How to print.
     #[arg(long, value_enum, default_value = "table")]
     output: Output,
+    /// A Python with pymilvus, numpy and milvus-lite; without one Elanus is not measured beside milvus-lite.
+    #[arg(long, value_name = "PATH")]
+    python: Option<PathBuf>,
     /// Used by the measurement of memory, in a process of its own: restores so many files.
     #[arg(long, hide = true, value_name = "FILES")]
     restore_and_tell_memory: Option<i64>,
@@ -62,6 +68,8 @@ struct Sizes {
     /// Rows to insert and search, and searches.
     rows: usize,
     searches: usize,
+    /// Beside milvus-lite.
+    peer: PeerSizes,
 }
 
 const FULL: Sizes = Sizes {
@@ -73,6 +81,7 @@ const FULL: Sizes = Sizes {
     scans: (10_000, 100_000),
     rows: 100_000,
     searches: 200,
+    peer: PeerSizes { rows: 100_000, wide_rows: 20_000, searches: 1_000 },
 };
 const QUICK: Sizes = Sizes {
     collections: &[100, 1_000],
@@ -83,6 +92,7 @@ const QUICK: Sizes = Sizes {
     scans: (500, 2_500),
     rows: 5_000,
     searches: 20,
+    peer: PeerSizes { rows: 5_000, wide_rows: 2_000, searches: 50 },
 };
 
 #[tokio::main]
@@ -123,8 +133,12 @@ async fn main() -> Result<()> {
     if wanted("wire") {
         figures.extend(wire::measure(sizes.rows, sizes.searches).await?);
     }
+    if let Some(python) = args.python.as_deref().filter(|_| wanted("peer")) {
+        figures.extend(peer::measure(python, sizes.peer).await?);
+    }
     if figures.is_empty() {
-        bail!("no measurement is called {}: there are snapshot, gc, copy, memory and wire", args.filter);
+        let filter = &args.filter;
+        bail!("no measurement is called {filter}: there are snapshot, gc, copy, memory, wire, and peer with --python");
     }
     let report = Report::of_this_machine(args.quick, figures);
     match args.output {
