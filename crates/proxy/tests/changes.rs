@@ -158,3 +158,25 @@ async fn a_database_that_is_no_text_is_not_taken_for_the_default_one() {
     assert_eq!(status.code, 800, "{}", status.reason);
     assert_ne!(fakes.seen().databases.pop().unwrap(), "default");
 }
+
+/// Found by `fz_4` (seed 1045): what stood before the wrong name was flushed.
+#[tokio::test]
+async fn nothing_is_flushed_when_one_of_the_names_is_wrong() {
+    let fakes = Fakes::default();
+    let mut client = fakes.client();
+    let names = |names: &[&str]| -> Vec<String> { names.iter().map(|name| (*name).to_owned()).collect() };
+    let target = |of: &[&str]| m::FlushAllTarget { collection_names: names(of), ..Default::default() };
+    let all = |flush_targets| m::FlushAllRequest { flush_targets, ..Default::default() };
+    let some = |of: &[&str]| m::FlushRequest { collection_names: names(of), ..Default::default() };
+
+    let refused = client.flush_all(all(vec![target(&["things"]), target(&["nothing"])])).await.unwrap().into_inner();
+    assert_eq!(refused.status.unwrap().code, 100);
+    let refused = client.flush(some(&["things", "nothing"])).await.unwrap().into_inner();
+    assert_eq!(refused.status.unwrap().code, 100);
+    assert_eq!(fakes.seen().flushed, []);
+
+    let done = client.flush_all(all(vec![target(&["things"]), target(&[])])).await.unwrap().into_inner();
+    let counts: Vec<_> = done.flush_results.iter().map(|result| result.collection_results.len()).collect();
+    assert_eq!((done.status.unwrap().code, counts), (0, vec![1, 0]));
+    assert_eq!(fakes.seen().flushed, [COLLECTION]);
+}

@@ -39,6 +39,8 @@ pub(crate) struct Seen {
     pub(crate) queries: Vec<qn::QueryRequest>,
     pub(crate) searches: Vec<qn::SearchRequest>,
     pub(crate) restores: Vec<dc::RestoreSnapshotRequest>,
+    #[allow(dead_code, reason = "not every test of these fakes flushes")]
+    pub(crate) flushed: Vec<i64>,
     pub(crate) query_answers: VecDeque<qn::QueryResponse>,
     pub(crate) search_answers: VecDeque<qn::SearchResponse>,
     /// Who may do what; `None`: that cannot be asked.
@@ -150,6 +152,11 @@ macro_rules! datacoord {
                 describe(name).map_or_else(|| refuse(Code::CollectionNotFound, "none"), |found| Ok(Response::new(found)))
             }
 
+            async fn flush(&self, r: Request<dc::CollectionRef>) -> Result<Response<dc::FlushResponse>, Status> {
+                self.seen().flushed.push(r.into_inner().collection_id);
+                Ok(Response::new(dc::FlushResponse::default()))
+            }
+
             async fn get_restore_job(&self, _: Request<dc::JobRef>) -> Result<Response<dc::RestoreJob>, Status> {
                 Ok(Response::new(dc::RestoreJob::default()))
             }
@@ -238,7 +245,6 @@ datacoord! {
     create_index(dc::CreateIndexRequest) -> dc::Index;
     drop_index(dc::DropIndexRequest) -> dc::Empty;
     set_loaded(dc::SetLoadedRequest) -> dc::Empty;
-    flush(dc::CollectionRef) -> dc::FlushResponse;
     allocate_timestamp(dc::Empty) -> dc::AllocateTimestampResponse;
     create_snapshot(dc::CreateSnapshotRequest) -> dc::Snapshot;
     list_snapshots(dc::CollectionRef) -> dc::ListSnapshotsResponse;
