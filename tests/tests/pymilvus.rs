@@ -55,6 +55,17 @@ async fn pymilvus_gc_g_1_g_2() {
 }
 
 #[tokio::test]
+async fn pymilvus_indexes_ix_1_to_5_g_2_r_4() {
+    let mut server = Server::start_with(&["--trash-retention", "0", "--gc-drop-tolerance", "0"]).await.unwrap();
+    let management = format!("http://{}", server.management());
+    let (data, program) = (server.data().display().to_string(), program().unwrap().display().to_string());
+    let args = [server.url(), data, program, management];
+    let written = python(&file("python").join("indexes.py"), &args.each_ref().map(String::as_str)).await;
+    eprintln!("{}", written.unwrap());
+    server.terminate().await.unwrap();
+}
+
+#[tokio::test]
 async fn pymilvus_compaction_cp_1_s_1() {
     run("compaction.py").await;
 }

@@ -1,7 +1,7 @@
 //! Every background task of the coordinator, on one screen. Each scans the state that it drains and does one bounded
 //! round; its timer is its retry, an event only wakes it earlier, and a restart needs no code of its own.
 
-use crate::{Parts, compaction, gc, restore, segment, snapshot, tasks};
+use crate::{Parts, compaction, gc, index, restore, segment, snapshot, tasks};
 use async_trait::async_trait;
 use elanus_meta::COORDINATION_LEASE_MS;
 use elanus_runtime::background::{BackgroundTask, Report};
@@ -20,6 +20,8 @@ pub const TASK_SCHEDULE: &str = "task.schedule";
 pub const TASK_EXPIRE: &str = "task.expire";
 /// Plans compactions, and ends delete logs that hide nothing any more.
 pub const COMPACTION_PLAN: &str = "compaction.plan";
+/// Plans index builds.
+pub const INDEX_PLAN: &str = "index.plan";
 /// Forgets finished jobs after their retention.
 pub const RESTORE_RETENTION: &str = "restore.retention";
 /// Gives up snapshots whose writer is silent.
@@ -63,6 +65,7 @@ pub(crate) fn register(parts: &Parts) {
     spawn(TASK_SCHEDULE,     "pending tasks",                          1,  |p| Box::pin(tasks::schedule(p)));
     spawn(TASK_EXPIRE,       "tasks and services, lease ended",        2,  |p| Box::pin(tasks::expire(p)));
     spawn(COMPACTION_PLAN,   "small files and deleted rows", parts.config.compaction.interval_s, |p| Box::pin(compaction::plan(p)));
+    spawn(INDEX_PLAN,        "files without the index of a field",     5,  |p| Box::pin(index::plan(p)));
     spawn(RESTORE_RETENTION, "jobs that ended long ago",               60, |p| Box::pin(restore::remove_finished(p)));
     spawn(SNAPSHOT_EXPIRE,   "pending snapshots whose lease ended",    5,  |p| Box::pin(snapshot::expire(p)));
     spawn(SNAPSHOT_WRITE,    "accepted snapshots without manifests",   5,  |p| Box::pin(snapshot::write_accepted(p)));

@@ -19,6 +19,7 @@ pub mod background;
 mod compaction;
 mod gate;
 mod gc;
+mod index;
 pub mod rebuild;
 mod restore;
 mod rollback;
@@ -32,6 +33,7 @@ mod wake;
 mod workers;
 
 pub use compaction::CompactionConfig;
+pub use index::IndexConfig;
 pub use workers::{OwnWorker, RemoteWorkers, Workers};
 
 pub use gc::{Bucket, DeleteGuard, Former};
@@ -55,6 +57,8 @@ pub struct DataCoordConfig {
     pub restore_mode: RestoreMode,
     /// What is compacted, and how much at a time.
     pub compaction: CompactionConfig,
+    /// What is indexed, and how much at a time.
+    pub index: IndexConfig,
     /// Copy tasks of one job that are with workers at the same time.
     pub copy_job_tasks_max: usize,
     /// Bytes of one copy task; a larger file set is a task of its own.
@@ -110,6 +114,7 @@ impl Default for DataCoordConfig {
             // Source and target are under one root path.
             restore_mode: RestoreMode::Clone,
             compaction: CompactionConfig::default(),
+            index: IndexConfig::default(),
             copy_job_tasks_max: 64,
             copy_task_bytes_max: 1 << 30,
             copy_task_files_max: 256,
@@ -152,6 +157,7 @@ pub(crate) struct Parts {
     /// Until when the lease of the coordination lasts, in milliseconds since 1970.
     pub(crate) lease_until_ms: Arc<AtomicI64>,
     pub(crate) compaction: compaction::Settled,
+    pub(crate) indexes: compaction::Settled,
 }
 
 impl Parts {
@@ -186,6 +192,7 @@ impl DataCoord {
         let coordinator = coordinator.with_drop_tolerance(config.gc_drop_tolerance_ms);
         let Bucket { objects, guard } = bucket.into();
         let (gc, compaction) = (gc::Collector::default(), compaction::Settled::default());
+        let indexes = compaction::Settled::default();
         // CO-3
         let lease_until_ms = Arc::new(AtomicI64::new(coordinator.meta().clock().now_ms() + COORDINATION_LEASE_MS));
         let parts = Parts {
@@ -201,6 +208,7 @@ impl DataCoord {
             gc,
             lease_until_ms,
             compaction,
+            indexes,
         };
         if !parts.config.only_reads {
             background::register(&parts);

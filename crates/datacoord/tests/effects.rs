@@ -300,3 +300,66 @@ async fn cp_1_an_error_or_death_at_any_effect_of_a_compaction_leaves_every_promi
         assert!(n > 10, "a compaction has more effects than {n}");
     }
 }
+
+/// Index builds, and snapshots and restores of what they built; true when effect `n` was reached.
+async fn strike_index_builds(n: u64, blow: Blow) -> bool {
+    let mut world = World::new();
+    world.config.index.rows_min = 1;
+    let mut process = world.start(Effects::none()).await.unwrap();
+    scenario(&mut process, RestoreMode::Clone, &mut Acknowledged::default()).await.unwrap();
+    process.until_settled(&world.clock).await;
+    // A file for each shard.
+    process.compact("source").await.unwrap();
+    assert!(process.until_compacted(&world.clock, 200).await);
+    let now = process.visible(&*world.store, "source", None).await;
+    process.end().await;
+
+    let effects = Effects::blow_at(n, blow);
+    let mut process = None;
+    if let Ok(started) = world.start(effects.clone()).await {
+        let process = process.insert(started);
+        if process.index("source").await.is_ok() {
+            // It goes on in the background, and may be struck there.
+            let _ = process.until_indexed(&world.clock, "source", 20).await;
+        }
+    }
+    let struck = effects.struck();
+    if blow.is_death() || process.is_none() {
+        if let Some(process) = process.take() {
+            process.end().await;
+        }
+        process = Some(world.start(Effects::none()).await.unwrap());
+    }
+    let mut process = process.expect("a process");
+    let_leases_end(&world);
+    process.until_settled(&world.clock).await;
+    process.index("source").await.expect("the same definition is given back");
+    assert!(process.until_indexed(&world.clock, "source", 200).await, "O-1: {:?}", process.indexed("source").await);
+    process.until_settled(&world.clock).await;
+
+    let indexed = process.indexed("source").await;
+    assert!(indexed.0 >= 1, "{indexed:?}");
+    assert_eq!(process.visible(&*world.store, "source", None).await, now, "IX-5");
+    process.snapshot("source", "indexed").await.unwrap();
+    for (mode, target) in [(RestoreMode::Clone, "cloned"), (RestoreMode::Copy, "copied")] {
+        process.restore("source", "indexed", target, mode).await.unwrap();
+        process.until_settled(&world.clock).await;
+        assert_eq!(process.indexed(target).await, indexed, "R-4: {mode}");
+    }
+    assert_eq!(process.scrub().await.abandoned, abandoned_but_kept(&process).await, "G-2");
+    process.end().await;
+    struck
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ix_1_to_5_an_error_or_death_at_any_effect_of_index_builds_leaves_every_promise() {
+    for blow in BLOWS {
+        let mut n = 1;
+        while strike_index_builds(n, blow).await {
+            println!("{blow:?} at effect {n} of index builds");
+            n += 1;
+            assert!(n < EFFECTS_MAX, "more than {EFFECTS_MAX} effects");
+        }
+        assert!(n > 6, "index builds have more effects than {n}");
+    }
+}

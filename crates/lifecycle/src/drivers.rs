@@ -60,6 +60,18 @@ pub const DRIVERS: &[Driver] = &[
         "task.expire",
         "lease_until_ms without a heartbeat or the loss of its node, then tried again",
     ),
+    task(
+        "index_build",
+        "pending",
+        "task.schedule",
+        "not_before_ms and a free slot; a void one is aborted when it is claimed",
+    ),
+    task(
+        "index_build",
+        "in_progress",
+        "task.expire",
+        "lease_until_ms without a heartbeat or the loss of its node, then tried again",
+    ),
     task("segment", "growing", "segment.seal", "size, age, a flush or the end of its writer"),
     rests("segment", "flushed", "when compaction or a drop ends it"),
 ];
@@ -76,7 +88,7 @@ const fn rests(machine: &'static str, state: &'static str, deadline: &'static st
 mod tests {
     use super::*;
     use crate::samples::{Machine, every_machine};
-    use crate::{Compaction, CopyTask, FileSet, RestoreJob, Segment, Snapshot, Step};
+    use crate::{Compaction, CopyTask, FileSet, IndexBuild, RestoreJob, Segment, Snapshot, Step};
     use std::collections::BTreeSet;
 
     /// States that some event leads out of.
@@ -97,6 +109,7 @@ mod tests {
         every_machine!(M => needed.extend(not_ends::<M>()));
         // The kinds of tasks are one machine, and each has its table.
         needed.extend(not_ends::<Compaction>());
+        needed.extend(not_ends::<IndexBuild>());
         let listed: Vec<_> = DRIVERS.iter().map(|driver| (driver.machine, driver.state)).collect();
         assert_eq!(listed.iter().copied().collect::<BTreeSet<_>>(), needed);
         assert_eq!(listed.len(), needed.len(), "a state is listed twice");

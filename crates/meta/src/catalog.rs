@@ -13,7 +13,7 @@ use crate::events::{self, SegmentMove};
 use crate::model::{CollectionRecord, NewCollection, PartitionRecord};
 use crate::partition_drops::left_behind;
 use crate::rows::{collection_not_found, partition_not_found, to_json};
-use crate::{Coordinator, aliases, databases, partition_drops};
+use crate::{Coordinator, aliases, databases, index_builds, partition_drops};
 use elanus_types::schema::{CollectionDefinition, DEFAULT_PARTITION, IndexInfo, PartitionInfo};
 use elanus_types::{CollectionId, Failure, FieldId, IndexId, PartitionId, SegmentId, Timestamp};
 use sqlx::Row;
@@ -223,14 +223,19 @@ impl Coordinator {
         let mut clock = lock_live(&mut tx, collection).await?;
         let ts = clock.tick(&mut tx).await?;
         let ended = tx
-            .execute(
+            .all(
                 "UPDATE indexes SET removed_ts = $3 \
-                 WHERE collection_id = $1 AND name = $2 AND removed_ts = 9223372036854775807",
+                 WHERE collection_id = $1 AND name = $2 AND removed_ts = 9223372036854775807 RETURNING field_id",
                 args![collection.0, name.to_owned(), ts.0],
             )
             .await?;
-        if ended == 0 {
+        if ended.is_empty() {
             return Ok(());
+        }
+        let not_before_ms = self.not_before_ms(&tx);
+        for row in &ended {
+            index_builds::end_of_field(&mut tx, collection, FieldId(row.try_get("field_id")?), ts, not_before_ms)
+                .await?;
         }
         clock.announce(&mut tx).await?;
         tx.commit().await

@@ -107,7 +107,7 @@ impl Coordinator {
         if !row.may_be_held_by(node) {
             return Ok(Answer::Fenced);
         }
-        if matches!(message, TaskMessage::Finished) {
+        if matches!(message, TaskMessage::Finished | TaskMessage::Indexed(_)) {
             let text = format!("task {id} compacts, and its worker does not say what is left");
             return Err(Failure::invalid(text).into());
         }

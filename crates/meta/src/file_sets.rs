@@ -180,6 +180,8 @@ pub(crate) enum Abandon<'t> {
     Task(TaskId),
     /// The one of the present claim of a compaction.
     Compaction(TaskId),
+    /// The one of the present claim of an index build.
+    IndexBuild(TaskId),
     /// Those of a restore job.
     Job(JobId),
     /// Those that are registered for a snapshot.
@@ -203,6 +205,10 @@ pub(crate) async fn abandon(tx: &mut Tx, which: Abandon<'_>, not_before_ms: i64)
         Abandon::Compaction(task) => {
             add(&mut arguments, task.0);
             update_file_sets!("file_set_id = (SELECT c.target_file_set_id FROM compactions c WHERE c.task_id = $10)")
+        }
+        Abandon::IndexBuild(task) => {
+            add(&mut arguments, task.0);
+            update_file_sets!("file_set_id = (SELECT b.target_file_set_id FROM index_builds b WHERE b.task_id = $10)")
         }
         Abandon::Job(job) => {
             add(&mut arguments, job.0);

@@ -25,6 +25,7 @@ mod file_sets;
 pub mod gauges;
 mod gc;
 mod history;
+mod index_builds;
 mod lease;
 mod listing;
 mod machines;

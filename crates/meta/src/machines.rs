@@ -64,6 +64,8 @@ mod tests {
         assert_eq!(checked("copy_tasks_state"), task::State::LABELS);
         let compactions = include_str!("../migrations/0010_compaction.sql");
         assert_eq!(checked_in(compactions, "compactions_state"), task::State::LABELS);
+        let builds = include_str!("../migrations/0024_index_builds.sql");
+        assert_eq!(checked_in(builds, "index_builds_state"), task::State::LABELS);
         let of_its_own = |label: &&&str| !["gone", "accepted"].contains(*label);
         let in_schema: Vec<_> = snapshot::State::LABELS.iter().filter(of_its_own).copied().collect();
         assert_eq!(checked("snapshots_state"), in_schema, "what is gone has no row; what is accepted has a mark");

@@ -19,17 +19,32 @@ use sqlx::Row;
 
 /// Which memberships end.
 #[derive(Clone, Copy, Debug)]
-#[allow(dead_code, reason = "index builds end theirs by segment")]
+#[allow(dead_code, reason = "tests end whole segments")]
 pub(crate) enum Ending<'m> {
     /// Those that began after a time.
     BegunAfter(Timestamp),
     /// All of these segments.
     Segments(&'m [SegmentId]),
-    /// The inputs of a compaction.
+    /// The inputs of a compaction, and the indexes of them, which are not counted.
     Compaction(TaskId),
+    /// Indexes whose files are no members any more (IX-2).
+    IndexesWithoutFile,
     /// Exactly these.
     Members(&'m [(SegmentId, FileSetId)]),
 }
+
+/// Ends the indexes of the inputs of the compaction `$2`, which are named by segment and first timestamp (IX-2).
+const INDEXES_OF_INPUTS: &str = "
+UPDATE memberships SET removed_ts = $3
+WHERE collection_id = $1 AND removed_ts = 9223372036854775807 AND kind = 'index' AND (segment_id, base_ts) IN
+(SELECT m.segment_id, m.base_ts FROM compaction_inputs i
+ JOIN memberships m ON m.segment_id = i.segment_id AND m.file_set_id = i.file_set_id WHERE i.task_id = $2)";
+
+const INDEXES_WITHOUT_FILE: &str = "
+UPDATE memberships SET removed_ts = $2
+WHERE collection_id = $1 AND removed_ts = 9223372036854775807 AND kind = 'index' AND NOT EXISTS
+(SELECT 1 FROM memberships f WHERE f.segment_id = memberships.segment_id AND f.base_ts = memberships.base_ts
+ AND f.kind = 'insert' AND f.removed_ts = 9223372036854775807)";
 
 /// On whose behalf references end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,6 +113,10 @@ pub(crate) async fn end(
                     args![collection.0, task.0, at.0],
                 )
                 .await?;
+            tx.execute(INDEXES_OF_INPUTS, args![collection.0, task.0, at.0]).await?;
+        }
+        Ending::IndexesWithoutFile => {
+            ended += tx.execute(INDEXES_WITHOUT_FILE, args![collection.0, at.0]).await?;
         }
         Ending::Members(members) => {
             for (segment, file_set) in members {

@@ -2,10 +2,12 @@
 //! their own.
 
 mod compaction;
+mod index;
 mod restore;
 mod services;
 
 pub use compaction::*;
+pub use index::*;
 pub use restore::*;
 pub use services::*;
 

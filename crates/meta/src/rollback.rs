@@ -34,6 +34,17 @@ macro_rules! held_then {
     };
 }
 
+/// Memberships that held at `$2` and do not hold now; of indexes only those whose files come back with them, as they name
+/// these by their segment (IX-1).
+macro_rules! members_held_then {
+    () => {
+        "collection_id = $1 AND added_ts <= $2 AND $2 < removed_ts AND removed_ts < 9223372036854775807 \
+         AND (kind <> 'index' OR EXISTS (SELECT 1 FROM memberships f WHERE f.segment_id = memberships.segment_id \
+              AND f.base_ts = memberships.base_ts AND f.kind = 'insert' AND f.added_ts <= $2 AND $2 < f.removed_ts \
+              AND f.removed_ts < 9223372036854775807))"
+    };
+}
+
 /// Facts that hold now and did not hold at `$2`.
 macro_rules! holds_since {
     () => {
@@ -410,8 +421,11 @@ async fn exchange_files(tx: &mut Tx, cut: Cut, not_before_ms: i64) -> Result<u64
     let Cut { collection, then, now } = cut;
     // All of them are in the safety snapshot: nothing is released before that is dropped.
     memberships::end(tx, collection, Ending::BegunAfter(then), now, For::User, not_before_ms).await?;
-    let counted = concat!("SELECT COUNT(DISTINCT segment_id) AS facts FROM memberships WHERE ", held_then!());
-    let Some(first) = ids_for(tx, cut, counted).await? else { return Ok(0) };
+    let counted = concat!("SELECT COUNT(DISTINCT segment_id) AS facts FROM memberships WHERE ", members_held_then!());
+    let Some(first) = ids_for(tx, cut, counted).await? else {
+        memberships::end(tx, collection, Ending::IndexesWithoutFile, now, For::User, not_before_ms).await?;
+        return Ok(0);
+    };
     tx.execute(
         concat!(
             "INSERT INTO segments (segment_id, collection_id, partition_id, shard, level, state, rows_num, bytes, \
@@ -421,7 +435,7 @@ async fn exchange_files(tx: &mut Tx, cut: Cut, not_before_ms: i64) -> Result<u64
              FROM (SELECT segment_id, CAST(SUM(CASE WHEN kind = 'index' THEN 0 ELSE rows_num END) AS BIGINT) AS rows_num, \
                           CAST(SUM(bytes) AS BIGINT) AS bytes \
                    FROM memberships WHERE ",
-            held_then!(),
+            members_held_then!(),
             " GROUP BY segment_id) m \
              JOIN segments s ON s.segment_id = m.segment_id \
              LEFT JOIN partitions o ON o.partition_id = s.partition_id \
@@ -441,7 +455,7 @@ async fn exchange_files(tx: &mut Tx, cut: Cut, not_before_ms: i64) -> Result<u64
                  FROM (SELECT segment_id, file_set_id, collection_id, partition_id, shard, kind, base_ts, rows_num, bytes, \
                               deletes_before_ts, DENSE_RANK() OVER (ORDER BY segment_id) AS position \
                        FROM memberships WHERE ",
-                held_then!(),
+                members_held_then!(),
                 ") m LEFT JOIN partitions o ON o.partition_id = m.partition_id \
                  LEFT JOIN partitions n ON n.collection_id = $1 AND n.name = o.name \
                    AND n.removed_ts = 9223372036854775807"
@@ -450,6 +464,7 @@ async fn exchange_files(tx: &mut Tx, cut: Cut, not_before_ms: i64) -> Result<u64
         )
         .await?;
     file_sets::reference_added(tx, collection, now).await?;
+    memberships::end(tx, collection, Ending::IndexesWithoutFile, now, For::User, not_before_ms).await?;
     Ok(files)
 }
 

@@ -28,6 +28,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (21, "segments_in_order", include_str!("../migrations/0021_segments_in_order.sql")),
     (22, "snapshot_traces", include_str!("../migrations/0022_snapshot_traces.sql")),
     (23, "ttl", include_str!("../migrations/0023_ttl.sql")),
+    (24, "index_builds", include_str!("../migrations/0024_index_builds.sql")),
 ];
 
 /// The last of them.

@@ -1,4 +1,4 @@
-//! Tasks that workers claim: copy tasks and compactions. Every change of a row's state is a step of
+//! Tasks that workers claim: copy tasks, compactions and index builds. Every change of a row's state is a step of
 //! `elanus_lifecycle::task`, written by [`write_move`]. What is special about a kind is in a module of its own; workers,
 //! scheduler and inspector see tasks of any kind.
 
@@ -6,14 +6,13 @@ mod copy;
 
 pub(crate) use copy::{NewTask, abort_of_job, insert};
 
-use crate::compactions;
 use crate::db::{Tx, args};
 use crate::error::Result;
 use crate::history::{Told, tell};
 use crate::machines::{concerns_one, readable};
 use crate::model::{Answer, Assignment, Revoked, TaskMessage, TaskOwner, TaskRecord};
 use crate::rows::traceparent;
-use crate::{Coordinator, Meta};
+use crate::{Coordinator, Meta, compactions, index_builds};
 use elanus_lifecycle::Step;
 use elanus_lifecycle::task::{Columns, Effect, Event, State, Task, Work};
 use elanus_trace::TraceParent;
@@ -34,6 +33,17 @@ macro_rules! select_tasks {
     };
 }
 pub(crate) use select_tasks;
+
+const KIND_OF: &str = "
+SELECT (SELECT COUNT(*) FROM copy_tasks WHERE task_id = $1) AS is_copy,
+       (SELECT COUNT(*) FROM index_builds WHERE task_id = $1) AS is_build";
+
+/// What a task does.
+enum Kind {
+    Copy,
+    Compaction,
+    IndexBuild,
+}
 
 /// A kind of task with its table.
 pub(crate) trait Tasks: Work {
@@ -64,7 +74,8 @@ impl Meta {
         let now_ms = tx.now_ms;
         let copies = tx.all(copy::PENDING, args![now_ms, i64::from(limit)]).await?;
         let compactions = tx.all(compactions::PENDING, args![now_ms, i64::from(limit)]).await?;
-        records(&copies, &compactions)
+        let builds = tx.all(index_builds::PENDING, args![now_ms, i64::from(limit)]).await?;
+        records(&copies, &compactions, &builds)
     }
 
     /// Tasks that are with a worker.
@@ -75,13 +86,15 @@ impl Meta {
         let mut tx = self.db.read().await?;
         let copies = tx.all(copy::IN_PROGRESS, args![]).await?;
         let compactions = tx.all(compactions::IN_PROGRESS, args![]).await?;
-        records(&copies, &compactions)
+        let builds = tx.all(index_builds::IN_PROGRESS, args![]).await?;
+        records(&copies, &compactions, &builds)
     }
 }
 
-fn records(copies: &[AnyRow], compactions: &[AnyRow]) -> Result<Vec<TaskRecord>> {
+fn records(copies: &[AnyRow], compactions: &[AnyRow], builds: &[AnyRow]) -> Result<Vec<TaskRecord>> {
     let mut records = readable(copies, copy::record)?;
     records.extend(readable(compactions, compactions::record)?);
+    records.extend(readable(builds, index_builds::record)?);
     Ok(records)
 }
 
@@ -97,10 +110,10 @@ impl Coordinator {
         node: &NodeId,
         lease_until_ms: i64,
     ) -> Result<Option<Assignment>> {
-        // Ids are of one sequence: a task is of one kind.
-        match self.claim_copy(id, generation, node, lease_until_ms).await? {
-            Some(claimed) => Ok(claimed),
-            None => self.claim_compaction(id, generation, node, lease_until_ms).await,
+        match self.kind_of(id).await? {
+            Kind::Copy => Ok(self.claim_copy(id, generation, node, lease_until_ms).await?.flatten()),
+            Kind::Compaction => self.claim_compaction(id, generation, node, lease_until_ms).await,
+            Kind::IndexBuild => self.claim_index_build(id, generation, node, lease_until_ms).await,
         }
     }
 
@@ -111,7 +124,10 @@ impl Coordinator {
     pub async fn assignment(&self, id: TaskId) -> Result<Option<Assignment>> {
         match self.copy_assignment(id).await? {
             Some(assignment) => Ok(Some(assignment)),
-            None => self.compaction_assignment(id).await,
+            None => match self.compaction_assignment(id).await? {
+                Some(assignment) => Ok(Some(assignment)),
+                None => self.index_build_assignment(id).await,
+            },
         }
     }
 
@@ -129,7 +145,21 @@ impl Coordinator {
         if let Some(answer) = self.report_copy(id, generation, node, &message).await? {
             return Ok(answer);
         }
-        self.report_compaction(id, generation, node, &message).await
+        match self.kind_of(id).await? {
+            Kind::IndexBuild => self.report_index_build(id, generation, node, &message).await,
+            Kind::Copy | Kind::Compaction => self.report_compaction(id, generation, node, &message).await,
+        }
+    }
+
+    /// Ids are of one sequence: a task is of one kind. One that is forgotten counts as a compaction, and is none.
+    async fn kind_of(&self, id: TaskId) -> Result<Kind> {
+        let mut tx = self.meta().db.read().await?;
+        let row = tx.one(KIND_OF, args![id.0]).await?;
+        Ok(match (row.try_get::<i64, _>("is_copy")?, row.try_get::<i64, _>("is_build")?) {
+            (0, 0) => Kind::Compaction,
+            (0, _) => Kind::IndexBuild,
+            (_, _) => Kind::Copy,
+        })
     }
 
     /// Takes tasks back whose worker let its lease run out: they are tried again after a rest, or fail.
@@ -158,6 +188,7 @@ impl Coordinator {
             let taken = match task.owner {
                 TaskOwner::Job(_) => self.take_back_copy(task.id, task.generation, event).await,
                 TaskOwner::Collection(_) => self.take_back_compaction(task.id, task.generation, event).await,
+                TaskOwner::Index(_) => self.take_back_index_build(task.id, task.generation, event).await,
             };
             match taken {
                 Ok(one) => revoked.extend(one),
@@ -174,7 +205,7 @@ impl TaskMessage {
     pub(crate) fn event(&self, now_ms: i64) -> Event {
         match self {
             Self::Heartbeat { lease_until_ms, .. } => Event::Heartbeat { lease_until_ms: *lease_until_ms },
-            Self::Finished | Self::Compacted(_) => Event::Finish,
+            Self::Finished | Self::Compacted(_) | Self::Indexed(_) => Event::Finish,
             Self::GivenBack => Event::GiveBack { now_ms },
             Self::FailedTransient { reason, .. } => Event::FailTransient { now_ms, message: reason.clone() },
             Self::FailedPermanent { reason, .. } => Event::FailPermanent { message: reason.clone() },

@@ -6,7 +6,7 @@ use crate::cpu::Cpu;
 use crate::rows::{Content, RowFile, named};
 use elanus_meta::model::FileRecord;
 use elanus_objects::{Expected, ObjectStore};
-use elanus_segment::Deletes;
+use elanus_segment::{Deletes, Graph};
 use elanus_types::schema::CollectionSchema;
 use elanus_types::{Failure, FileSetId};
 use std::collections::{BTreeMap, HashMap};
@@ -59,7 +59,9 @@ impl FileCache {
     ) -> Result<Arc<RowFile>, Failure> {
         match self.content(schema, record).await? {
             Content::Rows(file) => Ok(file),
-            Content::Deletes(_) => Err(Failure::internal(format!("{} holds deletes, not rows", named(record)))),
+            Content::Deletes(_) | Content::Graph(_) => {
+                Err(Failure::internal(format!("{} holds no rows", named(record))))
+            }
         }
     }
 
@@ -74,7 +76,26 @@ impl FileCache {
     ) -> Result<Arc<Deletes>, Failure> {
         match self.content(schema, record).await? {
             Content::Deletes(deletes) => Ok(deletes),
-            Content::Rows(_) => Err(Failure::internal(format!("{} holds rows, not deletes", named(record)))),
+            Content::Rows(_) | Content::Graph(_) => {
+                Err(Failure::internal(format!("{} holds no deletes", named(record))))
+            }
+        }
+    }
+
+    /// The graph of an index file.
+    ///
+    /// # Errors
+    /// When the file cannot be read or is damaged.
+    pub(crate) async fn graph(
+        &self,
+        schema: &Arc<CollectionSchema>,
+        record: &FileRecord,
+    ) -> Result<Arc<Graph>, Failure> {
+        match self.content(schema, record).await? {
+            Content::Graph(graph) => Ok(graph),
+            Content::Rows(_) | Content::Deletes(_) => {
+                Err(Failure::internal(format!("{} holds no index", named(record))))
+            }
         }
     }
 

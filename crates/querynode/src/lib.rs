@@ -6,14 +6,15 @@
 //! * `cache`, `rows`: decoded files within a byte budget.
 //! * `scan`: work over the rows of many files, several at a time, off the async threads.
 //! * `query`, `search`, `grouping`, `topk`, `output`: what is done with the rows.
-//! * `queries`, `kernel`: how near vectors are, for each of their types.
+//! * `graphs`: searches of files that have an index.
+//! * `queries`: how near vectors are, for each of their types.
 //! * `scope`, `service`: requests and answers.
 
 mod cache;
 mod cpu;
 mod deletes;
+mod graphs;
 mod grouping;
-mod kernel;
 mod keys;
 mod leases;
 mod output;

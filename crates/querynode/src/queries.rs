@@ -1,10 +1,11 @@
 //! The query vectors of a search, and how near each row's vector is to each of them: one form for each type of vector.
 
-use crate::kernel;
 use crate::rows::{RowFile, Vectors, norm_of_bytes, widen_into};
 use arrow::array::BinaryArray;
+use elanus_segment::kernel;
 use elanus_segment::vector::{bf16_to_f32, check_sparse, f16_to_f32, first_infinite, sparse_entries, widening, width};
 use elanus_types::Failure;
+use elanus_types::graph::GraphMetric;
 use elanus_types::schema::{DataType, FieldSchema};
 
 /// How near two vectors are.
@@ -45,7 +46,7 @@ enum Form {
 }
 
 /// Compares the rows of one column with the queries: block by block, every query with every row of a block.
-pub(crate) trait Comparer {
+pub(crate) trait Comparer: Send + Sync {
     /// Brings the rows of the next block into the form in which they are compared.
     fn load(&mut self, _rows: &[u32]) {}
 
@@ -75,6 +76,16 @@ impl Metric {
             "HAMMING" => Ok(Self::Hamming),
             "JACCARD" => Ok(Self::Jaccard),
             _ => Ok(Self::InnerProduct),
+        }
+    }
+
+    /// The metric of graphs; `None` where there are none.
+    pub(crate) fn of_graphs(self) -> Option<GraphMetric> {
+        match self {
+            Self::L2 => Some(GraphMetric::L2),
+            Self::InnerProduct => Some(GraphMetric::Ip),
+            Self::Cosine => Some(GraphMetric::Cosine),
+            Self::Hamming | Self::Jaccard => None,
         }
     }
 
@@ -209,8 +220,8 @@ struct Dense<'a, T> {
     width: usize,
 }
 
-impl<'a, T: Copy> Dense<'a, T> {
-    fn rows(self, compare: impl Compare, rows: Vectors<'a, T>, distance: impl Fn(usize, &[T], u32, &[T]) -> f32) {
+impl<'a, T: Copy + Send + Sync> Dense<'a, T> {
+    fn rows(self, compare: impl Compare, rows: Vectors<'a, T>, distance: impl Fn(usize, &[T], u32, &[T]) -> f32 + Send + Sync) {
         compare.with(DenseRows { of: self, rows, distance });
     }
 
@@ -226,7 +237,7 @@ struct DenseRows<'a, T, D> {
     distance: D,
 }
 
-impl<T: Copy, D: Fn(usize, &[T], u32, &[T]) -> f32> Comparer for DenseRows<'_, T, D> {
+impl<T: Copy + Send + Sync, D: Fn(usize, &[T], u32, &[T]) -> f32 + Send + Sync> Comparer for DenseRows<'_, T, D> {
     #[inline(always)]
     fn distance(&self, query: usize, _at: usize, row: u32) -> f32 {
         (self.distance)(query, self.of.query(query), row, self.rows.get(row as usize))
@@ -241,7 +252,7 @@ struct Floats<'a> {
 }
 
 impl Floats<'_> {
-    fn rows(self, compare: impl Compare, distance: impl Fn(usize, &[f32], u32, &[f32]) -> f32) -> Option<()> {
+    fn rows(self, compare: impl Compare, distance: impl Fn(usize, &[f32], u32, &[f32]) -> f32 + Send + Sync) -> Option<()> {
         let Self { dense: of, file, column } = self;
         match file.schema.fields.get(column)?.data_type {
             DataType::Float16Vector => {
@@ -267,7 +278,11 @@ struct WideRows<'a, W, D> {
     distance: D,
 }
 
-impl<W: Fn(u16) -> f32, D: Fn(usize, &[f32], u32, &[f32]) -> f32> Comparer for WideRows<'_, W, D> {
+impl<W, D> Comparer for WideRows<'_, W, D>
+where
+    W: Fn(u16) -> f32 + Send + Sync,
+    D: Fn(usize, &[f32], u32, &[f32]) -> f32 + Send + Sync,
+{
     fn load(&mut self, rows: &[u32]) {
         self.block.clear();
         rows.iter().for_each(|row| widen_into(&mut self.block, self.rows.get(*row as usize), &self.widen));

@@ -1,12 +1,12 @@
-//! A decoded file: rows with what is derived from them, or deletes.
+//! A decoded file: rows with what is derived from them, deletes, or an index.
 
-use crate::kernel;
 use crate::keys::Keys;
 use arrow::array::{AsArray, BinaryArray, RecordBatch};
 use arrow::datatypes::Float32Type;
 use elanus_meta::model::{FileKind, FileRecord};
+use elanus_segment::kernel;
 use elanus_segment::vector::widening;
-use elanus_segment::{Deletes, PkColumn, decode_deletes, decode_rows};
+use elanus_segment::{Deletes, Graph, PkColumn, decode_deletes, decode_rows};
 use elanus_types::Failure;
 use elanus_types::schema::{CollectionSchema, DataType};
 use std::error::Error;
@@ -19,6 +19,8 @@ pub(crate) enum Content {
     Rows(Arc<RowFile>),
     /// Of kind delete.
     Deletes(Arc<Deletes>),
+    /// Of kind index.
+    Graph(Arc<Graph>),
 }
 
 /// Decoded rows.
@@ -61,7 +63,12 @@ impl Content {
                 let rows = deletes.keys.len();
                 (Self::Deletes(Arc::new(deletes)), rows)
             }
-            FileKind::Index | FileKind::Manifest => {
+            FileKind::Index => {
+                let graph = Graph::open(&bytes).map_err(|e| damaged(record, &e))?;
+                let rows = graph.head().rows as usize;
+                (Self::Graph(Arc::new(graph)), rows)
+            }
+            FileKind::Manifest => {
                 return Err(Failure::internal(format!("file set {} holds no rows to read", record.file_set)));
             }
         };
@@ -87,6 +94,7 @@ impl Content {
                 };
                 keys + deletes.ts_offsets.len() * size_of::<i64>()
             }
+            Self::Graph(graph) => graph.memory_bytes(),
         }
     }
 
@@ -95,6 +103,7 @@ impl Content {
         match self {
             Self::Rows(file) => Arc::strong_count(file) > 1,
             Self::Deletes(deletes) => Arc::strong_count(deletes) > 1,
+            Self::Graph(graph) => Arc::strong_count(graph) > 1,
         }
     }
 
@@ -102,7 +111,7 @@ impl Content {
     pub(crate) fn fits(&self, schema: &Arc<CollectionSchema>) -> bool {
         match self {
             Self::Rows(file) => Arc::ptr_eq(&file.schema, schema) || file.schema == *schema,
-            Self::Deletes(_) => true,
+            Self::Deletes(_) | Self::Graph(_) => true,
         }
     }
 }

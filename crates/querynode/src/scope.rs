@@ -74,19 +74,36 @@ impl Condition {
     /// # Errors
     /// When the filter cannot be applied: a bug.
     pub(crate) fn select(&self, file: &FileView, batch: &RecordBatch, rows: Range<usize>) -> Result<Vec<u32>, Failure> {
+        if let Self::Keys(keys) = self {
+            let mut found = Vec::new();
+            keys.join(&file.keys, |_, row| {
+                if rows.contains(&(row as usize)) && file.is_visible(row) {
+                    found.push(row);
+                }
+            });
+            found.sort_unstable();
+            return Ok(found);
+        }
+        let start = u32::try_from(rows.start).map_err(|e| Failure::internal(e.to_string()))?;
+        Ok(match self.mask(file, batch, rows.clone())? {
+            Some(mask) => set_rows(&mask, start),
+            None => (start..).take(rows.len()).collect(),
+        })
+    }
+
+    /// The same rows as bits, one a row of the part; `None` when all of them match. Keys are no condition for this.
+    ///
+    /// # Errors
+    /// When the filter cannot be applied: a bug.
+    pub(crate) fn mask(
+        &self,
+        file: &FileView,
+        batch: &RecordBatch,
+        rows: Range<usize>,
+    ) -> Result<Option<BooleanBuffer>, Failure> {
         let visible = file.visible().map(|visible| visible.slice(rows.start, rows.len()));
-        let mask = match self {
-            Self::All => visible,
-            Self::Keys(keys) => {
-                let mut found = Vec::new();
-                keys.join(&file.keys, |_, row| {
-                    if rows.contains(&(row as usize)) && file.is_visible(row) {
-                        found.push(row);
-                    }
-                });
-                found.sort_unstable();
-                return Ok(found);
-            }
+        Ok(match self {
+            Self::All | Self::Keys(_) => visible,
             Self::Filter(filter) => {
                 let mask = filter.mask(&batch.slice(rows.start, rows.len()))?.values().clone();
                 Some(match visible {
@@ -94,11 +111,6 @@ impl Condition {
                     None => mask,
                 })
             }
-        };
-        let start = u32::try_from(rows.start).map_err(|e| Failure::internal(e.to_string()))?;
-        Ok(match mask {
-            Some(mask) => set_rows(&mask, start),
-            None => (start..).take(rows.len()).collect(),
         })
     }
 }

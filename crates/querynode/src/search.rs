@@ -1,21 +1,26 @@
-//! The nearest rows of each of several vectors, exactly: every visible row that matches is compared with every query.
+//! The nearest rows of each of several vectors: every visible row that matches is compared with every query, but where an
+//! index says which rows that are worth it (`graphs`).
 //!
 //! Ties are broken by primary key. Of rows with one key only the nearest is an answer. A row without vector, or whose
 //! score is no number, is never one.
 
+use crate::graphs::{self, Sorted};
 use crate::grouping::{self, Grouping};
 use crate::keys::KeyRef;
 use crate::output::{rows_at, to_ipc};
 use crate::queries::{Compare, Comparer, Metric, Queries};
 use crate::query::Page;
+use crate::rows::RowFile;
 use crate::scan::{LoadedPart, Reader};
 use crate::scope::{Condition, Scope, field};
 use crate::topk::{Ranking, TopK};
 use crate::view::{RowAt, View};
 use arrow::array::Array;
+use elanus_meta::model::FileRecord;
 use elanus_proto::querynode::{SearchRequest, SearchResponse};
-use elanus_types::Failure;
+use elanus_segment::Graph;
 use elanus_types::schema::CollectionSchema;
+use elanus_types::{Failure, FieldId};
 use std::cmp::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -32,6 +37,8 @@ pub(crate) struct Wanted {
     pub(crate) page: Page,
     radius: Option<f64>,
     range_filter: Option<f64>,
+    /// How many rows an index may propose for each query; 0: every row is compared.
+    candidates: usize,
 }
 
 /// A row as an answer.
@@ -100,6 +107,21 @@ async fn nearest(
     wanted: &Arc<Wanted>,
 ) -> Result<Vec<Vec<Hit>>, Failure> {
     let all = Arc::new(Mutex::new(wanted.empty::<Hit>(wanted.page.end())));
+    let Sorted { indexed, others } = graphs::sort(reader, view, files, &condition, wanted).await;
+    for one in indexed {
+        let (shared, seen, what) = (Arc::clone(&all), Arc::clone(view), Arc::clone(wanted));
+        let work = move |offer: &mut dyn FnMut(&mut dyn FnMut(usize, Hit)) -> Result<(), Failure>| {
+            let ranking = Nearest(&seen);
+            let mut tops = what.empty::<Hit>(what.page.end());
+            offer(&mut |query, hit| tops[query].offer(&ranking, hit))?;
+            let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
+            for (all, top) in shared.iter_mut().zip(tops) {
+                all.merge(&ranking, top);
+            }
+            Ok(())
+        };
+        graphs::search(reader, view, one, &condition, wanted, work).await?;
+    }
     let (shared, seen, what) = (Arc::clone(&all), Arc::clone(view), Arc::clone(wanted));
     let work = move |parts: &[LoadedPart]| {
         let ranking = Nearest(&seen);
@@ -119,7 +141,7 @@ async fn nearest(
         }
         Ok(())
     };
-    reader.scan(view, files, work).await?;
+    reader.scan(view, others, work).await?;
     let view = Arc::clone(view);
     let finish = move || {
         let tops = std::mem::take(&mut *all.lock().unwrap_or_else(PoisonError::into_inner));
@@ -166,7 +188,50 @@ impl Wanted {
         }
         let queries = Queries::read(field, nq, &request.queries)?;
         let SearchRequest { radius, range_filter, .. } = *request;
-        Ok(Self { metric, column, queries, page, radius, range_filter })
+        // Ranges have as many hits as they have, which a graph does not know.
+        let candidates = match (radius, range_filter) {
+            (None, None) => usize::try_from(request.candidates).unwrap_or_default(),
+            _ => 0,
+        };
+        let candidates = if candidates == 0 { 0 } else { candidates.max(page.end()) };
+        Ok(Self { metric, column, queries, page, radius, range_filter, candidates })
+    }
+
+    /// The field whose indexes may propose rows; `None` when every row is to be compared.
+    pub(crate) fn graph_field(&self, schema: &CollectionSchema) -> Option<FieldId> {
+        (self.candidates > 0).then(|| schema.fields.get(self.column)).flatten().map(|field| field.id)
+    }
+
+    /// True when a graph is of this file, and compares as this search does.
+    pub(crate) fn fits(&self, graph: &Graph, file: &FileRecord) -> bool {
+        let head = graph.head();
+        u64::from(head.rows) == file.rows && Some(head.metric) == self.metric.of_graphs()
+    }
+
+    pub(crate) fn candidates(&self) -> usize {
+        self.candidates
+    }
+
+    /// Position of the vector field in the schema.
+    pub(crate) fn column(&self) -> usize {
+        self.column
+    }
+
+    /// How many vectors are searched for.
+    pub(crate) fn queries(&self) -> usize {
+        self.queries.count()
+    }
+
+    /// Rows that are compared before the next ones are loaded.
+    pub(crate) fn block_rows(&self) -> usize {
+        (BLOCK_BYTES / self.queries.row_bytes()).max(4)
+    }
+
+    /// Gives `compare` what compares the rows of a file with the queries.
+    pub(crate) fn compare_with(&self, file: &RowFile, compare: impl Compare) -> Result<(), Failure> {
+        self.queries
+            .comparer(self.metric, file, self.column, compare)
+            .ok_or_else(|| Failure::internal("a file has no vectors in its vector column"))
     }
 
     /// The best `k` of nothing yet, for each query.
@@ -193,9 +258,7 @@ impl Wanted {
             _ => rows,
         };
         let blocks = Blocks { wanted: self, file: part.file, rows, bounds, hit };
-        self.queries
-            .comparer(self.metric, &part.content, self.column, blocks)
-            .ok_or_else(|| Failure::internal("a file has no vectors in its vector column"))
+        self.compare_with(&part.content, blocks)
     }
 
     /// Distances: `range_filter <= score < radius`; similarities: `radius < score <= range_filter`.
@@ -220,8 +283,7 @@ struct Blocks<'a, H> {
 impl<H: FnMut(usize, Hit)> Compare for Blocks<'_, H> {
     fn with(self, mut comparer: impl Comparer) {
         let Self { wanted, file, rows, bounds, mut hit } = self;
-        let block = (BLOCK_BYTES / wanted.queries.row_bytes()).max(4);
-        for rows in rows.chunks(block) {
+        for rows in rows.chunks(wanted.block_rows()) {
             comparer.load(rows);
             for (query, bound) in bounds.iter().enumerate() {
                 for (at, row) in rows.iter().enumerate() {

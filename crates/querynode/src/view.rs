@@ -14,8 +14,9 @@ use arrow::array::BooleanBufferBuilder;
 use arrow::buffer::BooleanBuffer;
 use elanus_meta::model::FileRecord;
 use elanus_segment::Deletes;
+use elanus_types::key::indexed_field;
 use elanus_types::schema::CollectionSchema;
-use elanus_types::{Aging, CollectionId, FileSetId, PartitionId, SegmentId, Shard, Timestamp};
+use elanus_types::{Aging, CollectionId, FieldId, FileSetId, PartitionId, SegmentId, Shard, Timestamp};
 use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -34,6 +35,8 @@ pub(crate) struct View {
     /// Files of rows, by segment and file set.
     pub(crate) files: Vec<Arc<FileView>>,
     logs: HashMap<Member, Arc<FileRecord>>,
+    /// Indexes of files of rows; none is needed for an answer.
+    indexes: HashMap<Member, Arc<FileRecord>>,
     deletes: HashMap<Place, DeleteLogs>,
     cut: Option<Timestamp>,
     pub(crate) expiry: Expiry,
@@ -79,6 +82,8 @@ pub(crate) enum Added {
     Rows(FileRecord, Arc<Keys>),
     /// Deletes.
     Deletes(FileRecord, Arc<Deletes>),
+    /// An index, which is read when a search needs it.
+    Index(FileRecord),
 }
 
 impl View {
@@ -95,6 +100,7 @@ impl View {
             schema,
             files: Vec::new(),
             logs: HashMap::new(),
+            indexes: HashMap::new(),
             deletes: HashMap::new(),
             cut,
             expiry,
@@ -123,6 +129,7 @@ impl View {
             schema: Arc::clone(&self.schema),
             files: self.files.iter().filter_map(left).collect(),
             logs: HashMap::new(),
+            indexes: self.indexes.clone(),
             deletes: HashMap::new(),
             cut: self.cut,
             expiry: self.expiry,
@@ -145,6 +152,8 @@ impl View {
         deletes.retain(|place, _| !reset.contains(place));
         let mut logs = self.logs.clone();
         logs.retain(|member, _| !removed.contains(member));
+        let mut indexes = self.indexes.clone();
+        indexes.retain(|member, _| !removed.contains(member));
 
         let mut new_rows = HashMap::new();
         let mut new_logs: HashMap<Place, Vec<DeleteLog>> = HashMap::new();
@@ -157,6 +166,9 @@ impl View {
                     let log = DeleteLog::new(&entries, record.base_ts, self.cut);
                     new_logs.entry(place(&record)).or_default().push(log);
                     logs.insert(member(&record), Arc::new(record));
+                }
+                Added::Index(record) => {
+                    indexes.insert(member(&record), Arc::new(record));
                 }
             }
         }
@@ -186,7 +198,7 @@ impl View {
         }));
         files.sort_by_key(|file| member(&file.record));
         let (schema, cut, expiry) = (Arc::clone(&self.schema), self.cut, self.expiry);
-        Self { collection: self.collection, ts, schema, files, logs, deletes, cut, expiry }
+        Self { collection: self.collection, ts, schema, files, logs, indexes, deletes, cut, expiry }
     }
 
     fn places_without(&self, removed: &[Member]) -> HashSet<Place> {
@@ -197,6 +209,15 @@ impl View {
     pub(crate) fn file(&self, member_of: Member) -> Option<&Arc<FileView>> {
         let at = self.files.binary_search_by_key(&member_of, |file| member(&file.record)).ok()?;
         self.files.get(at)
+    }
+
+    /// The indexes of a field, by segment and first timestamp of the file of rows that each is of.
+    pub(crate) fn indexes_of(&self, field: FieldId) -> HashMap<(SegmentId, Timestamp), &FileRecord> {
+        let of_field = self
+            .indexes
+            .values()
+            .filter(|index| index.objects.first().and_then(|object| indexed_field(&object.key)) == Some(field));
+        of_field.map(|index| ((index.segment, index.base_ts), &**index)).collect()
     }
 
     /// The key of a row.

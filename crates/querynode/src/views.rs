@@ -268,7 +268,8 @@ impl Views {
                     let deletes = self.cache.deletes(schema, &record).await?;
                     Some(Added::Deletes(record, deletes))
                 }
-                FileKind::Index | FileKind::Manifest => None,
+                FileKind::Index => Some(Added::Index(record)),
+                FileKind::Manifest => None,
             })
         };
         let added = stream::iter(files).map(read).buffer_unordered(self.loads_max);

@@ -1,6 +1,6 @@
 //! The name of an object in the store.
 
-use crate::{CollectionId, FileSetId, PartitionId, SegmentId, SnapshotId};
+use crate::{CollectionId, FieldId, FileSetId, PartitionId, SegmentId, SnapshotId};
 use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr};
 
@@ -124,6 +124,15 @@ impl FileName {
     }
 }
 
+/// Of which field an object is an index, in whichever cluster's folder it is; `None` for any other object.
+#[must_use]
+pub fn indexed_field(key: &ObjectKey) -> Option<FieldId> {
+    let mut parts = key.as_str().rsplit('/');
+    let (_file, field) = (parts.next()?, parts.next()?);
+    let is_index = parts.nth(3) == Some("index_files");
+    field.parse().ok().map(FieldId).filter(|_| is_index)
+}
+
 /// Where a file of a segment belongs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SegmentPlace {
@@ -178,6 +187,13 @@ impl KeySpace {
             return self.key(format_args!("delta_log/{collection}/all/{segment}/{file}.parquet"));
         }
         self.key(format_args!("delta_log/{collection}/{partition}/{segment}/{file}.parquet"))
+    }
+
+    /// An index of one field of one file of rows. The field is part of the key: whoever knows the object knows what it is of.
+    #[must_use]
+    pub fn index_file(&self, place: SegmentPlace, field: FieldId, file: FileName) -> ObjectKey {
+        let SegmentPlace { collection, partition, segment } = place;
+        self.key(format_args!("index_files/{collection}/{partition}/{segment}/{field}/{file}.vamana"))
     }
 
     /// The self-describing root of a snapshot.
@@ -245,9 +261,16 @@ mod tests {
             keys.delta_log(place, file),
             keys.snapshot_metadata(CollectionId(1), SnapshotId(2), file),
             keys.manifest(CollectionId(1), file),
+            keys.index_file(place, FieldId(100), file),
         ] {
             assert_eq!(ObjectKey::parse(key.as_str()).as_ref(), Ok(&key));
             assert!(keys.owns(&key));
+        }
+        assert_eq!(indexed_field(&keys.index_file(place, FieldId(100), file)), Some(FieldId(100)));
+        for other in
+            [keys.insert_log(place, 0, file), keys.delta_log(place, file), keys.manifest(CollectionId(1), file)]
+        {
+            assert_eq!(indexed_field(&other), None);
         }
         let root = keys.snapshot_metadata(CollectionId(1), SnapshotId(2), file);
         assert_eq!(keys.snapshot_of(&root), Some((CollectionId(1), SnapshotId(2))));

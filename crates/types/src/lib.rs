@@ -1,5 +1,6 @@
 //! The words of Elanus: what the other crates say to each other. No I/O, no decisions.
 //!
+//! * [`graph`]: index definitions that a graph of neighbours serves.
 //! * [`ids`]: one type per kind of identifier, so that a segment id cannot be given for a collection id.
 //! * [`time`]: Milvus hybrid timestamps, intervals, and the clock that every service is given.
 //! * [`key`]: the one type that names an object in the store.
@@ -14,6 +15,7 @@
 pub mod aging;
 pub mod checksum;
 pub mod failure;
+pub mod graph;
 pub mod ids;
 pub mod key;
 pub mod privilege;

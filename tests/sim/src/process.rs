@@ -3,7 +3,7 @@
 use crate::parts::{Bus, Objects, Transactions, Witness};
 use crate::turns::{Dead, Kind, ProcessId, Turns};
 use elanus_client::Client;
-use elanus_datacoord::{CompactionConfig, DataCoord, DataCoordConfig, OwnWorker};
+use elanus_datacoord::{CompactionConfig, DataCoord, DataCoordConfig, IndexConfig, OwnWorker};
 use elanus_datanode::{DataNode, DataNodeConfig};
 use elanus_events::LocalBus;
 use elanus_meta::{Meta, MetaError};
@@ -132,6 +132,8 @@ impl Process {
             restore_mode: RestoreMode::Clone,
             copy_task_files_max: COPY_TASK_FILES_MAX,
             compaction: CompactionConfig { interval_s: 10, files_min: 3, files_max: 6, ..CompactionConfig::default() },
+            // A row is much here.
+            index: IndexConfig { rows_min: 1, ..IndexConfig::default() },
             // A few files are much here: both ways of a create happen.
             snapshot_entries_max: 4,
             gc_drop_tolerance_ms: shared.collector.tolerance_ms,

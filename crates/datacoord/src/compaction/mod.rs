@@ -8,7 +8,7 @@
 pub(crate) mod policy;
 mod round;
 
-pub(crate) use round::{Settled, plan};
+pub(crate) use round::{Settled, live, plan};
 
 /// What is compacted, and how much at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -22,16 +22,16 @@ const LOGS_MAX: usize = 1_000;
 pub(crate) struct Settled(Arc<Mutex<HashMap<CollectionId, Timestamp>>>);
 
 impl Settled {
-    fn is_settled(&self, collection: CollectionId, ts: Timestamp) -> bool {
+    pub(crate) fn is_settled(&self, collection: CollectionId, ts: Timestamp) -> bool {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&collection) == Some(&ts)
     }
 
-    fn settle(&self, collection: CollectionId, ts: Timestamp) {
+    pub(crate) fn settle(&self, collection: CollectionId, ts: Timestamp) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(collection, ts);
     }
 
     /// Forgets those that are not live any more.
-    fn retain(&self, live: &[(CollectionId, Timestamp)]) {
+    pub(crate) fn retain(&self, live: &[(CollectionId, Timestamp)]) {
         let live: HashMap<_, _> = live.iter().copied().collect();
         self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|id, _| live.contains_key(id));
     }
@@ -60,7 +60,8 @@ pub(crate) async fn plan(parts: &Parts) -> Result<Report, Failure> {
     Ok(report)
 }
 
-async fn live(parts: &Parts) -> Result<Vec<(CollectionId, Timestamp)>, Failure> {
+/// Live collections with their clocks.
+pub(crate) async fn live(parts: &Parts) -> Result<Vec<(CollectionId, Timestamp)>, Failure> {
     let mut live = Vec::new();
     let mut after = CollectionId(0);
     loop {

@@ -2,7 +2,8 @@
 
 use super::convert;
 use crate::Parts;
-use crate::background::GC_RELEASE;
+use crate::background::{GC_RELEASE, INDEX_PLAN};
+use crate::index::policy;
 use elanus_meta::SegmentRecord;
 use elanus_meta::model::{CollectionKey, CollectionRecord, NewCollection};
 use elanus_proto::convert::schema_from_proto;
@@ -112,11 +113,21 @@ pub(super) async fn create_index(parts: &Parts, request: pb::CreateIndexRequest)
     let collection = CollectionId(request.collection_id);
     let field = FieldId(request.field_id);
     let info = parts.coordinator.create_index(collection, field, &request.index_name, request.params).await?;
+    parts.background.activate(INDEX_PLAN);
     Ok(convert::index(info))
 }
 
 pub(super) async fn drop_index(parts: &Parts, request: pb::DropIndexRequest) -> Result<(), Failure> {
     Ok(parts.coordinator.drop_index(CollectionId(request.collection_id), &request.index_name).await?)
+}
+
+/// Rows that wait for their index, by definition.
+pub(super) async fn get_index_progress(parts: &Parts, of: pb::CollectionRef) -> Result<pb::IndexProgress, Failure> {
+    let collection = resolve(parts, Some(of)).await?;
+    let view = parts.meta().index_view(collection.id, parts.config.index.rows_min).await?;
+    let pending = policy::pending_rows(&view);
+    let indexes = pending.into_iter().map(|(index, rows)| (index.0, convert::int(rows))).collect();
+    Ok(pb::IndexProgress { pending_rows: indexes })
 }
 
 pub(super) async fn set_loaded(parts: &Parts, request: pb::SetLoadedRequest) -> Result<(), Failure> {
@@ -127,6 +138,7 @@ pub(super) async fn set_loaded(parts: &Parts, request: pb::SetLoadedRequest) -> 
 pub(super) async fn flush(parts: &Parts, of: pb::CollectionRef) -> Result<pb::FlushResponse, Failure> {
     let collection = resolve(parts, Some(of)).await?;
     let (segments, flush_ts) = parts.coordinator.seal_segments(collection.id).await?;
+    parts.background.activate(INDEX_PLAN);
     Ok(pb::FlushResponse {
         segment_ids: segments.into_iter().map(|segment| segment.0).collect(),
         flush_ts: convert::ts(flush_ts),

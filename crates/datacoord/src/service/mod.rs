@@ -44,6 +44,7 @@ impl Calls for DataCoord {
     async fn drop_partition(&self, r: Request<pb::PartitionRef>) -> Result<Response<pb::Empty>, Status> { done(catalog::drop_partition(&self.parts, r.into_inner()).await) }
     async fn create_index(&self, r: Request<pb::CreateIndexRequest>) -> Result<Response<pb::Index>, Status> { answer(catalog::create_index(&self.parts, r.into_inner()).await) }
     async fn drop_index(&self, r: Request<pb::DropIndexRequest>) -> Result<Response<pb::Empty>, Status> { done(catalog::drop_index(&self.parts, r.into_inner()).await) }
+    async fn get_index_progress(&self, r: Request<pb::CollectionRef>) -> Result<Response<pb::IndexProgress>, Status> { answer(catalog::get_index_progress(&self.parts, r.into_inner()).await) }
     async fn alter_index(&self, r: Request<pb::AlterIndexRequest>) -> Result<Response<pb::Index>, Status> { answer(alter::alter_index(&self.parts, r.into_inner()).await) }
     async fn set_loaded(&self, r: Request<pb::SetLoadedRequest>) -> Result<Response<pb::Empty>, Status> { done(catalog::set_loaded(&self.parts, r.into_inner()).await) }
     async fn flush(&self, r: Request<pb::CollectionRef>) -> Result<Response<pb::FlushResponse>, Status> { answer(catalog::flush(&self.parts, r.into_inner()).await) }

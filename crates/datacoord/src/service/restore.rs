@@ -3,8 +3,10 @@
 use super::catalog::{database, resolve};
 use super::convert;
 use crate::Parts;
-use crate::background::{COMPACTION_PLAN, RESTORE_CHECK, TASK_SCHEDULE};
-use elanus_meta::model::{Answer, CompactedFile, Created, FileError, NewRestore, RestoreOptions, TaskMessage};
+use crate::background::{COMPACTION_PLAN, INDEX_PLAN, RESTORE_CHECK, TASK_SCHEDULE};
+use elanus_meta::model::{
+    Answer, CompactedFile, Created, FileError, IndexedFile, NewRestore, RestoreOptions, TaskMessage,
+};
 use elanus_proto::datacoord as pb;
 use elanus_types::{Code, Failure, Generation, JobId, NodeId, RestoreMode, TaskId};
 
@@ -106,6 +108,7 @@ pub(super) async fn report(parts: &Parts, report: pb::TaskReport) -> Result<pb::
         },
         Verdict::Finished(_) => TaskMessage::Finished,
         Verdict::Compacted(file) => TaskMessage::Compacted(compacted(file)?),
+        Verdict::Indexed(file) => TaskMessage::Indexed(indexed(&file)?),
         Verdict::GivenBack(_) => TaskMessage::GivenBack,
         Verdict::Failed(failed) => {
             let files: Vec<FileError> =
@@ -128,11 +131,18 @@ pub(super) async fn report(parts: &Parts, report: pb::TaskReport) -> Result<pb::
     elanus_trace::note("elanus.report", message.label());
     let answer = parts.coordinator.report_task(task, generation, &NodeId(report.node_id), message).await?;
     if is_last {
-        for task in [RESTORE_CHECK, TASK_SCHEDULE, COMPACTION_PLAN] {
+        for task in [RESTORE_CHECK, TASK_SCHEDULE, COMPACTION_PLAN, INDEX_PLAN] {
             parts.background.activate(task);
         }
     }
     Ok(pb::TaskReportReply { fenced: answer == Answer::Fenced })
+}
+
+/// The index that was built.
+fn indexed(file: &pb::task_report::Indexed) -> Result<IndexedFile, Failure> {
+    let size = u64::try_from(file.size).map_err(|_| Failure::invalid("an index has a negative size"))?;
+    let checksum = file.checksum.parse().map_err(|_| Failure::invalid("a checksum is not hexadecimal"))?;
+    Ok(IndexedFile { size, checksum })
 }
 
 /// The file that a compaction left, where it left one.

@@ -61,7 +61,11 @@ pub(crate) async fn schedule(parts: &Parts) -> Result<Report, Failure> {
     let workers = parts.meta().workers().await?;
     let mut dispatches = again(parts, &workers, &busy).await?;
     let pending = parts.meta().pending_tasks(LOOK_MAX).await?;
-    let limits = Limits { job: parts.config.copy_job_tasks_max, compactions: parts.config.compaction.tasks_max };
+    let limits = Limits {
+        job: parts.config.copy_job_tasks_max,
+        compactions: parts.config.compaction.tasks_max,
+        index_builds: parts.config.index.tasks_max,
+    };
     let given = parts.schedule.give(&workers, &busy, &pending, limits);
     let (mut handled, mut failed) = (0, 0);
     for (task, node) in given {
@@ -142,9 +146,10 @@ async fn tell_worker(parts: &Parts, assignment: Assignment, worker: &WorkerRecor
             checksum: file.source.checksum.to_string(),
         })
         .collect();
-    let (job_id, compaction) = match assignment.owner {
-        TaskOwner::Job(job) => (job.0, false),
-        TaskOwner::Collection(_) => (0, true),
+    let (job_id, compaction, index_build) = match assignment.owner {
+        TaskOwner::Job(job) => (job.0, false, false),
+        TaskOwner::Collection(_) => (0, true, false),
+        TaskOwner::Index(_) => (0, false, true),
     };
     let request = AssignTaskRequest {
         task_id: task.0,
@@ -154,6 +159,7 @@ async fn tell_worker(parts: &Parts, assignment: Assignment, worker: &WorkerRecor
         files,
         node_id: worker.node.to_string(),
         compaction,
+        index_build,
     };
     let mut client = match parts.workers.reach(worker) {
         Ok(client) => client,

@@ -3,7 +3,7 @@
 //! TU-1  A worker never has more tasks than slots; the one with the most free slots comes first.
 //! TU-2  The job with the fewest tasks at work comes first, and of those the one that has waited longest: a job is passed
 //!       by each other job once at most, so that none starves, however many there are and whatever they are made of (O-1).
-//!       All compactions together are one job in this.
+//!       All compactions together are one job in this, and so are all index builds.
 //! TU-3  A job never has more tasks at work than it may.
 
 use elanus_meta::model::{TaskOwner, TaskRecord, WorkerRecord};
@@ -15,6 +15,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 enum Line {
     Job(JobId),
     Compactions,
+    IndexBuilds,
 }
 
 impl Line {
@@ -22,6 +23,7 @@ impl Line {
         match task.owner {
             TaskOwner::Job(job) => Self::Job(job),
             TaskOwner::Collection(_) => Self::Compactions,
+            TaskOwner::Index(_) => Self::IndexBuilds,
         }
     }
 }
@@ -33,6 +35,8 @@ pub(super) struct Limits {
     pub(super) job: usize,
     /// Of all compactions.
     pub(super) compactions: usize,
+    /// Of all index builds.
+    pub(super) index_builds: usize,
 }
 
 /// Who was served when. Lost with the process: then all jobs have waited equally long.
@@ -75,6 +79,7 @@ impl Turns {
             let may_have = |job: &&Line| match job {
                 Line::Job(_) => rank(job).0 < limits.job, // TU-3
                 Line::Compactions => rank(job).0 < limits.compactions,
+                Line::IndexBuilds => rank(job).0 < limits.index_builds,
             };
             let Some(job) = waiting.keys().filter(may_have).min_by_key(|job| rank(job)).copied() else { break }; // TU-2
             let Some(task) = waiting.get_mut(&job).and_then(VecDeque::pop_front) else { break };
@@ -125,13 +130,13 @@ mod tests {
     }
 
     fn at_most(job: usize) -> Limits {
-        Limits { job, compactions: 1 }
+        Limits { job, compactions: 1, index_builds: 1 }
     }
 
     fn job_of(task: &TaskRecord) -> i64 {
         match task.owner {
             TaskOwner::Job(job) => job.0,
-            TaskOwner::Collection(_) => panic!("{task:?}"),
+            TaskOwner::Collection(_) | TaskOwner::Index(_) => panic!("{task:?}"),
         }
     }
 
@@ -209,7 +214,7 @@ mod tests {
         };
         let mut tasks: Vec<TaskRecord> = (1..=9).map(|n| compaction(n, n)).collect();
         tasks.extend(pending(&[7], 9));
-        let limits = Limits { job: 99, compactions: 3 };
+        let limits = Limits { job: 99, compactions: 3, index_builds: 1 };
         let given = Turns::default().give(&[worker("a", 4)], &[], &tasks, limits);
         let compactions = |given: &[(&TaskRecord, NodeId)]| {
             given.iter().filter(|(task, _)| Line::of(task) == Line::Compactions).count()

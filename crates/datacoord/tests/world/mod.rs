@@ -3,7 +3,8 @@
 
 pub(crate) mod effects;
 
-use arrow::array::{ArrayRef, Int64Array, RecordBatch};
+use arrow::array::{ArrayRef, FixedSizeListArray, Int64Array, RecordBatch};
+use arrow::datatypes::Float32Type;
 use async_trait::async_trait;
 use effects::{Commits, Effects, Writes};
 use elanus_datacoord::{Bucket, DataCoord, DataCoordConfig, DeleteGuard, Former, OwnWorker};
@@ -23,7 +24,7 @@ use elanus_runtime::background::Background;
 use elanus_runtime::late::LateChannel;
 use elanus_segment::{PkColumn, decode_deletes, decode_rows, to_ipc, ts_offsets};
 use elanus_types::schema::CollectionSchema;
-use elanus_types::{Clock as _, Failure, ManualClock, NodeId, ObjectKey, RestoreMode, Timestamp};
+use elanus_types::{Clock as _, Failure, FieldId, ManualClock, NodeId, ObjectKey, RestoreMode, Timestamp};
 use std::collections::BTreeSet;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
@@ -214,6 +215,23 @@ impl Process {
     }
 }
 
+impl Process {
+    /// Lets index builds go on until every file of rows has its index; whether that is so. The clock moves.
+    pub(crate) async fn until_indexed(&self, clock: &ManualClock, name: &str, passes_max: usize) -> bool {
+        for _ in 0..passes_max {
+            let _ = self.background.run_until_quiet(PASSES_MAX).await;
+            let (files, indexes) = self.indexed(name).await;
+            if files == indexes {
+                return true;
+            }
+            // A worker builds on its own.
+            tokio::time::sleep(Duration::from_millis(2)).await;
+            clock.advance_ms(500);
+        }
+        false
+    }
+}
+
 impl Calls {
     pub(crate) async fn create_collection(&mut self, name: &str) -> Answer<()> {
         let request = pb::CreateCollectionRequest {
@@ -234,7 +252,9 @@ impl Calls {
     pub(crate) async fn upsert_into(&mut self, name: &str, partition: usize, keys: &[i64]) -> Answer<()> {
         let collection = self.coord.describe_collection(by_name(name)).await.map_err(failure_from_grpc)?.into_inner();
         let column: ArrayRef = Arc::new(Int64Array::from(keys.to_vec()));
-        let batch = RecordBatch::try_from_iter([("pk", column)]).unwrap();
+        let vectors = keys.iter().map(|key| Some([Some(*key as f32), Some(1.0)]));
+        let vectors: ArrayRef = Arc::new(FixedSizeListArray::from_iter_primitive::<Float32Type, _, _>(vectors, 2));
+        let batch = RecordBatch::try_from_iter([("pk", column), ("v", vectors)]).unwrap();
         let request = WriteRequest {
             collection_id: collection.id,
             rows: vec![RowBatch { partition_id: collection.partitions[partition].id, arrow_ipc: to_ipc(&batch) }],
@@ -285,6 +305,31 @@ impl Calls {
         self.coord.compact_collection(by_name(name)).await.map(tonic::Response::into_inner).map_err(failure_from_grpc)
     }
 
+    /// Defines an index of the vectors, and ends the segments that grow.
+    pub(crate) async fn index(&mut self, name: &str) -> Answer<()> {
+        let collection = self.coord.describe_collection(by_name(name)).await.map_err(failure_from_grpc)?.into_inner();
+        let params = [("index_type", "HNSW"), ("metric_type", "L2")];
+        let request = pb::CreateIndexRequest {
+            collection_id: collection.id,
+            field_id: VECTORS.0,
+            index_name: "v".to_owned(),
+            params: params.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
+        };
+        self.coord.create_index(request).await.map_err(failure_from_grpc)?;
+        self.coord.flush(by_name(name)).await.map(drop).map_err(failure_from_grpc)
+    }
+
+    /// Files of rows of a collection, and indexes that are of one of them.
+    pub(crate) async fn indexed(&self, name: &str) -> (usize, usize) {
+        let collection = self.collection(name).await.expect("the collection is there");
+        let view = self.meta.view(collection.id, None).await.unwrap();
+        let of_kind = |kind| view.files.iter().filter(move |file| file.kind == kind);
+        let names: BTreeSet<_> = of_kind(FileKind::Insert).map(|file| (file.segment, file.base_ts)).collect();
+        let indexes = of_kind(FileKind::Index).map(|file| (file.segment, file.base_ts));
+        let indexes: BTreeSet<_> = indexes.inspect(|of| assert!(names.contains(of), "IX-2: {of:?}")).collect();
+        (names.len(), indexes.len())
+    }
+
     /// The last job of this target.
     pub(crate) async fn job(&mut self, target: &str) -> Option<pb::RestoreJob> {
         self.jobs_of(target).await.pop()
@@ -332,7 +377,8 @@ impl Calls {
                     let batch = decode_rows(&view.schema, bytes).unwrap();
                     (PkColumn::from_batch(&batch, "pk").unwrap(), ts_offsets(&batch).unwrap().values().to_vec())
                 }
-                _ => {
+                FileKind::Index | FileKind::Manifest => continue,
+                FileKind::Delete => {
                     let log = decode_deletes(view.schema.primary_key().data_type, bytes).unwrap();
                     (log.keys, log.ts_offsets)
                 }
@@ -363,24 +409,31 @@ pub(crate) fn by_name(name: &str) -> pb::CollectionRef {
     pb::CollectionRef { collection_name: name.to_owned(), ..pb::CollectionRef::default() }
 }
 
+/// The field of vectors.
+const VECTORS: FieldId = FieldId(FieldId::FIRST_USER.0 + 1);
+
 fn schema() -> CollectionSchema {
-    use elanus_types::FieldId;
     use elanus_types::schema::{DataType, FieldSchema};
+    let mut vectors = FieldSchema::new(VECTORS, "v", DataType::FloatVector);
+    vectors.type_params.insert("dim".to_owned(), "2".to_owned());
     CollectionSchema {
         description: String::new(),
-        fields: vec![FieldSchema {
-            id: FieldId::FIRST_USER,
-            name: "pk".to_owned(),
-            description: String::new(),
-            data_type: DataType::Int64,
-            is_primary_key: true,
-            auto_id: false,
-            is_dynamic: false,
-            nullable: false,
-            element_type: None,
-            default_value: None,
-            type_params: Default::default(),
-        }],
+        fields: vec![
+            FieldSchema {
+                id: FieldId::FIRST_USER,
+                name: "pk".to_owned(),
+                description: String::new(),
+                data_type: DataType::Int64,
+                is_primary_key: true,
+                auto_id: false,
+                is_dynamic: false,
+                nullable: false,
+                element_type: None,
+                default_value: None,
+                type_params: Default::default(),
+            },
+            vectors,
+        ],
         enable_dynamic_field: false,
         ..CollectionSchema::default()
     }

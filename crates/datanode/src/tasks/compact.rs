@@ -2,13 +2,12 @@
 //!
 //! In memory are the keys of the deletes, one or two of the inputs as they lie in the store, and the new file so far.
 
+use super::files::{Stop, blocking, fetch, key_of, off_thread, permanent, store, transient};
 use super::merge::{Merge, Newest};
 use super::report::{Lease, Progress, Verdict};
-use super::store::{Way, tried};
+use super::store::Way;
 use super::{Claim, TaskWorker};
-use bytes::Bytes;
-use elanus_meta::model::{CompactedFile, CompactionWork, FileRecord};
-use elanus_objects::{Error, Expected, Retry};
+use elanus_meta::model::{CompactedFile, CompactionWork};
 use elanus_segment::decode_deletes;
 use elanus_types::Failure;
 use futures::{StreamExt as _, stream};
@@ -18,14 +17,6 @@ use std::sync::Arc;
 const LOGS_AT_ONCE: usize = 8;
 /// Inputs that are fetched at a time: one is compacted while the next one comes.
 const INPUTS_AT_ONCE: usize = 2;
-
-/// Why there is no new file.
-enum Stop {
-    /// The worker was told to stop, or lost the claim.
-    Told,
-    /// What is reported.
-    Failed { permanent: bool, key: String, why: String },
-}
 
 /// Compacts, or says why not. `None` when it was told to stop.
 pub(super) async fn compact(worker: &TaskWorker, claim: &Claim, progress: &Progress, lease: &Lease) -> Option<Verdict> {
@@ -87,65 +78,6 @@ async fn rewrite(
     let encoded = blocking(move || merge.finish()).await.map_err(|error| permanent(target.as_str(), error))?;
     let Some(encoded) = encoded else { return Ok(None) };
     let file = CompactedFile { rows: encoded.rows, size: encoded.bytes.len() as u64, checksum: encoded.checksum };
-    let written = tried(way, &target, || way.objects.put(&target, encoded.bytes.clone())).await.ok_or(Stop::Told)?;
-    written.map_err(|error| of_store(target.as_str(), error))?;
+    store(way, &target, encoded.bytes).await?;
     Ok(Some(file))
-}
-
-/// The bytes of a file, as the metadata say that they are.
-async fn fetch<'f>(way: &Way<'_>, file: &'f FileRecord) -> Result<(&'f FileRecord, Bytes), Stop> {
-    let [object] = file.objects.as_slice() else {
-        let parts = file.objects.len();
-        return Err(permanent("", format!("file set {} has {parts} objects instead of one", file.file_set)));
-    };
-    let expected = Expected { size: object.size, checksum: object.checksum };
-    let read = || async {
-        let bytes = way.objects.get(&object.key).await?;
-        expected.verify(&object.key, &bytes)?;
-        Ok(bytes)
-    };
-    let bytes = tried(way, &object.key, read).await.ok_or(Stop::Told)?;
-    Ok((file, bytes.map_err(|error| of_store(object.key.as_str(), error))?))
-}
-
-/// Runs work that needs a core off the async threads; what goes wrong is the file's fault.
-async fn off_thread<T: Send + 'static>(
-    file: &FileRecord,
-    work: impl FnOnce() -> Result<T, elanus_segment::Error> + Send + 'static,
-) -> Result<T, Stop> {
-    blocking(work).await.map_err(|error| permanent(key_of(file), error))
-}
-
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, elanus_segment::Error> + Send + 'static,
-) -> Result<T, String> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(Ok(done)) => Ok(done),
-        Ok(Err(error)) => Err(with_source(&error)),
-        Err(error) => Err(format!("compacting stopped: {error}")),
-    }
-}
-
-fn with_source(error: &elanus_segment::Error) -> String {
-    match std::error::Error::source(error) {
-        Some(source) => format!("{error}: {source}"),
-        None => error.to_string(),
-    }
-}
-
-fn key_of(file: &FileRecord) -> &str {
-    file.objects.first().map_or("", |object| object.key.as_str())
-}
-
-fn of_store(key: &str, error: Error) -> Stop {
-    let permanent = error.retry() == Retry::Never;
-    Stop::Failed { permanent, key: key.to_owned(), why: Failure::from(error).message }
-}
-
-fn permanent(key: &str, why: impl ToString) -> Stop {
-    Stop::Failed { permanent: true, key: key.to_owned(), why: why.to_string() }
-}
-
-fn transient(key: &str, why: String) -> Stop {
-    Stop::Failed { permanent: false, key: key.to_owned(), why }
 }

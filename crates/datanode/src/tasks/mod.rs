@@ -1,8 +1,8 @@
-//! The worker of tasks: takes them while it has slots, copies files or compacts them, reports.
+//! The worker of tasks: takes them while it has slots, copies files, compacts or indexes them, reports.
 //!
 //! CW-1  At most one claim of a task runs here; an older one is stopped before a newer one begins.
-//! CW-2  `Finished` is sent only when every file is at its target with the expected size and checksum; `Compacted`
-//!       only when the new file is.
+//! CW-2  `Finished` is sent only when every file is at its target with the expected size and checksum; `Compacted` and
+//!       `Indexed` only when the new file is.
 //! CW-3  A worker that is told `fenced`, or cannot renew its lease until it ends, stops writing.
 //! CW-4  When `drop_task` returns, nothing of the task runs.
 //! CW-5  Nothing is written before the coordinator has confirmed the claim, nor by this clock after its lease: an order
@@ -11,7 +11,9 @@
 
 mod compact;
 mod copy;
+mod files;
 mod gate;
+mod index;
 mod limit;
 mod merge;
 mod report;
@@ -49,6 +51,8 @@ pub(crate) enum Work {
     Copy(Arc<[CopyFile]>),
     /// What exactly, stands in the metadata.
     Compact,
+    /// As with a compaction.
+    Index,
 }
 
 impl Work {
@@ -57,6 +61,7 @@ impl Work {
         match self {
             Self::Copy(_) => "copy",
             Self::Compact => "compact",
+            Self::Index => "index",
         }
     }
 
@@ -64,6 +69,7 @@ impl Work {
         match self {
             Self::Copy(_) => "datanode.task.copy",
             Self::Compact => "datanode.task.compact",
+            Self::Index => "datanode.task.index",
         }
     }
 }
@@ -86,10 +92,14 @@ impl TryFrom<AssignTaskRequest> for Claim {
                 target: key(&file.target_key)?,
             })
         };
-        let work = match request.compaction {
-            true if !request.files.is_empty() => return Err(Failure::invalid("a compaction has no files to copy")),
-            true => Work::Compact,
-            false => Work::Copy(request.files.into_iter().map(file).collect::<Result<_, _>>()?),
+        let work = match (request.compaction, request.index_build) {
+            (false, false) => Work::Copy(request.files.into_iter().map(file).collect::<Result<_, _>>()?),
+            _ if !request.files.is_empty() => {
+                return Err(Failure::invalid("a compaction or an index build has no files to copy"));
+            }
+            (true, false) => Work::Compact,
+            (false, true) => Work::Index,
+            (true, true) => return Err(Failure::invalid("a task is one thing: it compacts or builds an index")),
         };
         Ok(Self {
             task: TaskId(request.task_id),
@@ -212,6 +222,7 @@ impl TaskWorker {
             match &claim.work {
                 Work::Copy(files) => copy::copy_all(&self, &claim, files, &progress, &lease).await,
                 Work::Compact => compact::compact(&self, &claim, &progress, &lease).await,
+                Work::Index => index::build(&self, &claim, &progress, &lease).await,
             }
         };
         // Heartbeats are outside of the span: a task may have any number of them.
@@ -233,7 +244,7 @@ impl TaskWorker {
 fn span(claim: &Claim) -> Span {
     let (files, bytes) = match &claim.work {
         Work::Copy(files) => (files.len(), files.iter().map(|file| file.source.size).sum()),
-        Work::Compact => (0, 0),
+        Work::Compact | Work::Index => (0, 0),
     };
     elanus_trace::inner!(
         "task",

@@ -1,7 +1,7 @@
 //! What a claim tells the coordinator: that it begins, heartbeats while it runs, one verdict at its end.
 
 use super::{Claim, TaskWorker};
-use elanus_meta::model::CompactedFile;
+use elanus_meta::model::{CompactedFile, IndexedFile};
 use elanus_proto::datacoord::{FileError, TaskReport, task_report};
 use elanus_types::Clock;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ const RETRY_EVERY: Duration = Duration::from_millis(200);
 /// How long a worker that ends tries to give a claim back; then the claim's lease runs out instead.
 const GIVE_BACK_MAX: Duration = Duration::from_secs(2);
 
-/// Files and bytes that are copied and verified, or read to be compacted.
+/// Files and bytes that are copied and verified, or read to be compacted or indexed.
 #[derive(Debug, Default)]
 pub(super) struct Progress {
     files: AtomicU64,
@@ -85,6 +85,8 @@ pub(super) enum Verdict {
     Copied,
     /// What is left of the rows; nothing where there is no file.
     Compacted(Option<CompactedFile>),
+    /// The index is at its key.
+    Indexed(IndexedFile),
     /// Keys with reasons; an empty key where no file was the matter.
     Failed {
         permanent: bool,
@@ -163,6 +165,10 @@ pub(super) async fn deliver(worker: &TaskWorker, claim: &Claim, verdict: Verdict
         Verdict::Compacted(None) => task_report::Verdict::Compacted(task_report::Compacted::default()),
         Verdict::Compacted(Some(file)) => task_report::Verdict::Compacted(task_report::Compacted {
             rows: signed(file.rows),
+            size: signed(file.size),
+            checksum: file.checksum.to_string(),
+        }),
+        Verdict::Indexed(file) => task_report::Verdict::Indexed(task_report::Indexed {
             size: signed(file.size),
             checksum: file.checksum.to_string(),
         }),

@@ -29,7 +29,7 @@ pub(super) fn moved(kind: &'static str, bytes: u64) {
 /// The work of a task has ended.
 pub(super) fn ended(step: &Span, work: &Work, progress: &Progress, verdict: Option<&Verdict>) {
     let ended = match verdict {
-        Some(Verdict::Copied | Verdict::Compacted(_)) => "done",
+        Some(Verdict::Copied | Verdict::Compacted(_) | Verdict::Indexed(_)) => "done",
         Some(Verdict::Failed { permanent: true, .. }) => "failed",
         Some(Verdict::Failed { permanent: false, .. }) => "failed_for_now",
         None => "stopped",
@@ -38,6 +38,9 @@ pub(super) fn ended(step: &Span, work: &Work, progress: &Progress, verdict: Opti
     metrics::counter!("elanus_datanode_tasks_total", "ended" => ended, "kind" => kind).increment(1);
     if let Some(Verdict::Compacted(Some(file))) = verdict {
         metrics::counter!("elanus_datanode_compacted_bytes_total").increment(file.size);
+    }
+    if let Some(Verdict::Indexed(file)) = verdict {
+        metrics::counter!("elanus_datanode_indexed_bytes_total").increment(file.size);
     }
     let (files, bytes) = progress.so_far();
     step.record("elanus.files_done", files);

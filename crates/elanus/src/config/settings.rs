@@ -67,6 +67,8 @@ pub(crate) const SETTINGS: &[Setting] = &[
     setting("compaction.interval", "compaction-interval"),
     setting("compaction.fileSize", "compaction-file-size"),
     setting("compaction.tasksMax", "compactions-max"),
+    setting("indexCoord.segment.minSegmentNumRowsToEnableIndex", "index-rows-min"),
+    setting("indexCoord.scheduler.buildsMax", "index-builds-max"),
     setting("trash.retention", "trash-retention"),
     setting("gc.scanInterval", "gc-scan-interval"),
     setting("gc.missingTolerance", "gc-missing-tolerance"),

@@ -267,7 +267,7 @@ impl Running for Standalone {
 mod tests {
     use super::*;
     use clap::Parser;
-    use elanus_datacoord::CompactionConfig;
+    use elanus_datacoord::{CompactionConfig, IndexConfig};
     use elanus_objects::Location;
     use elanus_types::RestoreMode;
     use std::path::Path;
@@ -364,6 +364,17 @@ mod tests {
         assert_eq!((said.automatic, said.interval_s, said.file_bytes), (false, 120, 64 << 20));
         for bad in [["--auto-compaction", "maybe"], ["--compaction-interval", "0s"], ["--compaction-interval", "30"]] {
             assert!(compaction(&bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn files_of_how_many_rows_are_indexed_can_be_said() {
+        let index = |flags: &[&str]| parse(flags).map(|args| args.coordinator.config().index);
+        assert_eq!(index(&[]), Ok(IndexConfig::default()));
+        let said = index(&["--index-rows-min", "1024", "--index-builds-max", "0"]).unwrap();
+        assert_eq!((said.rows_min, said.tasks_max), (1_024, 0));
+        for bad in [["--index-rows-min", "0"], ["--index-rows-min", "-1"], ["--index-builds-max", "many"]] {
+            assert!(index(&bad).is_err(), "{bad:?}");
         }
     }
 

@@ -1,6 +1,6 @@
 //! Records of restore jobs and their copy tasks.
 
-use super::{CompactedFile, StoredObject};
+use super::{CompactedFile, IndexedFile, StoredObject};
 pub use elanus_lifecycle::restore_job::State as JobState;
 use elanus_trace::TraceParent;
 use elanus_types::{CollectionId, Generation, JobId, NodeId, ObjectKey, RestoreMode, SnapshotId, TaskId};
@@ -148,6 +148,8 @@ pub enum TaskOwner {
     Job(JobId),
     /// It compacts this collection.
     Collection(CollectionId),
+    /// It builds an index of this collection.
+    Index(CollectionId),
 }
 
 /// A task that workers claim.
@@ -189,7 +191,7 @@ pub struct Assignment {
     pub owner: TaskOwner,
     /// The worker's ownership number.
     pub generation: Generation,
-    /// What to copy. Of a compaction nothing: its worker reads in the metadata what it is.
+    /// What to copy. Of other tasks nothing: their workers read in the metadata what it is.
     pub files: Vec<CopyFile>,
     /// The request that it is part of, where that is traced.
     pub traceparent: Option<TraceParent>,
@@ -214,6 +216,7 @@ impl TaskMessage {
             Self::Heartbeat { .. } => "heartbeat",
             Self::Finished => "finished",
             Self::Compacted(_) => "compacted",
+            Self::Indexed(_) => "indexed",
             Self::GivenBack => "given_back",
             Self::FailedTransient { .. } => "failed_transient",
             Self::FailedPermanent { .. } => "failed_permanent",
@@ -239,6 +242,8 @@ pub enum TaskMessage {
     Finished,
     /// Of a compaction: what is left of the rows is in this file; none is left where there is none.
     Compacted(Option<CompactedFile>),
+    /// Of an index build: the index is at its key.
+    Indexed(IndexedFile),
     /// May succeed elsewhere or later.
     FailedTransient {
         /// Why.

@@ -80,8 +80,8 @@ impl Coordinator {
         if !row.may_be_held_by(node) {
             return Ok(Some(Answer::Fenced));
         }
-        if matches!(message, TaskMessage::Compacted(_)) {
-            return Err(Failure::invalid(format!("task {id} copies, and its worker has compacted")).into());
+        if matches!(message, TaskMessage::Compacted(_) | TaskMessage::Indexed(_)) {
+            return Err(Failure::invalid(format!("task {id} copies, and its worker has done something else")).into());
         }
         let event = message.event(tx.now_ms);
         match move_task(&mut tx, &row, generation, &event).await? {
@@ -95,7 +95,7 @@ impl Coordinator {
                 advance(&mut tx, id, *files_done, *bytes_done).await?;
             }
             TaskMessage::Finished => finish(&mut tx, id).await?,
-            TaskMessage::GivenBack | TaskMessage::Compacted(_) => {}
+            TaskMessage::GivenBack | TaskMessage::Compacted(_) | TaskMessage::Indexed(_) => {}
             TaskMessage::FailedTransient { reason, files } | TaskMessage::FailedPermanent { reason, files } => {
                 record_errors(&mut tx, &row, reason, files).await?;
             }

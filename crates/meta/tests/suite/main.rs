@@ -37,6 +37,7 @@ mod detach;
 mod first_runs;
 mod gc;
 mod history;
+mod index_builds;
 mod outbox;
 mod partition_drops;
 mod plans;

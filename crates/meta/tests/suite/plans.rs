@@ -208,6 +208,8 @@ async fn frequent(store: &Store) -> Vec<(&'static str, Vec<String>)> {
     coordinator.create_snapshot(new_snapshot(books, "t2", LATER_MS)).await.unwrap();
     call!("unpin", coordinator.unpin(pin.id));
     call!("compaction_view", meta.compaction_view(books));
+    call!("index_view", meta.index_view(books, 1));
+    call!("forget_index_builds", coordinator.forget_index_builds(1, 100));
     call!("clocks", meta.clocks(CollectionId(0), 100));
     call!("compactions", meta.compactions(Some(books), 100));
     call!("compaction_job", meta.compaction_job(JobId(1)));

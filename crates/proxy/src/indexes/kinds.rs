@@ -2,7 +2,11 @@
 //!
 //! Ranges and texts are those of Milvus, because programs and their tests read them.
 
-use elanus_types::{Failure, schema::DataType};
+use elanus_types::{
+    Failure,
+    graph::{is_built_as_named, is_graph_type},
+    schema::DataType,
+};
 use std::collections::BTreeMap;
 
 /// The type of an index that nobody chose.
@@ -45,7 +49,7 @@ pub(crate) struct Kind {
     search: Rules,
     /// A search parameter that must not be less than the number of hits.
     at_least_hits: &'static [&'static str],
-    /// That searches are exact is what the type promises.
+    /// It promises no structure: searches are exact, or whatever serves them best.
     exact: bool,
 }
 
@@ -216,10 +220,12 @@ impl Kind {
 
     /// What answers instead of the structure that the name promises; nothing where the promise is kept to the letter.
     pub(super) fn served_by(&self, data_type: DataType) -> Option<&'static str> {
-        match (self.exact, data_type.is_vector()) {
-            (true, _) => None,
-            (false, true) => Some("exact scan of all rows, recall 1.0"),
-            (false, false) => Some("scan of the column"),
+        let has_graph = matches!(On::of(data_type), On::Floats | On::Int8s) && is_graph_type(self.name);
+        match data_type.is_vector() {
+            _ if self.exact || has_graph && is_built_as_named(self.name) => None,
+            true if has_graph => Some("VAMANA"),
+            true => Some("exact scan of all rows, recall 1.0"),
+            false => Some("scan of the column"),
         }
     }
 

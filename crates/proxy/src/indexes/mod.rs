@@ -1,6 +1,6 @@
-//! Index definitions. Searches are exact whether an index is built or not, so every index is finished as soon as it is
-//! defined. Every type of Milvus is taken, its parameters are checked and kept, and the description says what serves it
-//! ([`SERVED_BY`]).
+//! Index definitions. Every type of Milvus is taken, its parameters are checked and kept, and the description says what
+//! serves it ([`SERVED_BY`]): a graph of neighbours, which data nodes build in the background, or a scan. Searches have
+//! answers whether an index is built or not; it is finished when no rows wait for it.
 
 pub(crate) mod kinds;
 mod params;
@@ -14,7 +14,7 @@ use elanus_proto::{
     common::{IndexState, KeyValuePair},
     convert, datacoord as dc, milvus as m,
 };
-use elanus_types::{Code, Failure, FieldId, schema::FieldSchema};
+use elanus_types::{Code, Failure, FieldId, graph::is_graph_type, schema::FieldSchema};
 use kinds::Kind;
 use params::{JSON_PATH, index_params};
 use std::collections::BTreeMap;
@@ -65,7 +65,7 @@ fn is_there(
     Ok(false)
 }
 
-/// Nothing is built, so what may change is kept and has no effect.
+/// What may change is kept, and has no effect on what is built.
 pub(crate) async fn alter_index(proxy: &Proxy, call: &Call, request: m::AlterIndexRequest) -> Result<(), Failure> {
     properties::one_kind_of_change(&request.extra_params, &request.delete_keys)?;
     let params = properties::of_index(&request.extra_params, &request.delete_keys)?;
@@ -126,7 +126,7 @@ fn not_found(collection: &Collection, name: &str) -> Failure {
     Failure::new(Code::IndexNotFound, format!("index not found[collection={}]{index}", collection.info.name))
 }
 
-/// The indexes that a request means, at least one, and the collection's rows.
+/// The indexes that a request means, at least one, with the rows of the collection and those that wait.
 async fn described(
     proxy: &Proxy,
     call: &Call,
@@ -140,18 +140,37 @@ async fn described(
     if found.is_empty() {
         return Err(not_found(&collection, index));
     }
+    let waiting = pending_rows(proxy, &collection, &found).await?;
     let rows = proxy.statistics(collection.id(), Vec::new()).await?.row_count;
-    let describe = |index: &dc::Index| m::IndexDescription {
-        index_name: index.name.clone(),
-        index_id: index.id,
-        params: described_params(&collection, index),
-        field_name: field_name(&collection, index).to_owned(),
-        indexed_rows: rows,
-        total_rows: rows,
-        state: IndexState::Finished.into(),
-        ..m::IndexDescription::default()
+    let describe = |index: &dc::Index| {
+        let pending = waiting.get(&index.id).copied().unwrap_or(0).min(rows);
+        m::IndexDescription {
+            index_name: index.name.clone(),
+            index_id: index.id,
+            params: described_params(&collection, index),
+            field_name: field_name(&collection, index).to_owned(),
+            indexed_rows: rows - pending,
+            pending_index_rows: pending,
+            total_rows: rows,
+            state: if pending > 0 { IndexState::InProgress.into() } else { IndexState::Finished.into() },
+            ..m::IndexDescription::default()
+        }
     };
     Ok(found.into_iter().map(describe).collect())
+}
+
+/// Rows that wait for their index, by the id of the definition.
+async fn pending_rows(
+    proxy: &Proxy,
+    collection: &Collection,
+    indexes: &[&dc::Index],
+) -> Result<BTreeMap<i64, i64>, Failure> {
+    let is_built = |index: &&dc::Index| index.params.get("index_type").is_some_and(|name| is_graph_type(name));
+    if !indexes.iter().any(is_built) {
+        return Ok(BTreeMap::new());
+    }
+    let of = dc::CollectionRef { collection_id: collection.id(), ..dc::CollectionRef::default() };
+    Ok(answer(proxy.datacoord().get_index_progress(of)).await?.pending_rows)
 }
 
 /// The definition, and what serves it.
@@ -191,8 +210,10 @@ pub(crate) async fn get_index_state(
     request: m::GetIndexStateRequest,
 ) -> Result<m::GetIndexStateResponse, Failure> {
     let m::GetIndexStateRequest { db_name, collection_name, field_name, index_name, .. } = request;
-    described(proxy, call, &db_name, &collection_name, &index_name, &field_name).await?;
-    Ok(m::GetIndexStateResponse { state: IndexState::Finished.into(), ..Default::default() })
+    let found = described(proxy, call, &db_name, &collection_name, &index_name, &field_name).await?;
+    let waiting = found.iter().any(|index| index.pending_index_rows > 0);
+    let state = if waiting { IndexState::InProgress } else { IndexState::Finished };
+    Ok(m::GetIndexStateResponse { state: state.into(), ..Default::default() })
 }
 
 pub(crate) async fn get_index_build_progress(
@@ -202,6 +223,6 @@ pub(crate) async fn get_index_build_progress(
 ) -> Result<m::GetIndexBuildProgressResponse, Failure> {
     let m::GetIndexBuildProgressRequest { db_name, collection_name, field_name, index_name, .. } = request;
     let found = described(proxy, call, &db_name, &collection_name, &index_name, &field_name).await?;
-    let rows = found.first().map_or(0, |index| index.total_rows);
-    Ok(m::GetIndexBuildProgressResponse { indexed_rows: rows, total_rows: rows, ..Default::default() })
+    let (indexed_rows, total_rows) = found.first().map_or((0, 0), |index| (index.indexed_rows, index.total_rows));
+    Ok(m::GetIndexBuildProgressResponse { indexed_rows, total_rows, ..Default::default() })
 }

@@ -25,7 +25,7 @@ use elanus_proto::{
     transport::about,
 };
 use elanus_segment::PkColumn;
-use elanus_types::{Code, Failure, schema::FieldSchema};
+use elanus_types::{Code, Failure, graph::search_candidates, schema::FieldSchema};
 
 pub(crate) async fn search(proxy: &Proxy, call: &Call, request: m::SearchRequest) -> Result<m::SearchResults, Failure> {
     refuse_unserved(&request)?;
@@ -128,10 +128,19 @@ pub(super) async fn plan(
         range_filter: range.range_filter,
         group_by_field: grouping.map(|grouping| grouping.field.clone()).unwrap_or_default(),
         group_size: grouping.map_or(0, |grouping| grouping.size),
+        candidates: candidates(&source.collection, field, options, limit + offset),
     })
 }
 
-/// Search parameters of the field's index type have no effect, as searches are exact; wrong ones are refused all the same.
+/// How many rows indexes may propose. The pages of an iterator must fit together, so they are exact.
+fn candidates(collection: &Collection, field: &FieldSchema, options: &Options, hits: i64) -> i64 {
+    match collection.index_of(field) {
+        Some(index) if !options.has("iterator") => search_candidates(&index.params, hits, |name| options.text(name)),
+        _ => 0,
+    }
+}
+
+/// Search parameters of the field's index type that are wrong are refused, also where they have no effect.
 fn check_params(collection: &Collection, field: &FieldSchema, options: &Options, hits: i64) -> Result<(), Failure> {
     let name = collection.index_of(field).and_then(|index| index.params.get("index_type"));
     let Some(kind) = name.and_then(|name| Kind::named(name)) else { return Ok(()) };

@@ -178,6 +178,10 @@ macro_rules! datacoord {
                 Ok(Response::new(dc::Statistics { row_count: 42, ..Default::default() }))
             }
 
+            async fn get_index_progress(&self, _: Request<dc::CollectionRef>) -> Result<Response<dc::IndexProgress>, Status> {
+                Ok(Response::new(dc::IndexProgress::default()))
+            }
+
             async fn allocate_ids(&self, _: Request<dc::AllocateIdsRequest>) -> Result<Response<dc::AllocateIdsResponse>, Status> {
                 Ok(Response::new(dc::AllocateIdsResponse { first: 9_000 }))
             }

@@ -3,7 +3,7 @@
 use super::events::StreamArgs;
 use super::values::{a_day_or_more, bytes, first_run_pause, interval, retention, tolerance};
 use clap::{ArgAction, Args};
-use elanus_datacoord::{CompactionConfig, DataCoordConfig};
+use elanus_datacoord::{CompactionConfig, DataCoordConfig, IndexConfig};
 use elanus_types::RestoreMode;
 use std::{sync::LazyLock, time::Duration};
 
@@ -43,6 +43,13 @@ pub(in crate::services) struct CoordinatorArgs {
     /// Compactions at the same time, of all collections; 0: they wait. They share the copy slots with restores
     #[arg(long, value_name = "N", env = "ELANUS_COMPACTIONS_MAX", default_value_t = CompactionConfig::default().tasks_max)]
     compactions_max: usize,
+    /// Files of rows with fewer rows get no index: they are scanned, and compaction makes larger ones of them
+    #[arg(long, value_name = "ROWS", env = "ELANUS_INDEX_ROWS_MIN", default_value_t = IndexConfig::default().rows_min, value_parser = clap::value_parser!(u64).range(1..))]
+    index_rows_min: u64,
+    /// Index builds at the same time, of all collections; 0: they wait, and searches scan. They share the copy slots with
+    /// restores and compactions, and each needs memory for the vectors of a file twice
+    #[arg(long, value_name = "N", env = "ELANUS_INDEX_BUILDS_MAX", default_value_t = IndexConfig::default().tasks_max)]
+    index_builds_max: usize,
     /// After an upgrade, or after a hold of the root path, the collector first writes down what it would delete, and deletes
     /// nothing for so long: elanus ctl gc status, gc apply, gc resume. 0: it deletes at once
     #[arg(long, value_name = "TIME", env = "ELANUS_GC_FIRST_RUN_PAUSE", default_value = "1h", value_parser = first_run_pause)]
@@ -66,6 +73,7 @@ impl CoordinatorArgs {
                 tasks_max: self.compactions_max,
                 ..CompactionConfig::default()
             },
+            index: IndexConfig { rows_min: self.index_rows_min, tasks_max: self.index_builds_max },
             restore_mode: self.restore_mode,
             snapshot_entries_max: self.snapshot_listed_max,
             trash_retention_ms: ms(self.trash_retention),

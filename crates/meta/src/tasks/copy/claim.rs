@@ -10,7 +10,7 @@ use crate::model::{Assignment, CopyFile, FileKind};
 use crate::rows::{kind, object_key, stored_object};
 use elanus_lifecycle::task::{Event, State};
 use elanus_lifecycle::{Refusal, Step};
-use elanus_types::key::{FileName, KeySpace, SegmentPlace};
+use elanus_types::key::{FileName, KeySpace, SegmentPlace, indexed_field};
 use elanus_types::{CollectionId, FileSetId, Generation, JobId, NodeId, ObjectKey, PartitionId, SegmentId, TaskId};
 use sqlx::Row;
 use sqlx::any::AnyRow;
@@ -44,7 +44,7 @@ impl Coordinator {
     async fn plan_keys(&self, tx: &mut Tx, row: &CopyRow, node: &NodeId, lease_until_ms: i64) -> Result<()> {
         let objects = tx
             .all(
-                "SELECT i.source_file_set_id, i.source_segment_id, i.kind, i.target_segment_id, \
+                "SELECT i.source_file_set_id, i.source_segment_id, i.kind, o.object_key, i.target_segment_id, \
                  i.target_partition_id, j.target_collection_id \
                  FROM copy_items i JOIN restore_jobs j ON j.job_id = i.job_id \
                  JOIN objects o ON o.file_set_id = i.source_file_set_id \
@@ -132,6 +132,7 @@ async fn assignment_of(tx: &mut Tx, row: &CopyRow, generation: Generation) -> Re
 struct SourceObject {
     source: (FileSetId, SegmentId),
     kind: FileKind,
+    key: ObjectKey,
     target: SegmentPlace,
 }
 
@@ -140,6 +141,7 @@ impl SourceObject {
         Ok(Self {
             source: (FileSetId(row.try_get("source_file_set_id")?), SegmentId(row.try_get("source_segment_id")?)),
             kind: kind(row.try_get("kind")?)?,
+            key: object_key(row.try_get("object_key")?)?,
             target: SegmentPlace {
                 collection: CollectionId(row.try_get("target_collection_id")?),
                 partition: PartitionId(row.try_get("target_partition_id")?),
@@ -152,9 +154,13 @@ impl SourceObject {
         match self.kind {
             FileKind::Insert => Ok(keys.insert_log(self.target, file.ordinal, file)),
             FileKind::Delete => Ok(keys.delta_log(self.target, file)),
-            FileKind::Index | FileKind::Manifest => {
-                Err(MetaError::Corrupt(format!("a file of kind {:?} is no member that can be copied", self.kind)))
-            }
+            FileKind::Index => match indexed_field(&self.key) {
+                Some(field) => Ok(keys.index_file(self.target, field, file)),
+                None => {
+                    Err(MetaError::Corrupt(format!("object {} does not say of which field it is an index", self.key)))
+                }
+            },
+            FileKind::Manifest => Err(MetaError::Corrupt("a manifest is no member that can be copied".to_owned())),
         }
     }
 }

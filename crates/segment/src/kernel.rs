@@ -1,44 +1,87 @@
-//! Distances between vectors, written so that the compiler uses vector instructions. Those of 16-bit floats are widened first;
-//! those of whole numbers and bits are exact until they become a float.
+//! Distances between vectors. Those of floats are of the library `diskann-vector`, with the vector instructions that the machine
+//! has; those of 16-bit floats are widened first; those of whole numbers and bits are exact until they become a float.
 
+use diskann_vector::DistanceFunction;
+use diskann_vector::distance::{Distance, Metric};
 use std::cmp::Ordering;
+use std::sync::LazyLock;
 
-/// Numbers that are added up side by side: a multiple of every vector width.
-const LANES: usize = 16;
+static SQUARED_DISTANCE: LazyLock<Compared> = LazyLock::new(|| Compared(Distance::new(Metric::L2, None)));
+static NEGATED_PRODUCT: LazyLock<Compared> = LazyLock::new(|| Compared(Distance::new(Metric::InnerProduct, None)));
+
+/// A distance between vectors of floats: less is nearer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Compared(Distance<f32, f32>);
+
+impl Compared {
+    /// Squared Euclidean distance of vectors with so many elements.
+    pub(crate) fn by_distance(dim: usize) -> Self {
+        Self(Distance::new(Metric::L2, Some(dim)))
+    }
+
+    /// Inner product of vectors with so many elements, negated.
+    pub(crate) fn by_inner_product(dim: usize) -> Self {
+        Self(Distance::new(Metric::InnerProduct, Some(dim)))
+    }
+
+    pub(crate) fn distance(self, a: &[f32], b: &[f32]) -> f32 {
+        self.0.call(a, b)
+    }
+}
+
+impl DistanceFunction<&[f32], &[f32], f32> for Compared {
+    fn evaluate_similarity(&self, a: &[f32], b: &[f32]) -> f32 {
+        self.distance(a, b)
+    }
+}
 
 /// Squared Euclidean distance.
-pub(crate) fn squared_distance(a: &[f32], b: &[f32]) -> f32 {
-    sum(a, b, |a, b| (a - b) * (a - b))
+#[inline]
+#[must_use]
+pub fn squared_distance(a: &[f32], b: &[f32]) -> f32 {
+    SQUARED_DISTANCE.distance(a, b)
 }
 
 /// Inner product.
-pub(crate) fn inner_product(a: &[f32], b: &[f32]) -> f32 {
-    sum(a, b, |a, b| a * b)
+#[inline]
+#[must_use]
+pub fn inner_product(a: &[f32], b: &[f32]) -> f32 {
+    0.0 - NEGATED_PRODUCT.distance(a, b)
 }
 
 /// Euclidean length.
-pub(crate) fn norm(a: &[f32]) -> f32 {
+#[inline]
+#[must_use]
+pub fn norm(a: &[f32]) -> f32 {
     inner_product(a, a).sqrt()
 }
 
 /// Cosine of the angle, given both lengths; 0 with a vector of no length.
-pub(crate) fn cosine(a: &[f32], b: &[f32], norm_a: f32, norm_b: f32) -> f32 {
+#[inline]
+#[must_use]
+pub fn cosine(a: &[f32], b: &[f32], norm_a: f32, norm_b: f32) -> f32 {
     cosine_of(inner_product(a, b), norm_a, norm_b)
 }
 
 /// The same, given the inner product.
-pub(crate) fn cosine_of(inner_product: f32, norm_a: f32, norm_b: f32) -> f32 {
+#[inline]
+#[must_use]
+pub fn cosine_of(inner_product: f32, norm_a: f32, norm_b: f32) -> f32 {
     // One after the other: the product of two lengths may be out of range where neither is.
     if norm_a == 0.0 || norm_b == 0.0 { 0.0 } else { (inner_product / norm_a / norm_b).clamp(-1.0, 1.0) }
 }
 
 /// Squared Euclidean distance of 8-bit integers. Not larger than 32,768 squares of 255, which 32 bits hold.
-pub(crate) fn squared_distance_i8(a: &[u8], b: &[u8]) -> f32 {
+#[inline]
+#[must_use]
+pub fn squared_distance_i8(a: &[u8], b: &[u8]) -> f32 {
     sum_i8(a, b, |a, b| (a - b) * (a - b))
 }
 
 /// Inner product of 8-bit integers.
-pub(crate) fn inner_product_i8(a: &[u8], b: &[u8]) -> f32 {
+#[inline]
+#[must_use]
+pub fn inner_product_i8(a: &[u8], b: &[u8]) -> f32 {
     sum_i8(a, b, |a, b| a * b)
 }
 
@@ -50,13 +93,17 @@ fn sum_i8(a: &[u8], b: &[u8], term: impl Fn(i32, i32) -> i32) -> f32 {
 }
 
 /// Bits that differ.
-pub(crate) fn hamming(a: &[u8], b: &[u8]) -> f32 {
+#[inline]
+#[must_use]
+pub fn hamming(a: &[u8], b: &[u8]) -> f32 {
     let (differ, _) = count_bits(a, b, |a, b| (a ^ b, 0));
     differ as f32
 }
 
 /// Of the bits that are set in either, the share that is not set in both; 1 where none is set, as in Milvus.
-pub(crate) fn jaccard(a: &[u8], b: &[u8]) -> f32 {
+#[inline]
+#[must_use]
+pub fn jaccard(a: &[u8], b: &[u8]) -> f32 {
     let (both, either) = count_bits(a, b, |a, b| (a & b, a | b));
     if either == 0 { 1.0 } else { (either - both) as f32 / either as f32 }
 }
@@ -71,10 +118,9 @@ fn count_bits(a: &[u8], b: &[u8], pair: impl Fn(u64, u64) -> (u64, u64)) -> (u32
 }
 
 /// Inner product of sparse vectors, whose places ascend; `None` where no place is in both.
-pub(crate) fn inner_product_sparse(
-    a: impl Iterator<Item = (u32, f32)>,
-    b: impl Iterator<Item = (u32, f32)>,
-) -> Option<f32> {
+#[inline]
+#[must_use]
+pub fn inner_product_sparse(a: impl Iterator<Item = (u32, f32)>, b: impl Iterator<Item = (u32, f32)>) -> Option<f32> {
     let (mut a, mut b) = (a.peekable(), b.peekable());
     let mut sum = None;
     while let (Some((a_place, a_value)), Some((b_place, b_value))) = (a.peek(), b.peek()) {
@@ -90,29 +136,6 @@ pub(crate) fn inner_product_sparse(
     }
     #[expect(clippy::cast_possible_truncation, reason = "scores are 32-bit floats")]
     sum.map(|sum: f64| sum as f32)
-}
-
-#[inline(always)]
-fn sum(a: &[f32], b: &[f32], term: impl Fn(f32, f32) -> f32) -> f32 {
-    let mut lanes = [0.0_f32; LANES];
-    let (a_chunks, a_rest) = a.as_chunks::<LANES>();
-    let (b_chunks, b_rest) = b.as_chunks::<LANES>();
-    for (a, b) in a_chunks.iter().zip(b_chunks) {
-        for lane in 0..LANES {
-            lanes[lane] += term(a[lane], b[lane]);
-        }
-    }
-    for (lane, (a, b)) in lanes.iter_mut().zip(a_rest.iter().zip(b_rest)) {
-        *lane += term(*a, *b);
-    }
-    let mut width = LANES / 2;
-    while width > 0 {
-        for lane in 0..width {
-            lanes[lane] += lanes[lane + width];
-        }
-        width /= 2;
-    }
-    lanes[0]
 }
 
 #[cfg(test)]
