@@ -26,7 +26,7 @@ SELECT m.segment_id, m.file_set_id, m.base_ts, m.rows_num,
        CASE WHEN EXISTS (SELECT 1 FROM compaction_inputs i JOIN compactions t ON t.task_id = i.task_id
                          WHERE i.file_set_id = m.file_set_id AND i.segment_id = m.segment_id AND t.ended_ms IS NULL)
             THEN 1 ELSE 0 END AS is_busy
-FROM memberships m JOIN segments s ON s.segment_id = m.segment_id
+FROM memberships m JOIN segments s ON s.segment_id = m.segment_id AND s.collection_id = $1
 WHERE m.collection_id = $1 AND m.removed_ts = 9223372036854775807 AND m.kind = 'insert' AND m.rows_num >= $2
 AND m.partition_id NOT IN ",
     left_behind!("$1"),
