@@ -320,7 +320,12 @@ async fn strike_index_builds(n: u64, blow: Blow) -> bool {
         let process = process.insert(started);
         if process.index("source").await.is_ok() {
             // It goes on in the background, and may be struck there.
-            let _ = process.until_indexed(&world.clock, "source", 20).await;
+            for _ in 0..20 {
+                let is_dead = effects.struck() && blow.is_death();
+                if is_dead || process.until_indexed(&world.clock, "source", 1).await {
+                    break;
+                }
+            }
         }
     }
     let struck = effects.struck();

@@ -1,5 +1,5 @@
-//! Files that are almost right, and every reader of files: rows, delete logs, rows between services, manifests, metadata of
-//! snapshots, the marker of an owner.
+//! Files that are almost right, and every reader of files: rows, delete logs, indexes, rows between services, manifests, metadata
+//! of snapshots, the marker of an owner.
 //!
 //! A checksum would refuse all of them before they are read. The readers are tried without it: whoever can write to the bucket
 //! can write a checksum too, and a restore reads what another cluster wrote.
@@ -8,7 +8,8 @@ use crate::{Finding, chance::Chance, watch::Watch, world::World};
 use bytes::Bytes;
 use elanus_manifest::{decode_manifest, decode_metadata};
 use elanus_objects::ownership::Marker;
-use elanus_segment::{RowBatches, complete, decode_deletes, decode_rows, from_ipc, to_ipc};
+use elanus_segment::{Graph, RowBatches, build_graph, complete, decode_deletes, decode_rows, from_ipc, to_ipc};
+use elanus_types::graph::{GraphMetric, GraphSpec};
 use elanus_types::schema::{CollectionSchema, DataType};
 use std::{
     error::Error,
@@ -45,6 +46,12 @@ impl Corpus {
         let rows = decode_rows(&schema, of("insert_log/").ok_or("no rows were written")?)?;
         of("delta_log/").ok_or("no delete log was written")?;
         of("/manifests/").ok_or("no manifest was written")?;
+        let field = schema.fields.iter().find(|field| field.data_type == DataType::FloatVector);
+        let field = field.ok_or("no field has vectors of floats")?;
+        let column = rows.column_by_name(&field.name).ok_or("the rows have no vectors")?;
+        let spec = GraphSpec { metric: GraphMetric::L2, degree: 8, candidates: 16 };
+        let graph = build_graph(field, spec, column, || true)?.ok_or("the graph was not built")?;
+        files.push(("a graph".to_owned(), graph.bytes));
         files.push(("rows between services".to_owned(), to_ipc(&rows)));
         files.push(("a marker".to_owned(), serde_json::to_vec(&Marker::new(uuid::Uuid::nil()))?.into()));
         Ok(Self { schema, files })
@@ -96,7 +103,7 @@ impl Corpus {
         Ok(read.iter().filter(|whole| **whole).count())
     }
 
-    fn read_all(&self, bytes: &Bytes) -> [bool; 8] {
+    fn read_all(&self, bytes: &Bytes) -> [bool; 9] {
         let whole = decode_rows(&self.schema, bytes.clone());
         let by_batches = RowBatches::open(&self.schema, bytes.clone(), 3);
         [
@@ -109,8 +116,18 @@ impl Corpus {
             decode_manifest(bytes).is_ok(),
             decode_metadata(bytes).is_ok(),
             Marker::read(bytes).is_ok(),
+            Graph::open(bytes).is_ok_and(|graph| is_searched(&graph)),
         ]
     }
+}
+
+/// Also a graph that was spoilt must end a search, and name no row that it does not have.
+fn is_searched(graph: &Graph) -> bool {
+    let rows = graph.head().rows;
+    let mut distances = |of: &[u32], to: &mut Vec<f32>| to.extend(of.iter().map(|row| (row % 7) as f32));
+    let even = |row: u32| row % 2 == 0;
+    graph.near(&mut distances, 20, None).is_ok_and(|found| found.iter().all(|(_, row)| *row < rows))
+        && graph.near(&mut distances, 20, Some(&even)).is_ok_and(|found| found.iter().all(|(_, row)| row % 2 == 0))
 }
 
 fn shown(found: Finding, bytes: &[u8]) -> Finding {

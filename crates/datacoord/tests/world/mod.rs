@@ -219,7 +219,8 @@ impl Process {
     /// Lets index builds go on until every file of rows has its index; whether that is so. The clock moves.
     pub(crate) async fn until_indexed(&self, clock: &ManualClock, name: &str, passes_max: usize) -> bool {
         for _ in 0..passes_max {
-            let _ = self.background.run_until_quiet(PASSES_MAX).await;
+            // Not long: a process that died is never quiet.
+            let _ = self.background.run_until_quiet(20).await;
             let (files, indexes) = self.indexed(name).await;
             if files == indexes {
                 return true;
