@@ -17,9 +17,17 @@ pub(crate) fn command(program: &str, args: &[&str]) -> Command {
     command
 }
 
-/// The cargo that runs this.
+/// The cargo that runs this. Without what it told about xtask: `ring` is built anew, and with it everything that has TLS,
+/// whenever these variables are other ones than in a shell.
 pub(crate) fn cargo(args: &[&str]) -> Command {
-    command(option_env!("CARGO").unwrap_or("cargo"), args)
+    let mut cargo = command(option_env!("CARGO").unwrap_or("cargo"), args);
+    let of_package = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(of_package) {
+            cargo.env_remove(name);
+        }
+    }
+    cargo
 }
 
 /// Runs a command to its end; an error when it fails.
