@@ -53,6 +53,10 @@ pub struct Queues {
     pub compactions_running: u64,
     /// Snapshots whose manifests are being written.
     pub snapshots_pending: u64,
+    /// Index builds that wait for a worker.
+    pub index_builds_pending: u64,
+    /// Index builds that are with a worker.
+    pub index_builds_running: u64,
 }
 
 impl Meta {
@@ -89,6 +93,8 @@ async fn queues(tx: &mut Tx) -> Result<Queues> {
              (SELECT COUNT(*) FROM (SELECT task_id FROM compactions WHERE state = 'pending' LIMIT $1) g) AS compactions_pending, \
              (SELECT COUNT(*) FROM (SELECT task_id FROM compactions WHERE state = 'in_progress' LIMIT $1) h) AS compactions_running, \
              (SELECT COUNT(*) FROM (SELECT snapshot_id FROM snapshots WHERE state = 'pending' LIMIT $1) i) AS snapshots_pending, \
+             (SELECT COUNT(*) FROM (SELECT task_id FROM index_builds WHERE state = 'pending' LIMIT $1) j) AS index_builds_pending, \
+             (SELECT COUNT(*) FROM (SELECT task_id FROM index_builds WHERE state = 'in_progress' LIMIT $1) k) AS index_builds_running, \
              (SELECT MIN(event_id) FROM outbox) AS event_oldest",
             args![COUNTED_MAX],
         )
@@ -106,5 +112,7 @@ async fn queues(tx: &mut Tx) -> Result<Queues> {
         compactions_pending: count(&row, "compactions_pending")?,
         compactions_running: count(&row, "compactions_running")?,
         snapshots_pending: count(&row, "snapshots_pending")?,
+        index_builds_pending: count(&row, "index_builds_pending")?,
+        index_builds_running: count(&row, "index_builds_running")?,
     })
 }

@@ -52,5 +52,7 @@ fn of_queues(queues: Queues) -> pb::Queues {
         compactions_pending: convert::int(queues.compactions_pending),
         compactions_running: convert::int(queues.compactions_running),
         snapshots_pending: convert::int(queues.snapshots_pending),
+        index_builds_pending: convert::int(queues.index_builds_pending),
+        index_builds_running: convert::int(queues.index_builds_running),
     }
 }

@@ -140,6 +140,7 @@ fn text(status: &ClusterStatus, missing: &[String]) -> String {
         ("restore jobs", queues.jobs.to_string()),
         ("copy tasks", format!("{} waiting, {} running", queues.tasks_pending, queues.tasks_running)),
         ("compactions", format!("{} waiting, {} running", queues.compactions_pending, queues.compactions_running)),
+        ("index builds", format!("{} waiting, {} running", queues.index_builds_pending, queues.index_builds_running)),
         ("deletions", format!("{} waiting, {} running", queues.deletions, queues.deleting)),
         ("outbox", format!("{} events{lag}", queues.events)),
     ];
@@ -183,6 +184,8 @@ fn json(status: &ClusterStatus, missing: &[String]) -> Value {
             "snapshots_pending": queues.snapshots_pending,
             "compactions_pending": queues.compactions_pending,
             "compactions_running": queues.compactions_running,
+            "index_builds_pending": queues.index_builds_pending,
+            "index_builds_running": queues.index_builds_running,
             "tasks_pending": queues.tasks_pending,
             "tasks_running": queues.tasks_running,
             "deletions": queues.deletions,

@@ -14,6 +14,8 @@ pub(super) async fn cluster(meta: &Meta) {
         ("copy_tasks_running", queues.tasks_running),
         ("deletions", queues.deletions),
         ("deletions_running", queues.deleting),
+        ("index_builds_pending", queues.index_builds_pending),
+        ("index_builds_running", queues.index_builds_running),
         ("outbox", queues.events),
         ("restore_jobs", queues.jobs),
         ("snapshots_pending", queues.snapshots_pending),

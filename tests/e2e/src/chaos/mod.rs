@@ -33,11 +33,13 @@ use world::World;
 /// Of so many faults, one begins before everything has recovered from the one before.
 const AT_ONCE: f64 = 0.25;
 /// What is dropped is deleted at once: a mistake of the collector shows within the run.
-pub const SETTINGS: [(&str, &str); 6] = [
+pub const SETTINGS: [(&str, &str); 7] = [
     ("ELANUS_TRASH_RETENTION", "0"),
     ("ELANUS_GC_DROP_TOLERANCE", "0"),
     ("ELANUS_GC_FIRST_RUN_PAUSE", "0"),
     ("ELANUS_COMPACTION_INTERVAL", "2s"),
+    // The files are small, and shall be indexed.
+    ("ELANUS_INDEX_ROWS_MIN", "20"),
     // Some snapshots are listed before their create is answered, and some after.
     ("ELANUS_SNAPSHOT_LISTED_MAX", "8"),
     ("ELANUS_LOG", "info"),

@@ -112,11 +112,12 @@ async fn quiet(world: &World) -> Result<()> {
         let queues = status.queues.unwrap_or_default();
         let compactions = world.milvus().operator().compactions().list(None).await?;
         let compacting = compactions.iter().filter(|one| one.ended_ms == 0).count();
+        let indexing = [queues.index_builds_pending, queues.index_builds_running];
         let waiting = [queues.jobs, queues.tasks_pending, queues.tasks_running, queues.events, queues.deleting];
-        if waiting == [0; 5] && compacting == 0 {
+        if waiting == [0; 5] && indexing == [0; 2] && compacting == 0 {
             return Ok(());
         }
-        let left = waiting.iter().sum::<i64>() + queues.deletions + i64::try_from(compacting)?;
+        let left = waiting.iter().chain(&indexing).sum::<i64>() + queues.deletions + i64::try_from(compacting)?;
         if left < least {
             (least, until) = (left, Instant::now() + PATIENCE);
         }
