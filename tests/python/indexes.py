@@ -172,7 +172,7 @@ def a_dropped_index_goes_with_what_needs_it(client):
     for name in (NAME, "restored_clone", "restored_copy"):
         client.release_collection(name)
         client.drop_index(name, "vector")
-    with refused(65535):
+    with refused(700):
         client.load_collection(NAME)
     assert files(), "the snapshots have it"
     for snapshot in ("whole", "less"):

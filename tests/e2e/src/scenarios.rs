@@ -43,9 +43,10 @@ pub const SCENARIOS: [Scenario; 13] = [
 ];
 
 /// Scripts in `tests/python` that are no scenario here, and why.
-pub const EXCLUDED: [(&str, &str); 14] = [
+pub const EXCLUDED: [(&str, &str); 15] = [
     ("fill_for_reading.py", "the files that it writes are read in the data directory of a standalone server"),
     ("gc.py", "it looks for files in the data directory, and the server must collect what is dropped at once"),
+    ("indexes.py", "it looks for files in the data directory, and asks the management address what was built"),
     ("newer_metadata.py", "it writes into the SQLite file of a stopped server"),
     ("every_type.py", "it reads the snapshots in the data directory"),
     ("read_snapshot.py", "it reads the data directory"),
