@@ -221,7 +221,12 @@ struct Dense<'a, T> {
 }
 
 impl<'a, T: Copy + Send + Sync> Dense<'a, T> {
-    fn rows(self, compare: impl Compare, rows: Vectors<'a, T>, distance: impl Fn(usize, &[T], u32, &[T]) -> f32 + Send + Sync) {
+    fn rows(
+        self,
+        compare: impl Compare,
+        rows: Vectors<'a, T>,
+        distance: impl Fn(usize, &[T], u32, &[T]) -> f32 + Send + Sync,
+    ) {
         compare.with(DenseRows { of: self, rows, distance });
     }
 
@@ -252,7 +257,11 @@ struct Floats<'a> {
 }
 
 impl Floats<'_> {
-    fn rows(self, compare: impl Compare, distance: impl Fn(usize, &[f32], u32, &[f32]) -> f32 + Send + Sync) -> Option<()> {
+    fn rows(
+        self,
+        compare: impl Compare,
+        distance: impl Fn(usize, &[f32], u32, &[f32]) -> f32 + Send + Sync,
+    ) -> Option<()> {
         let Self { dense: of, file, column } = self;
         match file.schema.fields.get(column)?.data_type {
             DataType::Float16Vector => {

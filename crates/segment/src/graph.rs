@@ -108,7 +108,12 @@ impl Graph {
     ///
     /// # Errors
     /// When the library fails.
-    pub fn near(&self, distances: &mut dyn Distances, candidates: usize, may: May<'_>) -> Result<Vec<(f32, u32)>, Error> {
+    pub fn near(
+        &self,
+        distances: &mut dyn Distances,
+        candidates: usize,
+        may: May<'_>,
+    ) -> Result<Vec<(f32, u32)>, Error> {
         if candidates == 0 || self.index.provider().0.first.is_none() {
             return Ok(Vec::new());
         }

@@ -102,7 +102,8 @@ impl Vectors {
             }
         }
         // Vectors of length 1 are in the order of their angles.
-        let compared = if metric == GraphMetric::Ip { Compared::by_inner_product(dim) } else { Compared::by_distance(dim) };
+        let compared =
+            if metric == GraphMetric::Ip { Compared::by_inner_product(dim) } else { Compared::by_distance(dim) };
         Ok(Self { dim, numbers, compared })
     }
 

@@ -63,13 +63,7 @@ fn distance(metric: GraphMetric, a: &[i8; DIM], b: &[i8; DIM]) -> f64 {
     }
 }
 
-fn near(
-    graph: &Graph,
-    rows: &[[i8; DIM]],
-    query: &[i8; DIM],
-    candidates: usize,
-    may: May<'_>,
-) -> Vec<u32> {
+fn near(graph: &Graph, rows: &[[i8; DIM]], query: &[i8; DIM], candidates: usize, may: May<'_>) -> Vec<u32> {
     let metric = graph.head.metric;
     let mut distances = |of: &[u32], to: &mut Vec<f32>| {
         to.extend(of.iter().map(|row| distance(metric, query, &rows[*row as usize]) as f32));
