@@ -67,8 +67,6 @@ impl Error {
 
 /// Runs a reader of foreign bytes. The Arrow and Parquet readers check most of what they read, but slice, unwrap and
 /// assert on some of it: a damaged file must fail its own request, not the task that serves many.
-// Not inlined: who hunts for panics knows those that are caught here by the name of this function.
-#[inline(never)]
 pub(crate) fn guarded<T>(what: &'static str, read: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
     catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|panic| Err(Error::damaged(what, panic_text(&*panic))))
 }
