@@ -7,13 +7,13 @@
 use crate::queries::{Compare, Comparer};
 use crate::scan::{LoadedPart, Reader};
 use crate::scope::Condition;
-use crate::search::{Hit, Wanted};
+use crate::search::{Best, Hit, Nearest, Wanted};
 use crate::view::{FileView, RowAt, View};
 use arrow::array::Array as _;
 use arrow::buffer::BooleanBuffer;
 use elanus_segment::Graph;
 use elanus_types::Failure;
-use futures::{StreamExt as _, stream};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use std::sync::Arc;
 
 /// Rows that a search of a graph compares for each of its candidates, about.
@@ -78,39 +78,47 @@ pub(crate) async fn sort(
     sorted
 }
 
-/// Gives every hit among the rows of an indexed file to `work`, query by query. `work` runs off the async threads.
+/// Adds the hits among the rows of indexed files to `best`.
 pub(crate) async fn search(
     reader: &Reader,
     view: &Arc<View>,
-    indexed: Indexed,
+    indexed: Vec<Indexed>,
     condition: &Condition,
     wanted: &Arc<Wanted>,
-    work: impl Fn(&mut dyn FnMut(&mut dyn FnMut(usize, Hit)) -> Result<(), Failure>) -> Result<(), Failure>
-    + Clone
-    + Send
-    + 'static,
+    best: &Best,
 ) -> Result<(), Failure> {
-    let Indexed { file, graph } = indexed;
+    let files = stream::iter(indexed).map(|one| search_file(reader, view, one, condition, wanted, best));
+    files.buffer_unordered(LOADS_MAX).try_collect().await
+}
+
+async fn search_file(
+    reader: &Reader,
+    view: &Arc<View>,
+    Indexed { file, graph }: Indexed,
+    condition: &Condition,
+    wanted: &Arc<Wanted>,
+    best: &Best,
+) -> Result<(), Failure> {
     let content = reader.cache.rows(&view.schema, &view.files[file as usize].record).await?;
     let rows = 0..content.keys.len();
     let part = Arc::new(LoadedPart { file, rows, content });
     let pieces = (0..wanted.queries()).step_by(QUERIES_AT_ONCE);
     let pieces = pieces.map(|first| first..wanted.queries().min(first + QUERIES_AT_ONCE));
-    let mut running = stream::iter(pieces.map(|queries| {
+    let running = stream::iter(pieces.map(|queries| {
         let (view, wanted, condition) = (Arc::clone(view), Arc::clone(wanted), condition.clone());
-        let (part, graph, work) = (Arc::clone(&part), Arc::clone(&graph), work.clone());
+        let (part, graph, best) = (Arc::clone(&part), Arc::clone(&graph), best.clone());
         reader.cpu.run(move || {
             let of = &view.files[part.file as usize];
             let mask = condition.mask(of, &part.content.batch, 0..of.keys.len())?;
-            let matching = Matching { of, mask };
-            work(&mut |hit| matching.search(&part, &graph, &wanted, queries.clone(), hit))
+            let ranking = Nearest(&view);
+            let mut tops = wanted.empty::<Hit>(wanted.page.end());
+            let mut offer = |query: usize, hit| tops[query].offer(&ranking, hit);
+            Matching { of, mask }.search(&part, &graph, &wanted, queries, &mut offer)?;
+            best.add(&ranking, tops);
+            Ok(())
         })
-    }))
-    .buffer_unordered(reader.cpu.width());
-    while let Some(done) = running.next().await {
-        done?;
-    }
-    Ok(())
+    }));
+    running.buffer_unordered(reader.cpu.width()).try_collect().await
 }
 
 /// True when a search of the graph compares fewer rows than a scan of those that match. Of the rows that it compares only

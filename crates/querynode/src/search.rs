@@ -22,7 +22,7 @@ use elanus_segment::Graph;
 use elanus_types::schema::CollectionSchema;
 use elanus_types::{Failure, FieldId};
 use std::cmp::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Bytes of vectors that every query is compared with before the next ones: they stay in the fastest cache.
 const BLOCK_BYTES: usize = 32 << 10;
@@ -106,48 +106,51 @@ async fn nearest(
     condition: Condition,
     wanted: &Arc<Wanted>,
 ) -> Result<Vec<Vec<Hit>>, Failure> {
-    let all = Arc::new(Mutex::new(wanted.empty::<Hit>(wanted.page.end())));
+    let best = Best(Arc::new(Mutex::new(wanted.empty::<Hit>(wanted.page.end()))));
     let Sorted { indexed, others } = graphs::sort(reader, view, files, &condition, wanted).await;
-    for one in indexed {
-        let (shared, seen, what) = (Arc::clone(&all), Arc::clone(view), Arc::clone(wanted));
-        let work = move |offer: &mut dyn FnMut(&mut dyn FnMut(usize, Hit)) -> Result<(), Failure>| {
-            let ranking = Nearest(&seen);
-            let mut tops = what.empty::<Hit>(what.page.end());
-            offer(&mut |query, hit| tops[query].offer(&ranking, hit))?;
-            let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
-            for (all, top) in shared.iter_mut().zip(tops) {
-                all.merge(&ranking, top);
-            }
-            Ok(())
-        };
-        graphs::search(reader, view, one, &condition, wanted, work).await?;
-    }
-    let (shared, seen, what) = (Arc::clone(&all), Arc::clone(view), Arc::clone(wanted));
+    graphs::search(reader, view, indexed, &condition, wanted, &best).await?;
+    let (so_far, seen, what) = (best.clone(), Arc::clone(view), Arc::clone(wanted));
     let work = move |parts: &[LoadedPart]| {
         let ranking = Nearest(&seen);
         // What the pieces before found spares the start of the selection.
         let mut tops = what.empty::<Hit>(what.page.end());
-        let bounds: Vec<f32> = {
-            let shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
-            shared.iter().map(|top| top.bound().map_or(f32::INFINITY, |bound| bound.distance)).collect()
-        };
+        let bounds = so_far.bounds();
         for part in parts {
             let rows = condition.select(&seen.files[part.file as usize], &part.content.batch, part.rows.clone())?;
             what.compare(part, &rows, &bounds, |query, hit| tops[query].offer(&ranking, hit))?;
         }
-        let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
-        for (all, top) in shared.iter_mut().zip(tops) {
-            all.merge(&ranking, top);
-        }
+        so_far.add(&ranking, tops);
         Ok(())
     };
     reader.scan(view, others, work).await?;
     let view = Arc::clone(view);
-    let finish = move || {
-        let tops = std::mem::take(&mut *all.lock().unwrap_or_else(PoisonError::into_inner));
-        Ok(tops.into_iter().map(|top| top.finish(&Nearest(&view))).collect())
-    };
+    let finish = move || Ok(best.take().into_iter().map(|top| top.finish(&Nearest(&view))).collect());
     reader.cpu.run(finish).await
+}
+
+/// The best hits of each query so far, to which pieces of a search add.
+#[derive(Clone, Debug)]
+pub(crate) struct Best(Arc<Mutex<Vec<TopK<Hit>>>>);
+
+impl Best {
+    fn lock(&self) -> MutexGuard<'_, Vec<TopK<Hit>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn add(&self, ranking: &Nearest<'_>, tops: Vec<TopK<Hit>>) {
+        for (all, top) in self.lock().iter_mut().zip(tops) {
+            all.merge(ranking, top);
+        }
+    }
+
+    /// What a hit must not be farther than to be among them, for each query.
+    fn bounds(&self) -> Vec<f32> {
+        self.lock().iter().map(|top| top.bound().map_or(f32::INFINITY, |bound| bound.distance)).collect()
+    }
+
+    fn take(&self) -> Vec<TopK<Hit>> {
+        std::mem::take(&mut *self.lock())
+    }
 }
 
 /// Leaves out files that have none of the keys that are asked for.
