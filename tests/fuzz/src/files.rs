@@ -125,9 +125,9 @@ impl Corpus {
 fn is_searched(graph: &Graph) -> bool {
     let rows = graph.head().rows;
     let mut distances = |of: &[u32], to: &mut Vec<f32>| to.extend(of.iter().map(|row| (row % 7) as f32));
-    let even = |row: u32| row % 2 == 0;
+    let even = |row: u32| row.is_multiple_of(2);
     graph.near(&mut distances, 20, None).is_ok_and(|found| found.iter().all(|(_, row)| *row < rows))
-        && graph.near(&mut distances, 20, Some(&even)).is_ok_and(|found| found.iter().all(|(_, row)| row % 2 == 0))
+        && graph.near(&mut distances, 20, Some(&even)).is_ok_and(|found| found.iter().all(|(_, row)| even(*row)))
 }
 
 fn shown(found: Finding, bytes: &[u8]) -> Finding {

@@ -27,7 +27,6 @@ pub struct Watch {
 }
 
 /// Whoever has it is watched alone: panics and memory are those of the whole process.
-#[must_use]
 pub fn alone() -> MutexGuard<'static, ()> {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
