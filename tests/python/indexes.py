@@ -177,6 +177,13 @@ def a_dropped_index_goes_with_what_needs_it(client):
     assert files(), "the snapshots have it"
     for snapshot in ("whole", "less"):
         client.drop_snapshot(snapshot, NAME)
+    exact = MilvusClient.prepare_index_params()
+    exact.add_index("vector", index_type="FLAT", metric_type="L2")
+    for name in (NAME, "restored_clone", "restored_copy"):
+        client.create_index(name, exact)
+        client.load_collection(name)
+        # What a query node has read of a collection is kept until it reads on, or for ten minutes.
+        client.query(name, filter="id == 0")
     for _ in range(100):
         ctl("gc", "run")
         if not files():
