@@ -184,7 +184,7 @@ def a_dropped_index_goes_with_what_needs_it(client):
         client.load_collection(name)
         # What a query node has read of a collection is kept until it reads on, or for ten minutes.
         client.query(name, filter="id == 0")
-    for _ in range(100):
+    for _ in range(500):
         ctl("gc", "run")
         if not files():
             break
@@ -195,7 +195,7 @@ def a_dropped_index_goes_with_what_needs_it(client):
 
 def small_collections_are_finished_at_once(client):
     name = "small"
-    client.create_collection(name, dimension=8)
+    client.create_collection(name, dimension=8, metric_type="L2")
     client.insert(name, [{"id": key, "vector": [float(key)] * 8} for key in range(1_000)])
     client.flush(name)
     found = client.describe_index(name, "vector")
