@@ -501,6 +501,11 @@ def several_collections_are_described_at_once(client):
     same(answer.responses[0].collection_name, NAME)
 
 
+def nothing_is_left_for_the_next_script(client):
+    for name in client.list_collections():
+        client.drop_collection(name)
+
+
 run(
     filled,
     every_vector_index_is_taken_and_searches_are_exact,
@@ -519,4 +524,5 @@ run(
     everything_is_flushed_at_once,
     lists_are_filtered,
     other_vectors_take_their_indexes,
+    nothing_is_left_for_the_next_script,
 )
