@@ -1,7 +1,12 @@
 //! Where the elanus program is, and its commands that end by themselves.
 
 use anyhow::{Context as _, Result};
-use std::{ffi::OsStr, path::PathBuf, process::Stdio, time::Duration};
+use std::{
+    ffi::OsStr,
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
 use tokio::process::Command;
 
 /// No command of a test takes longer.
@@ -46,7 +51,15 @@ pub struct Ended {
 /// # Errors
 /// When the program was not built, cannot be started, or does not end in time.
 pub async fn elanus<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>) -> Result<Ended> {
-    let mut command = Command::new(path()?);
+    elanus_of(&path()?, args).await
+}
+
+/// The same with another program, of an earlier version.
+///
+/// # Errors
+/// When it cannot be started, or does not end in time.
+pub async fn elanus_of<A: AsRef<OsStr>>(program: &Path, args: impl IntoIterator<Item = A>) -> Result<Ended> {
+    let mut command = Command::new(program);
     command.args(args).stdin(Stdio::null()).kill_on_drop(true);
     let output = tokio::time::timeout(END_MAX, command.output())
         .await

@@ -34,7 +34,7 @@ mod server;
 pub mod settings;
 mod wait;
 
-pub use binary::{Ended, NoBinary, elanus, path as program};
+pub use binary::{Ended, NoBinary, elanus, elanus_of, path as program};
 pub use certificates::{Authority, Pair};
 pub use generated::Generated;
 pub use http::get;

@@ -1,7 +1,7 @@
 //! The servers and the services of one cluster, each a process. All of it ends with the value.
 
 use anyhow::{Context as _, Result, bail};
-use elanus_testkit::{Link, Mount, Nats, Postgres, S3Server, S3User, Server, elanus, get, wait_for};
+use elanus_testkit::{Ended, Link, Mount, Nats, Postgres, S3Server, S3User, Server, elanus, elanus_of, get, wait_for};
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -81,6 +81,8 @@ pub struct Stack {
     pub disk: Option<Mount>,
     bucket: String,
     wiring: Wiring,
+    /// The program that the metadata are of; `None`: the one that was built with this test.
+    migrated: Option<PathBuf>,
     _home: TempDir,
 }
 
@@ -95,7 +97,8 @@ impl Stack {
         let (s3, disk) = store(wiring, home.path()).await?;
         let bucket = s3.bucket().await?;
         let nats = Nats::start().await?;
-        let stack = Self { processes: Vec::new(), postgres, s3, nats, disk, bucket, wiring, _home: home };
+        let processes = Vec::new();
+        let mut stack = Self { processes, postgres, s3, nats, disk, bucket, wiring, migrated: None, _home: home };
         stack.migrate(program).await?;
         Ok(stack)
     }
@@ -120,20 +123,18 @@ impl Stack {
     ///
     /// # Errors
     /// When it refuses.
-    pub async fn migrate(&self, program: Option<&Path>) -> Result<()> {
-        let url = self.postgres.url();
-        let args = ["migrate", "--meta", &url];
-        let (ok, said) = match program {
-            None => {
-                let ended = elanus(args).await?;
-                (ended.code == Some(0), format!("{ended:?}"))
-            }
-            Some(program) => {
-                let output = tokio::process::Command::new(program).args(args).kill_on_drop(true).output().await?;
-                (output.status.success(), format!("{output:?}"))
-            }
-        };
-        if ok { Ok(()) } else { bail!("elanus migrate: {said}") }
+    pub async fn migrate(&mut self, program: Option<&Path>) -> Result<()> {
+        self.migrated = program.map(Path::to_owned);
+        let ended = self.elanus(&["migrate", "--meta", &self.postgres.url()]).await?;
+        if ended.code == Some(0) { Ok(()) } else { bail!("elanus migrate: {ended:?}") }
+    }
+
+    /// Runs the program that the metadata are of: a newer one would wait until they are migrated.
+    async fn elanus(&self, args: &[&str]) -> Result<Ended> {
+        match &self.migrated {
+            None => elanus(args).await,
+            Some(program) => elanus_of(program, args).await,
+        }
     }
 
     async fn process(
@@ -207,7 +208,7 @@ impl Stack {
     /// # Errors
     /// When the metadata are away.
     pub async fn status(&self) -> Result<serde_json::Value> {
-        let ended = elanus(["ctl", "status", "--meta", &self.postgres.url(), "--output", "json"]).await?;
+        let ended = self.elanus(&["ctl", "status", "--meta", &self.postgres.url(), "--output", "json"]).await?;
         serde_json::from_str(&ended.stdout).with_context(|| format!("{ended:?}"))
     }
 
