@@ -18,7 +18,7 @@ const BUILD_CANDIDATES: usize = 64;
 /// What a build looks at for one row: at least the first, not more than the other.
 const BUILD_CANDIDATES_RANGE: (usize, usize) = (16, 512);
 /// Candidates of a search that says nothing; recall is at least 0.95 with them on clustered vectors.
-const SEARCH_CANDIDATES: i64 = 64;
+const SEARCH_CANDIDATES: i64 = 100;
 /// Candidates that stand for one cell of an inverted file.
 const CANDIDATES_A_CELL: i64 = 16;
 /// More candidates than this are no search of a graph any more.
@@ -184,7 +184,7 @@ mod tests {
             search_candidates(&index(&[(INDEX_TYPE, name)]).params, hits, of)
         };
         assert_eq!(candidates("FLAT", 10, &[("ef", "10")]), 0);
-        assert_eq!(candidates("HNSW", 10, &[]), 64);
+        assert_eq!(candidates("HNSW", 10, &[]), 100);
         assert_eq!(candidates("HNSW", 500, &[]), 1_000);
         assert_eq!(candidates("HNSW", 10, &[("ef", "30")]), 30);
         assert_eq!(candidates("HNSW", 10, &[("ef", "2147483647")]), 1 << 15);
