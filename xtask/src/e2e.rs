@@ -3,7 +3,7 @@
 
 use crate::demo::target;
 use crate::run::{cargo, command, read, root, succeed};
-use crate::test::environment;
+use crate::test::{TESTED, environment};
 use anyhow::{Context as _, Result, bail};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -40,7 +40,8 @@ pub(crate) fn chaos(args: &Args) -> Result<()> {
 }
 
 fn prepared(name: &str, args: &Args) -> Result<Command> {
-    succeed(&mut cargo(&["build", "--locked", "--package", "elanus", "--package", "elanus-e2e", "--bins"]))?;
+    // Of what `cargo xtask test` builds: with the features of fewer packages, every dependency would be built twice.
+    succeed(cargo(&["build", "--locked", "--bins"]).args(TESTED))?;
     let mut program = Command::new(target(false).join(name));
     program.args(&args.flags).arg("--logs").arg(target(false).join("../e2e-logs"));
     if !args.has("--help") && !args.has("-h") {

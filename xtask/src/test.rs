@@ -71,7 +71,7 @@ fn report(steps: Vec<Step<'_>>) -> Result<()> {
 pub(crate) const MODELS: &str = "elanus-models";
 
 /// All packages but the models.
-const TESTED: [&str; 3] = ["--workspace", "--exclude", MODELS];
+pub(crate) const TESTED: [&str; 3] = ["--workspace", "--exclude", MODELS];
 
 fn cargo_test(args: &Args) -> Result<()> {
     cargo_test_of(args, &["--package", MODELS])?;

@@ -56,7 +56,7 @@ pub(super) async fn blocking<T: Send + 'static>(
     }
 }
 
-fn with_source(error: &elanus_segment::Error) -> String {
+pub(super) fn with_source(error: &elanus_segment::Error) -> String {
     match std::error::Error::source(error) {
         Some(source) => format!("{error}: {source}"),
         None => error.to_string(),

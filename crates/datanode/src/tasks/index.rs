@@ -2,13 +2,13 @@
 //!
 //! In memory are the file as it lies in the store, the vectors twice, and the links of the graph.
 
-use super::files::{Stop, fetch, key_of, permanent, store, transient};
+use super::files::{Stop, fetch, key_of, permanent, store, transient, with_source};
 use super::report::{Lease, Progress, Verdict};
 use super::store::Way;
 use super::{Claim, TaskWorker};
 use bytes::Bytes;
 use elanus_meta::model::{IndexWork, IndexedFile};
-use elanus_segment::{EncodedGraph, Error, build_graph, decode_rows};
+use elanus_segment::{EncodedGraph, build_graph, decode_rows};
 use elanus_types::Failure;
 use elanus_types::graph::GraphSpec;
 use elanus_types::schema::{CollectionSchema, FieldSchema};
@@ -71,14 +71,10 @@ fn graph_of(
     rows: u64,
     stop: &CancellationToken,
 ) -> Result<Option<EncodedGraph>, String> {
-    let text = |error: Error| match std::error::Error::source(&error) {
-        Some(source) => format!("{error}: {source}"),
-        None => error.to_string(),
-    };
-    let batch = decode_rows(schema, bytes).map_err(text)?;
+    let batch = decode_rows(schema, bytes).map_err(|error| with_source(&error))?;
     if batch.num_rows() as u64 != rows {
         return Err(format!("it has {} rows where {rows} were written", batch.num_rows()));
     }
     let column = batch.column_by_name(&field.name).ok_or_else(|| format!("it has no column {}", field.name))?;
-    build_graph(field, spec, column, || !stop.is_cancelled()).map_err(text)
+    build_graph(field, spec, column, || !stop.is_cancelled()).map_err(|error| with_source(&error))
 }
